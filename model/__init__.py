@@ -1,0 +1,1 @@
+"""The colorizer as a PyTorch library: tensors and files, nothing of pipelines, trackers or clusters."""

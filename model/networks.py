@@ -1,0 +1,180 @@
+"""The generator (U-Net, or the same without its skips) and the PatchGAN discriminator.
+
+Shapes after Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix).
+Both take any height and width that is a multiple of 2 ** levels; `Colorizer` pads the rest.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import DiscriminatorConfig, GeneratorConfig
+
+_DROPOUT_BLOCKS = 3  # pix2pix drops out in the three decoder blocks nearest the bottleneck
+_STRIDED_LAYERS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}  # receptive field -> 4x4 convolutions of stride 2
+
+
+class Generator(nn.Module):
+    """Predicts a and b from L and noise z.
+
+    Encoder: `levels` 4x4 convolutions of stride 2. Decoder: as many doublings, each joined with the encoder's output
+    of the same side (`skip`). No normalisation on the first and on the innermost convolution: the latter may be 1x1
+    pixels, where instance statistics are undefined.
+
+    Noise: `gaussian` scales and shifts every decoder level after its normalisation (FiLM, Perez et al. 2018), since
+    z that is only concatenated to the input gets ignored (pix2pix, section 3.1). `dropout` stays on at use.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.channels * min(2**level, 8) for level in range(config.levels)]
+        self.encoder = nn.ModuleList()
+        for level, width in enumerate(widths):
+            plain = level in (0, config.levels - 1)
+            self.encoder.append(
+                nn.Sequential(
+                    nn.Identity() if level == 0 else nn.LeakyReLU(0.2),
+                    nn.Conv2d(widths[level - 1] if level else 1, width, 4, stride=2, padding=1),
+                    nn.Identity() if plain else _norm(config.norm, width),
+                )
+            )
+        self.decoder = nn.ModuleList()
+        for level in reversed(range(1, config.levels)):
+            joined = widths[level] * (2 if config.skip and level < config.levels - 1 else 1)
+            noise_size = config.noise_size if config.noise == "gaussian" else 0
+            drop = config.noise == "dropout" and config.levels - 1 - level < _DROPOUT_BLOCKS
+            self.decoder.append(_Up(joined, widths[level - 1], config, noise_size, drop))
+        self.to_ab = nn.Sequential(
+            nn.ReLU(), *_doubling(widths[0] * (2 if config.skip else 1), 2, config.upsample), nn.Tanh()
+        )
+        self.apply(_initialise)
+
+    def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
+        """Colors a batch.
+
+        Args:
+            L: (B, 1, H, W) in -1..1; H and W multiples of 2 ** levels.
+            z: (B, noise_size) for gaussian noise, otherwise ignored.
+
+        Returns:
+            ab (B, 2, H, W) in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units.
+
+        Raises:
+            ValueError: gaussian noise without z, or a side that does not divide.
+        """
+        multiple = 2**self.config.levels
+        if L.shape[-1] % multiple or L.shape[-2] % multiple:
+            raise ValueError(f"height and width must be multiples of {multiple}, got {tuple(L.shape[-2:])}")
+        if self.config.noise == "gaussian" and z is None:
+            raise ValueError("this generator needs z: (B, noise_size)")
+        features = []
+        x = L
+        for block in self.encoder:
+            x = block(x)
+            features.append(x)
+        for level, block in zip(reversed(range(1, len(features))), self.decoder, strict=True):
+            if self.config.skip and level < len(features) - 1:
+                x = torch.cat((x, features[level]), dim=1)
+            x = block(x, z)
+        if self.config.skip:
+            x = torch.cat((x, features[0]), dim=1)
+        ab: Tensor = self.to_ab(x)
+        return ab
+
+    def sample_noise(self, batch: int, rng: torch.Generator) -> Tensor | None:
+        """z for a batch: (batch, noise_size) float32 on the CPU from N(0, 1), or None where z is no vector."""
+        if self.config.noise != "gaussian":
+            return None
+        return torch.randn(batch, self.config.noise_size, generator=rng)
+
+
+class _Up(nn.Module):
+    """One decoder level: doubles the side, normalises, lets z scale and shift, drops out where pix2pix does."""
+
+    def __init__(self, channels_in: int, channels_out: int, config: GeneratorConfig, noise_size: int, drop: bool):
+        super().__init__()
+        self.enlarge = nn.Sequential(nn.ReLU(), *_doubling(channels_in, channels_out, config.upsample))
+        self.norm = _norm(config.norm, channels_out)
+        self.modulate = nn.Linear(noise_size, 2 * channels_out) if noise_size else None
+        self.drop = drop
+
+    def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
+        x = self.norm(self.enlarge(x))
+        if self.modulate is not None:
+            scale, shift = self.modulate(z)[:, :, None, None].chunk(2, dim=1)
+            x = x * (1 + scale) + shift
+        return F.dropout(x, 0.5, training=True) if self.drop else x
+
+
+class Discriminator(nn.Module):
+    """PatchGAN: a logit for every overlapping patch of `receptive_field` pixels.
+
+    For 1 pixel ("PixelGAN") all convolutions are 1x1; otherwise 4x4, of stride 2 as often as the field asks, then two
+    of stride 1. No normalisation on the first and the last.
+    """
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        strided = _STRIDED_LAYERS[config.receptive_field]
+        kernel, padding = (4, 1) if strided else (1, 0)
+        channels = 3 if config.conditional else 2
+        strides = [2] * strided + [1] if strided else [1, 1]
+        layers: list[nn.Module] = []
+        for index, stride in enumerate(strides):
+            width = config.channels * min(2**index, 8)
+            layers.append(nn.Conv2d(channels, width, kernel, stride, padding))
+            if index and config.norm != "none":
+                layers.append(_norm(config.norm, width))
+            layers.append(nn.LeakyReLU(0.2))
+            channels = width
+        layers.append(nn.Conv2d(channels, 1, kernel, 1, padding))
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Judges patches: L (B, 1, H, W) and ab (B, 2, H, W), both in -1..1 -> logits (B, 1, h, w), real is high.
+
+        An unconditional discriminator does not look at L.
+        """
+        logits: Tensor = self.layers(torch.cat((L, ab), dim=1) if self.config.conditional else ab)
+        return logits
+
+    def receptive_field(self) -> int:
+        """The side in pixels of the patch behind one logit, worked out from the layers' kernels and strides."""
+        field, jump = 1, 1
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                field += (layer.kernel_size[0] - 1) * jump
+                jump *= layer.stride[0]
+        return field
+
+
+def smallest_side(receptive_field: int) -> int:
+    """The smallest image side in pixels that leaves a PatchGAN of this receptive field at least one logit."""
+    strided = _STRIDED_LAYERS[receptive_field]
+    return 3 * 2**strided if strided else 2
+
+
+def _doubling(channels_in: int, channels_out: int, upsample: str) -> list[nn.Module]:
+    if upsample == "transposed":
+        return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)]
+    # Odena et al. 2016, "Deconvolution and Checkerboard Artifacts": every output pixel gets the same number of terms.
+    return [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(channels_in, channels_out, 3, padding=1)]
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind == "group":
+        return nn.GroupNorm(8, channels)  # channels are multiples of 8
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+def _initialise(module: nn.Module) -> None:
+    """N(0, 0.02) for convolutions, as in pix2pix; biases zero; z's modulation starts near the identity."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

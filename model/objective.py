@@ -1,0 +1,79 @@
+"""The game's formulas: adversarial, reconstruction and diversity losses, each a scalar.
+
+D's logits are high for real patches. Means are over patches and batch, so a loss does not depend on their number.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+    """What D minimises, halved as in pix2pix so that D learns at the pace of G.
+
+    - vanilla (Goodfellow et al. 2014, eq. 1): -(E log s(real) + E log(1 - s(fake))) / 2, s the logistic function
+    - lsgan (Mao et al. 2017, eq. 9 with a=0, b=1): (E (real - 1)^2 + E fake^2) / 2
+    - hinge (Lim and Ye 2017, eq. 8): (E max(0, 1 - real) + E max(0, 1 + fake)) / 2
+
+    Args:
+        kind: the game's name.
+        real: logits of (L, true ab), any shape.
+        fake: logits of (L, generated ab), any shape.
+    """
+    if kind == "vanilla":
+        return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+    if kind == "lsgan":
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+    if kind == "hinge":
+        return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+    raise ValueError(f"no adversarial game is called {kind!r}")
+
+
+def generator_adversarial_loss(kind: str, fake: Tensor) -> Tensor:
+    """What G minimises of the game.
+
+    - vanilla: -E log s(fake), the non-saturating form (Goodfellow et al. 2014, section 3)
+    - lsgan: E (fake - 1)^2 (Mao et al. 2017, eq. 9 with c=1)
+    - hinge: -E fake (Lim and Ye 2017, eq. 9)
+    """
+    if kind == "vanilla":
+        return F.softplus(-fake).mean()
+    if kind == "lsgan":
+        return (fake - 1).square().mean()
+    if kind == "hinge":
+        return -fake.mean()
+    raise ValueError(f"no adversarial game is called {kind!r}")
+
+
+def reconstruction_loss(kind: str, predicted: Tensor, target: Tensor) -> Tensor:
+    """l1: E |predicted - target| (Isola et al. 2017, eq. 3). l2: E (predicted - target)^2 (Pathak et al. 2016).
+
+    Args:
+        kind: l1 or l2.
+        predicted: (B, 2, H, W) in -1..1.
+        target: the same shape.
+    """
+    if kind == "l1":
+        return (predicted - target).abs().mean()
+    if kind == "l2":
+        return (predicted - target).square().mean()
+    raise ValueError(f"no reconstruction loss is called {kind!r}")
+
+
+def diversity_loss(first: Tensor, second: Tensor, z_first: Tensor, z_second: Tensor, limit: float) -> Tensor:
+    """Rewards colorings of one photograph for being as far apart as their z are, up to a limit.
+
+    -E min(mean |first - second| / mean |z_first - z_second|, limit) per photograph: the diversity-sensitive term of
+    Yang et al. 2019 (eq. 2), whose bound keeps it from blowing up as the inverse ratio of mode seeking (Mao et al.
+    2019) does while z still has no effect.
+
+    Args:
+        first: (B, 2, H, W), colorings with z_first.
+        second: the same L with z_second.
+        z_first: (B, noise_size).
+        z_second: (B, noise_size).
+        limit: tau of the paper, in units of ab / 110 per unit of z.
+    """
+    apart = (first - second).abs().mean(dim=(1, 2, 3))
+    noise = (z_first - z_second).abs().mean(dim=1)
+    return -torch.clamp(apart / (noise + 1e-5), max=limit).mean()
