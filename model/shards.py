@@ -1,0 +1,263 @@
+"""The dataset folder: photographs as uint8 LAB in memory-mapped .npy shards, and a manifest of every input's fate."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from model.errors import UserError
+
+SCHEMA_VERSION = 1
+PER_SHARD = 1024
+"""Photographs in a full shard."""
+ENCODING = "uint8 (N, 3, size, size): L * 255 / 100, a + 128, b + 128"
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_FIX = "run preprocess again or fetch the dataset again"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An input file's line in manifest.parquet."""
+
+    path: str
+    """Relative to the folder of photographs, with forward slashes."""
+    sha256: str
+    """Of the file's bytes, in hexadecimal."""
+    width: int | None
+    """Of the upright photograph in pixels; null where it could not be read."""
+    height: int | None
+    split: Split | None
+    """null unless kept."""
+    status: Literal["kept", "rejected", "ignored"]
+    """Ignored: no photograph by its suffix."""
+    reason: str
+    """Why it was rejected or ignored, else empty."""
+
+
+_MANIFEST = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("split", pa.string()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """One split of a dataset folder, read through memory maps.
+
+    Holds no open file until the first read, and none when pickled: cheap to hand to DataLoader workers.
+    """
+
+    folder: Path
+    split: Split
+    size: int
+    """Side of the square photographs in pixels."""
+    data_version: str
+    _counts: tuple[int, ...]
+    _maps: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, folder: Path, split: Split) -> "Shards":
+        """Opens a split; checks the headers and lengths of its files, not their content (`verify` does).
+
+        Raises:
+            UserError: the folder is no dataset, is of an unknown schema version, or a shard is missing, truncated or
+                of an unexpected shape. Names the file.
+        """
+        description = _describe(folder)
+        size, files = description["size"], description["shards"][split]
+        for entry in files:
+            _check(folder / entry["file"], (entry["photographs"], 3, size, size))
+        counts = tuple(entry["photographs"] for entry in files)
+        return cls(folder, split, size, description["data_version"], counts)
+
+    def __len__(self) -> int:
+        return sum(self._counts)
+
+    def __getitem__(self, indices: Sequence[int] | NDArray[np.integer] | slice) -> NDArray[np.uint8]:
+        """The photographs at `indices`, in that order: (n, 3, size, size) uint8, a copy.
+
+        Raises:
+            IndexError: an index is not in 0..len-1.
+        """
+        wanted = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"indices {wanted.min()}..{wanted.max()} of {len(self)} photographs")
+        out = np.empty((len(wanted), 3, self.size, self.size), dtype=np.uint8)
+        shards = wanted // PER_SHARD
+        for shard in np.unique(shards).tolist():
+            here = shards == shard
+            out[here] = self._map(shard)[wanted[here] % PER_SHARD]
+        return out
+
+    @cached_property
+    def sha256s(self) -> list[str]:
+        """The content hash of each photograph's file, in the order of the photographs."""
+        return [sha256 for sha256, _ in self._manifest]
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Each photograph's path below the folder of photographs, in the order of the photographs."""
+        return [path for _, path in self._manifest]
+
+    @cached_property
+    def _manifest(self) -> list[tuple[str, str]]:
+        path = self.folder / "manifest.parquet"
+        try:
+            table = pq.read_table(path, columns=["sha256", "path"], filters=[("split", "=", self.split)])
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); {_FIX}.") from None
+        rows = sorted(zip(table["sha256"].to_pylist(), table["path"].to_pylist(), strict=True))
+        if len(rows) != len(self):
+            raise UserError(f"{path} lists {len(rows)} {self.split} photographs, the shards hold {len(self)}; {_FIX}.")
+        return rows
+
+    def _map(self, shard: int) -> NDArray[np.uint8]:
+        if shard not in self._maps:
+            path = self.folder / _file_name(self.split, shard)
+            self._maps[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return self._maps[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}
+
+
+def verify(folder: Path) -> None:
+    """Reads every file of a dataset and compares its SHA-256 with the one in dataset.json.
+
+    Raises:
+        UserError: as `Shards.open`, or a file's content differs. Names the file.
+    """
+    description = _describe(folder)
+    entries = [description["manifest"], *(entry for split in SPLITS for entry in description["shards"][split])]
+    for entry in entries:
+        path = folder / entry["file"]
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}); {_FIX}.") from None
+        if found != entry["sha256"]:
+            raise UserError(f"{path} is damaged: its SHA-256 is not the one in dataset.json; {_FIX}.")
+
+
+def write(
+    folder: Path, rows: Sequence[Row], lab_of: Callable[[str], NDArray[np.uint8]], *, size: int, data_version: str
+) -> None:
+    """Writes a dataset into an existing folder: the shards, manifest.parquet, and dataset.json last.
+
+    The shards depend on the kept photographs alone: each split is in the order of SHA-256, whatever the files' names.
+
+    Args:
+        folder: empty. Use `model.files.folder_aside` to have it appear whole.
+        rows: one for every input file.
+        lab_of: the (3, size, size) uint8 LAB of a kept row, by its SHA-256; asked once each, so nothing need be held
+            in memory.
+        size: side of the square photographs in pixels.
+        data_version: names the photographs' version, such as the md5 in data.dvc.
+
+    Raises:
+        ValueError: two kept rows have the same SHA-256, or `lab_of` returns another shape or dtype.
+    """
+    kept: dict[Split, list[str]] = {split: sorted(row.sha256 for row in rows if row.split == split) for split in SPLITS}
+    everything = [sha256 for split in SPLITS for sha256 in kept[split]]
+    if len(set(everything)) != len(everything):
+        raise ValueError("a photograph is kept twice")
+    shards = {
+        split: [
+            _write_shard(folder / _file_name(split, index), kept[split][start : start + PER_SHARD], lab_of, size)
+            for index, start in enumerate(range(0, len(kept[split]), PER_SHARD))
+        ]
+        for split in SPLITS
+    }
+    manifest = folder / "manifest.parquet"
+    table = pa.Table.from_pylist([asdict(row) for row in sorted(rows, key=lambda row: row.path)], schema=_MANIFEST)
+    pq.write_table(table, manifest)
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "data_version": data_version,
+        "size": size,
+        "encoding": ENCODING,
+        "counts": {split: len(kept[split]) for split in SPLITS},
+        "shards": shards,
+        "manifest": {"file": manifest.name, "sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()},
+    }
+    (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_shard(
+    path: Path, sha256s: Sequence[str], lab_of: Callable[[str], NDArray[np.uint8]], size: int
+) -> dict[str, str | int]:
+    """Streams photographs into one .npy file, hashing as it goes."""
+    shape = (len(sha256s), 3, size, size)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    digest = hashlib.sha256(header.getvalue())
+    with path.open("wb") as file:
+        file.write(header.getvalue())
+        for sha256 in sha256s:
+            lab = lab_of(sha256)
+            if lab.shape != shape[1:] or lab.dtype != np.uint8:
+                raise ValueError(f"{sha256}: need {shape[1:]} uint8, got {lab.shape} {lab.dtype}")
+            content = lab.tobytes()
+            digest.update(content)
+            file.write(content)
+    return {"file": path.name, "photographs": len(sha256s), "sha256": digest.hexdigest()}
+
+
+def _file_name(split: Split, index: int) -> str:
+    return f"{split}-{index:05d}.npy"
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    """dataset.json, checked to be of this schema."""
+    path = folder / "dataset.json"
+    try:
+        description = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no dataset: it has no dataset.json; run preprocess first.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {_FIX}.") from None
+    version = description.get("schema_version") if isinstance(description, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema_version is {version!r}, this program reads {SCHEMA_VERSION}; run preprocess again."
+        )
+    if missing := {"size", "data_version", "shards", "manifest"} - description.keys():
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; {_FIX}.")
+    return cast(dict[str, Any], description)
+
+
+def _check(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuses a shard whose header or length is not that of a uint8 array of this shape."""
+    try:
+        with path.open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("another version of the .npy format")
+            found, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+            expected_bytes = file.tell() + int(np.prod(shape))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {_FIX}.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no .npy shard ({error}); {_FIX}.") from None
+    if found != shape or fortran_order or dtype != np.uint8:
+        raise UserError(f"{path} holds {dtype} {found}, dataset.json says uint8 {shape}; {_FIX}.")
+    if (size := path.stat().st_size) != expected_bytes:
+        raise UserError(f"{path} has {size} bytes instead of {expected_bytes}: it is truncated or damaged; {_FIX}.")
