@@ -1,4 +1,4 @@
-"""What training leaves on disk: the generator for use, and the state from which training resumes.
+"""What training leaves on disk: the generator for use, and the checkpoints from which training resumes.
 
 Both are safetensors and JSON, so that nothing that is loaded can execute code. Both carry a SHA-256, so that a flipped
 bit is found. Both are written aside and renamed, so that a kill leaves the old file or the new one.
@@ -6,21 +6,25 @@ bit is found. Both are written aside and renamed, so that a kill leaves the old 
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from model.config import GeneratorConfig, check
 from model.errors import UserError
+from model.files import write_aside
 from model.networks import Generator
 
 SCHEMA_VERSION = 1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, 
     """Writes generator.safetensors (float32) and generator.json into a folder, which is made when missing."""
     weights = safetensors.torch.save(_on_cpu(generator.state_dict()))
     info = GeneratorInfo(crop, size, images, hashlib.sha256(weights).hexdigest())
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / "generator.safetensors", weights)
     description = {
         "schema_version": SCHEMA_VERSION,
         "generator": generator.config.model_dump(mode="json"),
@@ -46,8 +52,6 @@ def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, 
         "images": images,
         "weights_sha256": info.weights_sha256,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_aside(folder / "generator.safetensors", weights)
     write_aside(folder / "generator.json", (json.dumps(description, indent=2) + "\n").encode())
     return info
 
@@ -85,14 +89,109 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
     return generator.eval(), info
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Writes a file so that a kill, or a power cut, leaves either the old content or the new, never a part."""
-    aside = path.with_name(f".{path.name}.partial")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that training needs to go on as if it had never stopped.
+
+    Attributes:
+        images: seen so far: the position in the data and in the schedule.
+        tensors: weights, average, the optimisers' moments, random states, running means; float32 unless counters.
+        identity: what was being trained on what by which code: nested mappings of JSON's types.
+        history_bytes: length of the history file at this point.
+    """
+
+    images: int
+    tensors: dict[str, Tensor]
+    identity: dict[str, Any]
+    history_bytes: int
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Writes checkpoint-<images>.safetensors and removes all but the last two."""
+    tensors = _on_cpu(checkpoint.tensors)
+    state = json.dumps(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "images": checkpoint.images,
+            "identity": checkpoint.identity,
+            "history_bytes": checkpoint.history_bytes,
+        },
+        sort_keys=True,
+    )
+    metadata = {"state": state, "sha256": _digest(state, tensors)}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"checkpoint-{checkpoint.images:012d}.safetensors"
+    write_aside(path, safetensors.torch.save(tensors, metadata))
+    for old in checkpoints(folder)[2:]:
+        old.unlink()
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """A folder's checkpoints, newest first; of a missing folder, none."""
+    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)  # all of 12 digits: by name is by images
+
+
+def newest_checkpoint(folder: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
+    """The newest undamaged checkpoint of a folder, or None when there is none. Warns of each damaged one it passes by.
+
+    Args:
+        folder: may be missing.
+        identity: what is to be trained now.
+
+    Raises:
+        UserError: the checkpoint belongs to another configuration, dataset or code; names every difference.
+    """
+    for path in checkpoints(folder):
+        try:
+            checkpoint = _read(path)
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            _log.warning("%s cannot be used (%s); going on from the one before.", path, error)
+            continue
+        differences = list(_differences(checkpoint.identity, identity))
+        if differences:
+            raise UserError(
+                f"{path} was written by another training ({'; '.join(differences)}); "
+                "restore these, or give another checkpoint folder."
+            )
+        return checkpoint
+    return None
+
+
+def _read(path: Path) -> Checkpoint:
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    if _digest(metadata["state"], tensors) != metadata["sha256"]:
+        raise ValueError("its SHA-256 differs")
+    state = json.loads(metadata["state"])
+    if state["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema_version is {state['schema_version']}, this version reads {SCHEMA_VERSION}")
+    return Checkpoint(state["images"], tensors, state["identity"], state["history_bytes"])
+
+
+def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the state and every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `name.`, without that beginning."""
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in sorted(old.keys() | new.keys()):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from _differences(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key}: {before} -> {now}"
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

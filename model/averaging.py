@@ -1,0 +1,34 @@
+"""The moving average of a network's weights, which is what training hands on."""
+
+import copy
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+N = TypeVar("N", bound=nn.Module)
+
+
+class Average(Generic[N]):
+    """Exponential moving average: average <- beta * average + (1 - beta) * weights, beta = 0.5 ** (images / half_life).
+
+    Counting in images, not in steps, keeps its reach when the batch size changes (Karras et al. 2022, "Elucidating the
+    Design Space of Diffusion-Based Generative Models", which names it by its half-life too). Buffers are copied.
+
+    Attributes:
+        network: a copy in eval mode, without gradients, that holds the average.
+    """
+
+    def __init__(self, network: N, half_life: int) -> None:
+        """Starts at the network's present weights; half_life is in images, above 0."""
+        self.network: N = copy.deepcopy(network).requires_grad_(False).eval()
+        self._half_life = half_life
+
+    @torch.no_grad()
+    def update(self, network: N, images: int) -> None:
+        """Moves the average after the network saw so many images."""
+        new = 1 - 0.5 ** (images / self._half_life)
+        averages: list[Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(averages, list(network.parameters()), new)
+        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(buffer)

@@ -1,0 +1,87 @@
+"""The processes that train together (torchrun starts them), and how they are asked to stop."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among its equals. Alone, every method returns what it was given.
+
+    Attributes:
+        rank: 0 is the one that writes.
+        count: of processes.
+        device: where this one computes: its own GPU, or the CPU.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, of a tensor on `device`."""
+        if self.count > 1:
+            dist.all_reduce(values)
+            values = values / self.count
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; the same answer for all, at the same step."""
+        return self._reduce(int(flag), dist.ReduceOp.MAX) > 0 if self.count > 1 else flag
+
+    def least(self, number: int) -> int:
+        """The least of all processes' numbers."""
+        return self._reduce(number, dist.ReduceOp.MIN) if self.count > 1 else number
+
+    def _reduce(self, number: int, operation: dist.ReduceOp.RedOpType) -> int:
+        value = torch.tensor(number)  # on the CPU, thus over gloo: no wait for the GPU
+        dist.all_reduce(value, operation)
+        return int(value)
+
+
+@contextmanager
+def processes() -> Iterator[Processes]:
+    """Joins the processes that torchrun started, by its environment (RANK, WORLD_SIZE, LOCAL_RANK); else one alone.
+
+    GPUs talk over nccl, CPUs over gloo.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if count == 1:
+        yield Processes(0, 1, device)
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), count, device)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """Tells whether SIGTERM has come, instead of dying of it. Outside the main thread, where Python takes no signals,
+    it never has."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
