@@ -138,15 +138,15 @@ class Config(_Section):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def load_config(params: Path, recipe: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
-    """params.yaml, then the recipe's overrides, then `key=value` overrides such as "train.images=2000".
+def load_config(params: Path, recipes: tuple[Path, ...] = (), overrides: tuple[str, ...] = ()) -> Config:
+    """params.yaml, then the overrides of each recipe in turn, then `key=value` overrides such as "train.images=2000".
 
     Raises:
         UserError: a file is missing or no YAML; a key is unknown; a value is out of range. Names the key, the value
             and what is allowed.
     """
     values = _read_yaml(params)
-    if recipe is not None:
+    for recipe in recipes:
         _merge(values, _read_yaml(recipe), source=str(recipe))
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -156,7 +156,7 @@ def load_config(params: Path, recipe: Path | None = None, overrides: tuple[str, 
         for part in reversed(key.split(".")):
             nested = {part: nested}
         _merge(values, nested, source=f"--set {override}")
-    return check(Config, values, str(recipe or params))
+    return check(Config, values, str(recipes[-1] if recipes else params))
 
 
 def check(section: type[S], values: Mapping[str, Any], source: str) -> S:

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The two exceptions that are no bugs: a user's mistake, and an interruption that can be resumed."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Command lines print it without a traceback and exit with a non-zero status; anything else that escapes is a bug.
     """
+
+
+class Interrupted(Exception):
+    """Training was asked to stop (SIGTERM), saved its state, and goes on from there when started again."""

@@ -1,0 +1,29 @@
+"""KFP face of the preprocess step."""
+
+from kfp import dsl
+
+from components.images import CPU_IMAGE
+
+
+@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+def preprocess(photos: str, data_version: str, config: dict, code: str, dataset: dsl.Output[dsl.Dataset]):
+    """Photographs to LAB shards and a manifest with the fate of every file.
+
+    Args:
+        photos: Folder of photographs.
+        data_version: MD5 of the folder as DVC computes it; it keys the cache.
+        config: The `preprocess` section of params.yaml.
+        code: Hash of the code behind this step; it keys the cache.
+        dataset: Shards, manifest.parquet, dataset.json.
+    """
+    from pathlib import Path
+
+    from components.command import step
+    from components.preprocess.step import preprocess as run
+    from model.config import PreprocessConfig, check
+
+    with step("preprocess"):
+        summary = run(
+            Path(photos), Path(dataset.path), check(PreprocessConfig, config, "preprocess"), data_version=data_version
+        )
+        dataset.metadata.update(summary, data_version=data_version)

@@ -1,0 +1,1 @@
+"""The exit task: says how the run ended, whatever happened before it."""

@@ -1,0 +1,43 @@
+"""KFP face of the train step."""
+
+from kfp import dsl
+
+from components.images import GPU_IMAGE
+
+
+@dsl.component(base_image=GPU_IMAGE, install_kfp_package=False)
+def train(
+    dataset: dsl.Input[dsl.Dataset],
+    config: dict,
+    code: str,
+    checkpoints: str,
+    generator: dsl.Output[dsl.Model],
+    curves: dsl.Output[dsl.HTML],
+):
+    """Shards to generator weights, with training curves and sample grids.
+
+    Args:
+        dataset: What preprocess wrote.
+        config: The `train` section of params.yaml.
+        code: Hash of the code behind this step; it keys the cache and the checkpoints.
+        checkpoints: Folder that outlives a lost attempt; the next attempt goes on from what it finds there.
+        generator: generator.safetensors, generator.json, history, curves, samples.
+        curves: The training curves as a page.
+    """
+    from pathlib import Path
+
+    from components.command import step
+    from components.train.step import train as run
+    from model.config import TrainConfig, check
+
+    with step("train"):
+        run(
+            Path(dataset.path),
+            Path(generator.path),
+            Path(checkpoints),
+            check(TrainConfig, config, "train"),
+            code_version=code,
+        )
+        from components.train.pictures import curves_page
+
+        curves_page(Path(generator.path), Path(curves.path))

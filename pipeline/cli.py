@@ -1,0 +1,86 @@
+"""`colorize`: the one program of this project."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.errors import UserError
+from pipeline import ROOT
+
+app = typer.Typer(
+    help="Retrains an image colorizer, promotes it if it has earned it, and colors photographs with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in one line on stderr and exit status 1."""
+    os.environ.setdefault("COLORIZE_WORKSPACE", str(ROOT / "workspace"))
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    recipe: Annotated[
+        str, typer.Option(help="Name of a file in recipes/, without .yaml; several, comma between.")
+    ] = "",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override one key, such as train.images=2000."),
+    ] = None,
+) -> None:
+    """Runs the whole retraining graph on this machine."""
+    from model.config import load_config
+    from pipeline import local_run, summary
+
+    config = load_config(ROOT / "params.yaml", recipe_files(recipe), tuple(overrides or ()))
+    result = local_run.run(config, recipe or "params.yaml", Path(os.environ["COLORIZE_WORKSPACE"]))
+    summary.show(result, Path(os.environ["COLORIZE_WORKSPACE"]) / "latest")
+    raise typer.Exit(result.exit_status)
+
+
+@app.command("compile")
+def compile_(
+    check: Annotated[bool, typer.Option(help="Only say whether the YAML in the repository is current.")] = False,
+) -> None:
+    """Writes the compiled pipeline, pipeline/retraining.yaml."""
+    from pipeline import compiled
+
+    if check:
+        compiled.check()
+        print(f"{compiled.COMPILED.relative_to(ROOT)} is current.")
+    else:
+        compiled.write()
+        print(f"{compiled.COMPILED.relative_to(ROOT)} is written.")
+
+
+def recipe_files(names: str) -> tuple[Path, ...]:
+    """Recipe names, comma between, to their files in recipes/.
+
+    Raises:
+        UserError: there is no such recipe; lists those that there are.
+    """
+    files = tuple(ROOT / "recipes" / f"{name}.yaml" for name in names.split(",") if name)
+    for file in files:
+        if not file.is_file():
+            known = sorted(str(path.relative_to(ROOT / "recipes").with_suffix("")) for path in known_recipes())
+            raise UserError(f"There is no recipe {file.stem} in recipes/; there are: {', '.join(known)}.")
+    return files
+
+
+def known_recipes() -> list[Path]:
+    """Every recipe file."""
+    return list((ROOT / "recipes").rglob("*.yaml"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""A hash of the code behind a step, so that caches notice when it changes.
+
+A thin component hides our code from Kubeflow's cache key: the key holds the component's few lines, not what they
+import. So the hash of everything the step can reach goes in as a parameter.
+"""
+
+import hashlib
+from functools import cache
+
+import grimp
+
+from pipeline import ROOT
+
+_PACKAGES = ("model", "components")
+
+
+@cache
+def _imports() -> grimp.ImportGraph:
+    return grimp.build_graph(*_PACKAGES, cache_dir=str(ROOT / ".grimp_cache"))
+
+
+@cache
+def code_version(step: str) -> str:
+    """SHA-256 (first 16 hex digits) over components/<step>/, all that it imports of ours, and the locked dependencies.
+
+    Its KFP face is left out: Kubeflow's own key has that.
+    """
+    files = {ROOT / "requirements.txt"}
+    files.update(path for path in (ROOT / "components" / step).iterdir() if path.is_file())
+    modules = {f"components.{step}.step"}
+    modules.update(_imports().find_upstream_modules(f"components.{step}.step"))
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        files.add(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        if file.name not in ("component.py", "__main__.py") and file.exists():
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0")
+            digest.update(file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

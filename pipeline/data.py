@@ -1,0 +1,240 @@
+"""The photographs in data/: DVC brings them, and says which version they are.
+
+`python -m pipeline.data pull` and `push` do what `dvc pull data.dvc` and `dvc push data.dvc` do, and say in one
+sentence what went wrong.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from components.command import step
+from model.errors import UserError
+from pipeline.storage_errors import explained
+
+if TYPE_CHECKING:  # DVC takes half a second to import: not for those who only want --help
+    from dvc.ignore import DvcIgnoreFilter
+    from dvc.repo import Repo
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_data.hashfile.tree import Tree
+    from dvc_objects.fs.base import FileSystem
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """Which photographs these are.
+
+    Attributes:
+        version: MD5 of the folder as DVC computes it, such as "f7af12c06f5a9ef9c9650dedaffa2393.dir".
+        files: How many files the folder holds.
+        note: What a user should know about it, in one sentence; empty when data/ is just what data.dvc says.
+    """
+
+    version: str
+    files: int
+    note: str = ""
+
+
+def ensure_data(root: Path) -> DataVersion:
+    """Sees to it that root/data holds photographs, and says which version of them.
+
+    Missing photographs are pulled. A folder that holds another version that DVC keeps (after `git pull`, say) is
+    brought to the version of data.dvc. A folder that a user has changed stays as it is.
+
+    Raises:
+        UserError: no data.dvc; or the photographs cannot be had, and why.
+    """
+    with _project(root) as project:
+        if project.needs_pull():
+            project.pull()
+        found = project.tree()
+        note = ""
+        if found.hash_info != project.recorded:
+            if project.keeps(found):
+                project.pull()
+                found = project.tree()
+                note = "data/ held another version that DVC keeps; it has been brought to the version of data.dvc."
+            else:
+                note = project.difference(found)
+        return DataVersion(found.oid, len(found), note)
+
+
+def pull(root: Path, remote: str | None = None) -> int:
+    """Brings data/ to the version of data.dvc; returns how many files were fetched from the remote.
+
+    Raises:
+        UserError: remote unreachable, credentials refused, bucket or photograph missing, changes in data/ that would
+            be lost, ...
+    """
+    with _project(root, remote) as project:
+        return project.pull()
+
+
+def push(root: Path, remote: str | None = None) -> int:
+    """Copies the version of data.dvc to the remote; returns how many files were new there.
+
+    Raises:
+        UserError: as `pull`; or this clone does not have all that data.dvc lists.
+    """
+    with _project(root, remote) as project:
+        return project.push()
+
+
+def folder_version(folder: Path) -> str:
+    """The MD5 that DVC computes for any folder of photographs, tracked or not."""
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_objects.fs.local import localfs
+
+    path = str(folder.resolve())
+    return _tree(HashFileDB(localfs, path), path, localfs).oid
+
+
+@contextmanager
+def _project(root: Path, remote: str | None = None) -> Iterator["_Project"]:
+    from dvc.repo import Repo
+
+    root = root.resolve()
+    if not (root / "data.dvc").exists():
+        raise UserError(f"{root / 'data.dvc'}: no such file; `dvc add data` makes it of the photographs in data/.")
+    # Reading and copying data needs no git; and DVC's notes on file times belong to the clone, where it can write.
+    core = {"no_scm": True, "site_cache_dir": str(root / ".dvc" / "tmp" / "site")}
+    with explained(), Repo(str(root), config={"core": core}) as repo:
+        for settings in repo.config["remote"].values():
+            settings["verify"] = True  # a damaged photograph must not get into the cache
+        yield _Project(repo, remote)
+
+
+class _Project:
+    """An open DVC repository, seen as one folder of photographs."""
+
+    def __init__(self, repo: "Repo", remote: str | None) -> None:
+        self._repo = repo
+        self._remote = remote
+        self._file = str(Path(repo.root_dir) / "data.dvc")
+        self._output = repo.stage.load_one(self._file).outs[0]
+        self._unfinished = Path(repo.tmp_dir) / "data-pull-unfinished"
+        self.recorded = self._output.hash_info
+
+    def needs_pull(self) -> bool:
+        folder = Path(self._output.fs_path)
+        return self._unfinished.exists() or not any(path.is_file() for path in folder.rglob("*"))
+
+    def tree(self) -> "Tree":
+        """Every file of data/ and its MD5; a file whose time and size are as they were is not read again."""
+        output = self._output
+        return _tree(output.cache, output.fs_path, output.fs, output.dvcignore)
+
+    def keeps(self, tree: "Tree") -> bool:
+        """Whether DVC's cache holds all of this folder, so that nothing is lost when it is replaced."""
+        cache = self._output.cache
+        return cache.exists(tree.oid) and all(map(cache.exists, _files(tree).values()))
+
+    def difference(self, found: "Tree") -> str:
+        listed = self._output.get_obj()
+        if listed is None:
+            counts = "how is unknown, for DVC's cache lacks the list"
+        else:
+            before, now = _files(listed), _files(found)
+            changed = sum(before[path] != now[path] for path in before.keys() & now.keys())
+            added, deleted = len(now.keys() - before.keys()), len(before.keys() - now.keys())
+            counts = f"{changed} changed, {added} added, {deleted} deleted"
+        return (
+            f"data/ differs from data.dvc ({counts}) and is used as it is; "
+            "`dvc add data` records it, `dvc checkout data` brings back what data.dvc says."
+        )
+
+    def pull(self) -> int:
+        self._unfinished.touch()
+        with explained(self._remote_url(), self._absence):
+            result = self._repo.pull(targets=[self._file], remote=self._remote)
+        self._unfinished.unlink()
+        if self.tree().hash_info != self.recorded:
+            raise UserError(
+                "data/ still is not what data.dvc says: DVC's cache is damaged; remove .dvc/cache and pull again."
+            )
+        return int(result["stats"]["fetched"])
+
+    def push(self) -> int:
+        with explained(self._remote_url(), self._absence):
+            pushed = self._repo.push(targets=[self._file], remote=self._remote)
+            complete = self._store().exists(self.recorded.value)  # DVC pushes the list last, if all else is there
+        if not complete:
+            raise UserError(
+                "The push is incomplete, for DVC's cache here lacks some of what data.dvc lists; "
+                "`dvc add data` puts the photographs of data/ there."
+            )
+        return int(pushed)
+
+    def _store(self) -> "HashFileDB":
+        store: HashFileDB = self._repo.cloud.get_remote_odb(self._remote, hash_name="md5")
+        return store
+
+    def _remote_url(self) -> str:
+        config = self._repo.config
+        settings = config["remote"].get(self._remote or config["core"].get("remote"), {})
+        return " at ".join(settings[key] for key in ("url", "endpointurl") if key in settings)
+
+    def _absence(self) -> str:
+        """What it is that the remote does not have."""
+        store, url = self._store(), self._remote_url()
+        bucket = store.path.split("/")[0]
+        if store.fs.protocol == "s3" and not store.fs.exists(bucket):
+            return f"{url}: there is no bucket named {bucket}; create it, or correct the url (`dvc remote modify`)."
+        listed = self._output.get_obj()
+        if listed is None:
+            return (
+                f"{url}: it does not hold the version {self.recorded.value} of data.dvc; "
+                "push it from where it was added (`dvc push`), or name another remote."
+            )
+        absent = sorted(path for path, md5 in _files(listed).items() if not self._output.cache.exists(md5))
+        others = f" and {len(absent) - 1} other files" if len(absent) > 1 else ""
+        return f"{url}: it lacks data/{absent[0]}{others}; push again from a clone that has them (`dvc push`)."
+
+
+def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: "DvcIgnoreFilter | None" = None) -> "Tree":
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.tree import Tree
+
+    _, _, tree = build(store, path, fs, "md5", ignore=ignore, dry_run=True)
+    if not isinstance(tree, Tree):
+        raise UserError(f"{path}: not a folder; it must be a folder of photographs.")
+    return tree
+
+
+def _files(tree: "Tree") -> dict[str, str]:
+    """MD5 by path."""
+    return {"/".join(key): md5.value for key, _, md5 in tree}
+
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_Remote = Annotated[str | None, typer.Option(help="A remote other than the default one.")]
+
+
+@app.command("pull")
+def _pull(remote: _Remote = None) -> None:
+    """Brings data/ to the version of data.dvc."""
+    with step("pull"):
+        print(f"data/ is the version of data.dvc; {pull(Path(), remote)} files were fetched.")
+
+
+@app.command("push")
+def _push(remote: _Remote = None) -> None:
+    """Copies the version of data.dvc to the remote."""
+    with step("push"):
+        print(f"The remote has the version of data.dvc; {push(Path(), remote)} files were new there.")
+
+
+@app.command("version")
+def _version() -> None:
+    """Says which version of the photographs data/ holds."""
+    with step("version"):
+        data = ensure_data(Path())
+        print(f"{data.version}, {data.files} files. {data.note}".rstrip())
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,222 @@
+"""The whole graph on this machine, through kfp.local: the run itself, and what came of each step."""
+
+import contextlib
+import copy
+import fcntl
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfp import local
+
+from components import registry
+from components.command import JOURNAL, RETRY_ME
+from model.config import Config
+from model.errors import UserError
+from pipeline import ROOT
+from pipeline.code_version import code_version
+from pipeline.data import ensure_data, folder_version
+from pipeline.graph import retraining
+
+CACHED_STEPS = ("preprocess", "train", "evaluate")
+STEPS = (*CACHED_STEPS, "register", "gate", "promote", "reject", "report")
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """How one step ended: done, reused, failed, interrupted or not run; its own seconds; its message if it failed."""
+
+    step: str
+    outcome: str
+    seconds: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run's steps in order, and the folders that `register` saw: generator, evaluation, registration."""
+
+    steps: tuple[StepResult, ...]
+    folders: dict[str, Path]
+    seconds: float
+    log: Path
+
+    @property
+    def trouble(self) -> StepResult | None:
+        """The step that ended the run, if one did."""
+        return next((step for step in self.steps if step.outcome in ("failed", "interrupted")), None)
+
+    @property
+    def exit_status(self) -> int:
+        if self.trouble is None:
+            return 0
+        return RETRY_ME if self.trouble.outcome == "interrupted" else 1
+
+
+def run(config: Config, recipe: str, workspace: Path, photos: Path | None = None) -> RunResult:
+    """Runs the graph. Steps whose inputs, parameters and code are unchanged are reused.
+
+    Args:
+        config: All sections.
+        recipe: Its name, for the record.
+        workspace: Folder for everything that runs leave: registry, caches, checkpoints, logs.
+        photos: Folder of photographs; data/ as DVC knows it when not given.
+
+    Raises:
+        UserError: the data cannot be had, or another run is at work in the workspace. A failing step raises nothing:
+            see `RunResult.trouble`.
+    """
+    started = time.monotonic()
+    workspace = workspace.resolve()
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = workspace / "runs" / stamp
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / "journal.jsonl"
+    with _alone(workspace), _environment(workspace, journal):
+        if photos is None:
+            photos = ROOT / "data"
+            data = ensure_data(ROOT)
+            data_version = data.version
+            print(f"{data.files} files in data/, version {data_version}. {data.note}".rstrip(), flush=True)
+        else:
+            data_version = folder_version(photos)
+        sections = config.sections()
+        champion = registry.champion()
+        arguments = {
+            "photos": str(photos.resolve()),
+            "data_version": data_version,
+            "recipe": recipe,
+            **{f"{name}_config": section for name, section in sections.items()},
+            **{f"{name}_code": code_version(name) for name in CACHED_STEPS},
+            "champion": champion.uri if champion else "",
+            "checkpoints": str(workspace / "checkpoints"),
+            "tags": {
+                "git_commit": _git_commit(),
+                "data_version": data_version,
+                "recipe": recipe,
+                "pipeline_run_id": f"local-{stamp}",
+                "image_digest": "none: run on a machine without images",
+            },
+        }
+        with (folder / "log.txt").open("w", encoding="utf-8") as log:
+            failure = _run_graph(arguments, workspace, log)
+    steps, folders = _read_journal(journal)
+    result = RunResult(steps, folders, time.monotonic() - started, folder / "log.txt")
+    if failure is not None and result.trouble is None:
+        raise failure  # not a step's failure: a bug of ours or of kfp's
+    return result
+
+
+def _run_graph(arguments: dict[str, object], workspace: Path, log: io.TextIOBase) -> RuntimeError | None:
+    """Returns what kfp raises when a task has failed: the journal says which and why, in its own words."""
+    graph = copy.deepcopy(retraining)
+    for component in (graph.pipeline_spec.root, *graph.pipeline_spec.components.values()):
+        for task in component.dag.tasks.values():
+            task.ClearField("retry_policy")  # for lost nodes; here a failure should be seen at once
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(workspace / "pipeline"),
+        cache_root=str(workspace / "cache"),
+        enable_caching=True,
+        raise_on_error=True,
+    )
+    logging.disable(logging.INFO)  # kfp's account of every task; the steps speak for themselves
+    try:
+        with contextlib.redirect_stdout(_StepLines(sys.stdout, log)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*(no effect in the current local runner|non-Python base image)")
+            graph(**arguments)
+    except RuntimeError as error:
+        return error
+    finally:
+        logging.disable(logging.NOTSET)
+    return None
+
+
+class _StepLines(io.TextIOBase):
+    """Passes on what the steps print, without kfp's rules, blank lines and indentation, and keeps it in a log."""
+
+    def __init__(self, terminal: io.TextIOBase, log: io.TextIOBase) -> None:
+        self._outputs = (terminal, log)
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            if line.strip("- \t"):
+                for output in self._outputs:
+                    output.write(line.strip() + "\n")
+                    output.flush()
+        return len(text)
+
+
+def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    entries = {entry["step"]: entry for entry in map(json.loads, lines)}
+    body = [step for step in STEPS if step != "report"]
+    reached = max((body.index(step) for step in entries if step in body), default=-1)
+    dead = None
+    if "report" in entries and reached < body.index("promote"):
+        # The exit task ran but the gate's branches did not: the step after the last that spoke died without a word,
+        # unless that last one failed by itself.
+        spoke_last = entries.get(body[reached]) if reached >= 0 else None
+        if spoke_last is None or spoke_last["outcome"] == "done":
+            dead = body[reached + 1]
+    results = []
+    for step in STEPS:
+        if step in entries:
+            entry = entries[step]
+            results.append(StepResult(step, entry["outcome"], entry["seconds"], entry["message"]))
+        elif step == dead:
+            results.append(StepResult(step, "failed", None, "it died without a word (killed, or out of memory?)"))
+        elif step in CACHED_STEPS and body.index(step) < reached:
+            results.append(StepResult(step, "reused"))
+        else:
+            results.append(StepResult(step, "not run"))
+    notes = entries.get("register", {}).get("notes", {})
+    return tuple(results), {name: Path(folder) for name, folder in notes.items()}
+
+
+@contextlib.contextmanager
+def _alone(workspace: Path) -> Iterator[None]:
+    with (workspace / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{workspace}: another run is at work here; wait for it to end.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _environment(workspace: Path, journal: Path) -> Iterator[None]:
+    """What the steps' processes inherit."""
+    ours = {
+        JOURNAL: str(journal),
+        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _git_commit() -> str:
+    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
