@@ -1,0 +1,131 @@
+"""The train step: shards to a generator, with its curves and sample grids, logged to MLflow."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import torch
+
+from components import tracking
+from components.progress import progress
+from components.train.pictures import draw_curves, sample_grid
+from model import training
+from model.checkpoint import save_generator
+from model.config import TrainConfig
+from model.files import folder_aside
+from model.networks import Generator
+from model.shards import Shards
+
+_SAMPLED = 8  # held-out photographs in a grid
+_FINISHED = "finished-training"  # marks a checkpoint folder whose training has come to its end
+
+
+def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, code_version: str = "") -> int:
+    """Trains, or goes on where an earlier attempt at the same training stopped.
+
+    An attempt is the same when configuration, dataset and code are: its checkpoints lie in a folder of `checkpoints`
+    named by a hash of these. Once a training is finished, its folder stays, in case its output gets lost on the way
+    to where it belongs; the next training removes it.
+
+    Under torchrun every process calls this; the first logs and writes.
+
+    Args:
+        dataset: what preprocess wrote.
+        output: gets generator.safetensors, generator.json, history.jsonl, curves.png, samples/ and training.json,
+            all at once at the end.
+        checkpoints: a folder that outlives a lost attempt. MLflow's run is remembered there too.
+        config: section `train`.
+        code_version: a hash of the code behind this step.
+
+    Returns:
+        Photographs seen, each repeat counted.
+
+    Raises:
+        UserError: see `model.training.train`; MLflow cannot be used.
+        Interrupted: SIGTERM came; the state is saved.
+    """
+    shards = Shards.open(dataset, "train")
+    identity = {
+        "data_version": shards.data_version,
+        "dataset": hashlib.sha256((dataset / "dataset.json").read_bytes()).hexdigest(),
+        "code_version": code_version,
+    }
+    folder = checkpoints / _fingerprint(config, identity)
+    if int(os.environ.get("RANK", "0")):
+        return training.train(config, shards, folder, identity).images
+
+    started = time.monotonic()
+    for finished in checkpoints.glob(f"{'[0-9a-f]' * 16}/{_FINISHED}"):
+        if finished.parent != folder:
+            shutil.rmtree(finished.parent)
+    (folder / "samples").mkdir(parents=True, exist_ok=True)
+    photographs = _held_out(dataset)
+    remembered = folder / "mlflow_run_id"
+    run_id = remembered.read_text(encoding="utf-8") if remembered.exists() else None
+    with tracking.run("train", run_id, system_metrics=True) as run:
+        remembered.write_text(run.id, encoding="utf-8")
+        run.log_params({"train": config.model_dump(mode="json")})
+        run.log_dataset("photographs", shards.data_version, "training")
+        with progress(config.images, "train", unit="images") as advance:
+            seen = 0
+
+            def on_step(images: int) -> None:
+                nonlocal seen
+                advance(images - seen)
+                seen = images
+
+            def on_log(row: training.Row) -> None:
+                numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+                run.log_metrics(numbers, step=int(row["images"]))
+
+            def on_sample(images: int, generator: Generator) -> None:
+                path = folder / "samples" / f"samples-{images:09d}.png"
+                sample_grid(generator, photographs).save(path)
+                run.log_artifact(path, "samples")
+
+            trained = training.train(
+                config, shards, folder, identity, on_step=on_step, on_log=on_log, on_sample=on_sample
+            )
+        with folder_aside(output, marker="generator.json") as aside:
+            save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=trained.images)
+            shutil.copy(folder / training.HISTORY, aside)
+            shutil.copytree(folder / "samples", aside / "samples")
+            history = (aside / training.HISTORY).read_text(encoding="utf-8").splitlines()
+            draw_curves([json.loads(row) for row in history], aside / "curves.png")
+            facts = {
+                "images": trained.images,
+                "seconds": round(time.monotonic() - started, 1),  # of the last attempt
+                "device": _device_name(trained.generator),
+                "processes": trained.count,
+                "torch": torch.__version__,
+                "data_version": shards.data_version,
+                "code_version": code_version,
+                "mlflow_run_id": run.id,
+            }
+            (aside / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            run.log_artifact(aside / "curves.png")
+            run.log_artifact(aside / training.HISTORY)
+    remembered.unlink()
+    (folder / _FINISHED).touch()
+    return trained.images
+
+
+def _fingerprint(config: TrainConfig, identity: dict[str, str]) -> str:
+    whole = json.dumps({"config": config.model_dump(mode="json"), **identity}, sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _held_out(dataset: Path) -> torch.Tensor:
+    """The first photographs for validation, or for training where there are none: (n, 3, S, S) uint8."""
+    shards = Shards.open(dataset, "val")
+    if not len(shards):
+        shards = Shards.open(dataset, "train")
+    return torch.from_numpy(shards[:_SAMPLED])
+
+
+def _device_name(generator: Generator) -> str:
+    device = next(generator.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
