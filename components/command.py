@@ -1,4 +1,4 @@
-"""How a step ends, whoever started it: one sentence for a user's mistake, an exit status, a line in the run's journal."""
+"""How a step ends, whoever started it: a sentence for a user's mistake, an exit status, a line in the run's journal."""
 
 import json
 import os

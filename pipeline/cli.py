@@ -37,14 +37,19 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override one key, such as train.images=2000."),
     ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photographs; default: data/, brought by DVC.", file_okay=False, exists=True),
+    ] = None,
 ) -> None:
     """Runs the whole retraining graph on this machine."""
     from model.config import load_config
     from pipeline import local_run, summary
 
     config = load_config(ROOT / "params.yaml", recipe_files(recipe), tuple(overrides or ()))
-    result = local_run.run(config, recipe or "params.yaml", Path(os.environ["COLORIZE_WORKSPACE"]))
-    summary.show(result, Path(os.environ["COLORIZE_WORKSPACE"]) / "latest")
+    workspace = Path(os.environ["COLORIZE_WORKSPACE"])
+    result = local_run.run(config, recipe or "params.yaml", workspace, photos)
+    summary.show(result, workspace / "latest")
     raise typer.Exit(result.exit_status)
 
 

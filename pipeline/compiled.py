@@ -12,7 +12,7 @@ COMPILED = Path(__file__).with_name("retraining.yaml")
 
 
 def write(path: Path = COMPILED) -> None:
-    """Compiles the graph to KFP's YAML: the pipeline, then its Kubernetes platform settings. The same bytes each time."""
+    """Compiles the graph to YAML: the pipeline, then its Kubernetes settings. The same bytes each time."""
     compiler.Compiler().compile(retraining, str(path))
 
 

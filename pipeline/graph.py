@@ -51,6 +51,33 @@ def _place(name: str, task: dsl.PipelineTask) -> None:
         task.set_accelerator_type(GPU_RESOURCE).set_accelerator_limit(needs.gpus)
 
 
+def _train_and_score(
+    photos: str, data_version: str, configs: tuple, codes: tuple, champion: str, checkpoints: str
+) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
+    """Photographs to a generator and its scores; configs and codes of preprocess, train, evaluate, in this order."""
+    photographs = preprocess(photos=photos, data_version=data_version, config=configs[0], code=codes[0])
+    _place("preprocess", photographs)
+
+    trained = train(dataset=photographs.outputs["dataset"], config=configs[1], code=codes[1], checkpoints=checkpoints)
+    _place("train", trained)
+    # The window that Argo measures from the first attempt must hold every attempt and the pauses between them.
+    window = (TRAIN_RETRIES + 1) * (TRAIN_ATTEMPT_SECONDS + 600)
+    trained.set_retry(TRAIN_RETRIES, backoff_duration="60s", backoff_factor=2, backoff_max_duration=f"{window}s")
+    kubernetes.set_timeout(trained, TRAIN_ATTEMPT_SECONDS)
+    kubernetes.empty_dir_mount(trained, "shared-memory", "/dev/shm", medium="Memory", size_limit="2Gi")
+    kubernetes.add_toleration(trained, key=GPU_RESOURCE, operator="Exists", effect="NoSchedule")
+
+    scored = evaluate(
+        dataset=photographs.outputs["dataset"],
+        generator=trained.outputs["generator"],
+        champion=champion,
+        config=configs[2],
+        code=codes[2],
+    )
+    _place("evaluate", scored)
+    return trained, scored
+
+
 @dsl.pipeline(name="colorizer-retraining", description="Retrains the colorizer and promotes it if it has earned it.")
 def retraining(
     photos: str,
@@ -90,30 +117,14 @@ def retraining(
     _place("report", outcome)
 
     with dsl.ExitHandler(outcome, name="retraining"):
-        photographs = preprocess(
-            photos=photos, data_version=data_version, config=preprocess_config, code=preprocess_code
+        trained, scored = _train_and_score(
+            photos,
+            data_version,
+            (preprocess_config, train_config, evaluate_config),
+            (preprocess_code, train_code, evaluate_code),
+            champion,
+            checkpoints,
         )
-        _place("preprocess", photographs)
-
-        trained = train(
-            dataset=photographs.outputs["dataset"], config=train_config, code=train_code, checkpoints=checkpoints
-        )
-        _place("train", trained)
-        # The window that Argo measures from the first attempt must hold every attempt and the pauses between them.
-        window = (TRAIN_RETRIES + 1) * (TRAIN_ATTEMPT_SECONDS + 600)
-        trained.set_retry(TRAIN_RETRIES, backoff_duration="60s", backoff_factor=2, backoff_max_duration=f"{window}s")
-        kubernetes.set_timeout(trained, TRAIN_ATTEMPT_SECONDS)
-        kubernetes.empty_dir_mount(trained, "shared-memory", "/dev/shm", medium="Memory", size_limit="2Gi")
-        kubernetes.add_toleration(trained, key=GPU_RESOURCE, operator="Exists", effect="NoSchedule")
-
-        scored = evaluate(
-            dataset=photographs.outputs["dataset"],
-            generator=trained.outputs["generator"],
-            champion=champion,
-            config=evaluate_config,
-            code=evaluate_code,
-        )
-        _place("evaluate", scored)
 
         registered = register(
             generator=trained.outputs["generator"],
@@ -136,3 +147,27 @@ def retraining(
             rejected = reject(registration=registered.outputs["registration"])
             rejected.set_caching_options(False)
             _place("reject", rejected)
+
+
+@dsl.pipeline(name="colorizer-trial", description="Trains and scores a variant; registers nothing.")
+def trial(
+    photos: str,
+    data_version: str,
+    preprocess_config: dict,
+    train_config: dict,
+    evaluate_config: dict,
+    preprocess_code: str,
+    train_code: str,
+    evaluate_code: str,
+    checkpoints: str,
+) -> dsl.Artifact:
+    """The first three steps of `retraining`, for comparing variants. Arguments as there; returns the evaluation."""
+    _, scored = _train_and_score(
+        photos,
+        data_version,
+        (preprocess_config, train_config, evaluate_config),
+        (preprocess_code, train_code, evaluate_code),
+        "",
+        checkpoints,
+    )
+    return scored.outputs["evaluation"]

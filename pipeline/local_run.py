@@ -200,7 +200,6 @@ def _environment(workspace: Path, journal: Path) -> Iterator[None]:
     ours = {
         JOURNAL: str(journal),
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}",
-        "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
     before = {name: os.environ.get(name) for name in ours}
