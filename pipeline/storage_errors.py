@@ -58,9 +58,8 @@ def _sentence(error: BaseException, url: str, absence: Callable[[], str] | None)
         NoCredentialsError,
         PartialCredentialsError,
     )
-    from dvc.exceptions import CheckoutError, ConfirmRemoveError, DvcException
+    from dvc.exceptions import CheckoutError, DvcException
     from dvc.lock import LockError
-    from dvc_objects.errors import ObjectFormatError
 
     chain = list(_chain(error))
 
@@ -81,16 +80,14 @@ def _sentence(error: BaseException, url: str, absence: Callable[[], str] | None)
         return f"{url}: the server refused: {_line(answer)}."
     if has(ConnectionError, HTTPClientError):
         return f"{url}: it cannot be reached; check the network, that the server runs, and the remote's endpointurl."
-    if damaged := has(ObjectFormatError):
-        return f"{url}: a photograph there is damaged ({_line(damaged)}); push it again from a clone that has it."
-    if has(ConfirmRemoveError):
-        return (
-            "data/ has changes that would be lost; record them (`dvc add data`) "
-            "or give them up (`dvc checkout --force data`)."
-        )
     if has(LockError):
         return "Another DVC command is at work in this clone; wait for it to end."
     if known := has(DvcException, OSError):
+        if "unsaved files" in str(known):
+            return (
+                "data/ has changes that would be lost; record them (`dvc add data`) "
+                "or give them up (`dvc checkout --force data`)."
+            )
         return f"{url + ': ' if url else ''}{_line(known)}."
     return ""
 

@@ -1,0 +1,1 @@
+"""Tests mirror the tree: tests/model, tests/components, tests/pipeline, ..."""
