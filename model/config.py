@@ -96,8 +96,10 @@ class TrainConfig(_Section):
             raise ValueError(f"warmup_images ({self.warmup_images}) must not exceed images ({self.images})")
         if self.warmup_images and self.objective.reconstruction == "none":
             raise ValueError("warmup_images must be 0 when objective.reconstruction is none")
-        if self.crop < 2**self.generator.levels:
-            raise ValueError(f"crop ({self.crop}) must be at least 2 ** generator.levels ({2**self.generator.levels})")
+        if self.crop % 2**self.generator.levels:
+            raise ValueError(
+                f"crop ({self.crop}) must be a multiple of 2 ** generator.levels ({2**self.generator.levels})"
+            )
         return self
 
 

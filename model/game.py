@@ -1,6 +1,7 @@
 """One step of training: the discriminator's move, then the generator's, with all that a step changes."""
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
@@ -170,7 +171,8 @@ class Game:
         """Averages the gradients over the processes."""
         if self._processes.count == 1:
             return network
-        return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # the argument's new name is too new
+            return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
         return torch.optim.Adam(network.parameters(), rate, self._config.betas, fused=True)

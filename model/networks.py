@@ -157,11 +157,31 @@ def smallest_side(receptive_field: int) -> int:
     return 3 * 2**strided if strided else 2
 
 
+class _ResizeConv(nn.Conv2d):
+    """Nearest-neighbour doubling, then a 3x3 convolution: no checkerboards (Odena et al. 2016, "Deconvolution and
+    Checkerboard Artifacts"), since every output pixel gets the same number of terms.
+
+    Computed as the one transposed convolution that equals both: its 4x4 kernel is the 3x3 kernel with every weight
+    spread over the 2x2 pixels that share an input pixel. That is 4/9 of the multiplications, and the enlarged input is
+    never held.
+    """
+
+    spread: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3)
+        spread = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+        self.register_buffer("spread", spread, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = torch.einsum("ka,lb,oiab->iokl", self.spread, self.spread, self.weight)
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+
 def _doubling(channels_in: int, channels_out: int, upsample: str) -> list[nn.Module]:
     if upsample == "transposed":
         return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)]
-    # Odena et al. 2016, "Deconvolution and Checkerboard Artifacts": every output pixel gets the same number of terms.
-    return [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(channels_in, channels_out, 3, padding=1)]
+    return [_ResizeConv(channels_in, channels_out)]
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
