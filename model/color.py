@@ -26,7 +26,7 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
     """sRGB to CIELAB.
 
     Args:
-        rgb: (..., 3, H, W), any float dtype, 0..1.
+        rgb: (..., 3, H, W), any float dtype, 0..1; or uint8, 0..255, which is faster.
 
     Returns:
         (..., 3, H, W) float32: L in 0..100, a and b in CIELAB units. Gradients are finite everywhere, black included.
@@ -36,7 +36,7 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
     """
     _need_three_channels(rgb)
     with torch.autocast(rgb.device.type, enabled=False):
-        xyz = _matrix(_RGB_TO_XYZ, _to_linear(rgb.float()))
+        xyz = _matrix(_RGB_TO_XYZ, _to_linear(rgb))
         fx, fy, fz = _cube_root(xyz / _column(_WHITE, xyz)).unbind(-3)
         return torch.stack((116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)), dim=-3)
 
@@ -45,7 +45,7 @@ def srgb_to_lightness(rgb: Tensor) -> Tensor:
     """The L of `srgb_to_lab` alone, in half the time: (..., 3, H, W) 0..1 -> (..., 1, H, W) float32 in 0..100."""
     _need_three_channels(rgb)
     with torch.autocast(rgb.device.type, enabled=False):
-        luminance = _matrix(_RGB_TO_XYZ[1:2], _to_linear(rgb.float()))
+        luminance = _matrix(_RGB_TO_XYZ[1:2], _to_linear(rgb))
         return 116 * _cube_root(luminance) - 16
 
 
@@ -106,7 +106,8 @@ def in_gamut(lab: Tensor, tolerance: float = 1e-4) -> Tensor:
     with torch.autocast(lab.device.type, enabled=False):
         linear = _lab_to_linear(lab.float())  # sRGB's curve is monotonic: bending the two bounds spares its powers
         low, high = -tolerance / 12.92, ((1 + tolerance + 0.055) / 1.055) ** 2.4
-        return (linear.amin(dim=-3) >= low) & (linear.amax(dim=-3) <= high)
+        inside: Tensor = (linear.amin(dim=-3) >= low) & (linear.amax(dim=-3) <= high)
+        return inside
 
 
 def encode_lab(lab: Tensor) -> Tensor:
@@ -121,8 +122,8 @@ def encode_lab(lab: Tensor) -> Tensor:
         (..., 3, H, W) uint8.
     """
     _need_three_channels(lab)
-    scaled = torch.cat((lab[..., :1, :, :] * 2.55, lab[..., 1:, :, :] + 128), dim=-3)
-    return scaled.round().clamp(0, 255).to(torch.uint8)
+    scaled = lab * _column((2.55, 1.0, 1.0), lab) + _column((0.0, 128.0, 128.0), lab)
+    return scaled.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def decode_lab(stored: Tensor) -> Tensor:
@@ -156,12 +157,17 @@ def to_uint8(rgb: Tensor) -> Tensor:
 
 
 def _to_linear(rgb: Tensor) -> Tensor:
-    # Each branch sees only values it is smooth on: `where` alone would still pass NaN gradients through.
-    return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+    if rgb.dtype == torch.uint8:
+        levels = _to_linear(torch.arange(256, device=rgb.device) / 255)
+        return levels.index_select(0, rgb.flatten().int()).view(rgb.shape)
+    rgb = rgb.float()
+    # The curve above 0.04045 plus the line below it, each held still on the other's side: no branch, no NaN gradients.
+    return ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4 + (rgb - 0.04045).clamp(max=0) / 12.92
 
 
 def _cube_root(xyz: Tensor) -> Tensor:
-    return torch.where(xyz <= _EPSILON, _KAPPA_SLOPE * xyz + _OFFSET, xyz.clamp(min=_EPSILON) ** (1 / 3))
+    """CIE 15's f: the cube root, below _EPSILON its tangent. exp(log / 3) takes a third of the time of a power."""
+    return (xyz.clamp(min=_EPSILON).log() / 3).exp() + (xyz - _EPSILON).clamp(max=0) * _KAPPA_SLOPE
 
 
 def _lab_to_linear(lab: Tensor) -> Tensor:
