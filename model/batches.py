@@ -61,9 +61,13 @@ def share(batch_size: int, rank: int, count: int) -> slice:
 
 
 def seeded(*key: int | str) -> torch.Generator:
-    """A CPU random generator for one purpose: its seed is a hash of the key."""
-    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # it uses no more than 32 bits
+    """A CPU random generator for one purpose."""
+    return torch.Generator().manual_seed(seed_of(*key))
+
+
+def seed_of(*key: int | str) -> int:
+    """A hash of the key in 32 bits, which is what torch's generator uses of a seed."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:4])
 
 
 @lru_cache(maxsize=2)  # a batch may end one epoch and begin the next

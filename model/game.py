@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model.averaging import Average
-from model.batches import seeded, share
+from model.batches import seed_of, seeded, share
 from model.checkpoint import below
 from model.color import AB_SCALE, decode_lab, to_network
 from model.config import TrainConfig
@@ -148,10 +148,10 @@ class Game:
         adam.step()
 
     def _noise(self, images: int) -> Tensor | None:
-        """Two z, (2, share, noise_size), for this process's share of the batch; also seeds dropout, which draws from the global generator."""
+        """Two z for this process, (2, share, noise_size). Seeds dropout too, which draws from the global generator."""
         config, processes = self._config, self._processes
         step = images // config.batch_size
-        torch.manual_seed(seeded(config.seed, "dropout", step, processes.rank).initial_seed())
+        torch.manual_seed(seed_of(config.seed, "dropout", step, processes.rank))
         draws = seeded(config.seed, "z", step)
         mine = share(config.batch_size, processes.rank, processes.count)
         z = self._generator.sample_noise(2 * config.batch_size, draws)
