@@ -1,0 +1,31 @@
+"""The Frechet distance between two sets of features: FID when they are Inception-v3's. By torch-fidelity."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def frechet_distance(real: Tensor, generated: Tensor) -> float:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 sqrt(C1 C2)) of the Gaussians fitted to both sets (Heusel et al. 2017, eq. 6).
+
+    It falls as the sets grow: compare figures of equally many images only. With fewer images than dimensions the
+    covariances are singular and the figure says little; `kernel_distance` has no such bias.
+
+    Args:
+        real: (N, D), N at least 2.
+        generated: (M, D), M at least 2.
+
+    Returns:
+        0 for equal Gaussians, larger is worse; NaN where a feature is not finite.
+    """
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    both = torch.cat((real, generated)).double().cpu()
+    if not both.isfinite().all():
+        return float("nan")
+    if len(both) < both.shape[1]:
+        # A rotation changes nothing. In the span of so few vectors the matrices are small, and minutes become moments.
+        both = both - both.mean(dim=0)
+        both = both @ torch.linalg.qr(both.T).Q
+    first, second = (fid_features_to_statistics(features) for features in (both[: len(real)], both[len(real) :]))
+    return float(np.real(fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID]))
