@@ -53,6 +53,21 @@ def run(
     raise typer.Exit(result.exit_status)
 
 
+@app.command()
+def sweep(
+    variants: Annotated[list[str], typer.Argument(help="Recipes to compare, each on top of --recipe.")],
+    out: Annotated[Path, typer.Option(help="Folder for table, histograms and pictures.")],
+    recipe: Annotated[str, typer.Option(help="What all share; several, comma between.")] = "demo",
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="On top of it all.")] = None,
+) -> None:
+    """Trains and scores several variants on the same photographs and compares them; registers nothing."""
+    from pipeline.sweep import sweep
+
+    files = {variant: recipe_files(variant)[0] for variant in variants}
+    sweep(recipe_files(recipe), files, overrides or [], Path(os.environ["COLORIZE_WORKSPACE"]), out)
+    print((out / "table.md").read_text(encoding="utf-8"))
+
+
 @app.command("compile")
 def compile_(
     check: Annotated[bool, typer.Option(help="Only say whether the YAML in the repository is current.")] = False,

@@ -5,6 +5,7 @@ found through the label of its pods, on a laptop there is one run at a time.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kfp import dsl, kubernetes
 
@@ -52,8 +53,13 @@ def _place(name: str, task: dsl.PipelineTask) -> None:
 
 
 def _train_and_score(
-    photos: str, data_version: str, configs: tuple, codes: tuple, champion: str, checkpoints: str
-) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
+    photos: str,
+    data_version: str,
+    configs: tuple[dict, dict, dict],
+    codes: tuple[str, str, str],
+    champion: str,
+    checkpoints: str,
+) -> tuple[dsl.PipelineTask, dsl.PipelineTask, dsl.PipelineTask]:
     """Photographs to a generator and its scores; configs and codes of preprocess, train, evaluate, in this order."""
     photographs = preprocess(photos=photos, data_version=data_version, config=configs[0], code=codes[0])
     _place("preprocess", photographs)
@@ -75,7 +81,7 @@ def _train_and_score(
         code=codes[2],
     )
     _place("evaluate", scored)
-    return trained, scored
+    return photographs, trained, scored
 
 
 @dsl.pipeline(name="colorizer-retraining", description="Retrains the colorizer and promotes it if it has earned it.")
@@ -117,7 +123,7 @@ def retraining(
     _place("report", outcome)
 
     with dsl.ExitHandler(outcome, name="retraining"):
-        trained, scored = _train_and_score(
+        _, trained, scored = _train_and_score(
             photos,
             data_version,
             (preprocess_config, train_config, evaluate_config),
@@ -149,6 +155,14 @@ def retraining(
             _place("reject", rejected)
 
 
+class TrialOutputs(NamedTuple):
+    """What a trial leaves."""
+
+    dataset: dsl.Dataset
+    generator: dsl.Model
+    evaluation: dsl.Artifact
+
+
 @dsl.pipeline(name="colorizer-trial", description="Trains and scores a variant; registers nothing.")
 def trial(
     photos: str,
@@ -160,9 +174,9 @@ def trial(
     train_code: str,
     evaluate_code: str,
     checkpoints: str,
-) -> dsl.Artifact:
-    """The first three steps of `retraining`, for comparing variants. Arguments as there; returns the evaluation."""
-    _, scored = _train_and_score(
+) -> TrialOutputs:
+    """The first three steps of `retraining`, for comparing variants. Arguments as there."""
+    photographs, trained, scored = _train_and_score(
         photos,
         data_version,
         (preprocess_config, train_config, evaluate_config),
@@ -170,4 +184,4 @@ def trial(
         "",
         checkpoints,
     )
-    return scored.outputs["evaluation"]
+    return TrialOutputs(photographs.outputs["dataset"], trained.outputs["generator"], scored.outputs["evaluation"])

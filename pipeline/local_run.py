@@ -14,8 +14,10 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from kfp import local
+from kfp import dsl, local
+from kfp.dsl.graph_component import GraphComponent
 
 from components import registry
 from components.command import JOURNAL, RETRY_ME
@@ -24,7 +26,7 @@ from model.errors import UserError
 from pipeline import ROOT
 from pipeline.code_version import code_version
 from pipeline.data import ensure_data, folder_version
-from pipeline.graph import retraining
+from pipeline.graph import retraining, trial
 
 CACHED_STEPS = ("preprocess", "train", "evaluate")
 STEPS = (*CACHED_STEPS, "register", "gate", "promote", "reject", "report")
@@ -75,12 +77,69 @@ def run(config: Config, recipe: str, workspace: Path, photos: Path | None = None
             see `RunResult.trouble`.
     """
     started = time.monotonic()
-    workspace = workspace.resolve()
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = workspace / "runs" / stamp
-    folder.mkdir(parents=True, exist_ok=True)
-    journal = folder / "journal.jsonl"
-    with _alone(workspace), _environment(workspace, journal):
+    with _Session(workspace) as session:
+        data_version, arguments = session.arguments(config, photos)
+        champion = registry.champion()
+        tags = {
+            "git_commit": _git_commit(),
+            "data_version": data_version,
+            "recipe": recipe,
+            "pipeline_run_id": f"local-{session.stamp}",
+            "image_digest": "none: run on a machine without images",
+        }
+        session.execute(
+            retraining,
+            **arguments,
+            recipe=recipe,
+            register_config=config.sections()["register"],
+            champion=champion.uri if champion else "",
+            tags=tags,
+        )
+        steps, folders = _read_journal(session.journal)
+    return RunResult(steps, folders, time.monotonic() - started, session.log)
+
+
+def run_trial(config: Config, workspace: Path, photos: Path | None = None) -> dict[str, Path]:
+    """Runs preprocess, train and evaluate, as `run` does, and registers nothing.
+
+    Returns:
+        The folders: dataset, generator, evaluation.
+
+    Raises:
+        UserError: as `run`; or a step failed, in its own words.
+    """
+    with _Session(workspace) as session:
+        _, arguments = session.arguments(config, photos)
+        outputs = session.execute(trial, **arguments)
+        steps, _ = _read_journal(session.journal)
+    for step in steps:
+        if step.outcome in ("failed", "interrupted"):
+            raise UserError(f"{step.step} {step.outcome}: {step.message}")
+    return {name: Path(artifact.path) for name, artifact in outputs.items()}
+
+
+class _Session:
+    """One execution of a graph in a workspace: its lock, its environment, its folder with journal and log."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace.resolve()
+        self.stamp = time.strftime("%Y%m%d-%H%M%S")
+        folder = self.workspace / "runs" / self.stamp
+        self.journal = folder / "journal.jsonl"
+        self.log = folder / "log.txt"
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "_Session":
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        self._stack.enter_context(_alone(self.workspace))
+        self._stack.enter_context(_environment(self.workspace, self.journal))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def arguments(self, config: Config, photos: Path | None) -> tuple[str, dict[str, object]]:
+        """The data version, and the arguments that both graphs take."""
         if photos is None:
             photos = ROOT / "data"
             data = ensure_data(ROOT)
@@ -89,61 +148,52 @@ def run(config: Config, recipe: str, workspace: Path, photos: Path | None = None
         else:
             data_version = folder_version(photos)
         sections = config.sections()
-        champion = registry.champion()
-        arguments = {
+        return data_version, {
             "photos": str(photos.resolve()),
             "data_version": data_version,
-            "recipe": recipe,
-            **{f"{name}_config": section for name, section in sections.items()},
+            **{f"{name}_config": sections[name] for name in CACHED_STEPS},
             **{f"{name}_code": code_version(name) for name in CACHED_STEPS},
-            "champion": champion.uri if champion else "",
-            "checkpoints": str(workspace / "checkpoints"),
-            "tags": {
-                "git_commit": _git_commit(),
-                "data_version": data_version,
-                "recipe": recipe,
-                "pipeline_run_id": f"local-{stamp}",
-                "image_digest": "none: run on a machine without images",
-            },
+            "checkpoints": str(self.workspace / "checkpoints"),
         }
-        with (folder / "log.txt").open("w", encoding="utf-8") as log:
-            failure = _run_graph(arguments, workspace, log)
-    steps, folders = _read_journal(journal)
-    result = RunResult(steps, folders, time.monotonic() - started, folder / "log.txt")
-    if failure is not None and result.trouble is None:
-        raise failure  # not a step's failure: a bug of ours or of kfp's
-    return result
+
+    def execute(self, pipeline: GraphComponent, **arguments: object) -> dict[str, dsl.Artifact]:
+        """Runs a graph and returns its outputs; none if a step failed, for the journal says which and why."""
+        graph = copy.deepcopy(pipeline)
+        for component in (graph.pipeline_spec.root, *graph.pipeline_spec.components.values()):
+            for task in component.dag.tasks.values():
+                task.ClearField("retry_policy")  # for lost nodes; here a failure should be seen at once
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(self.workspace / "pipeline"),
+            cache_root=str(self.workspace / "cache" / "kfp"),
+            enable_caching=True,
+            raise_on_error=True,
+        )
+        with self.log.open("w", encoding="utf-8") as log, _quiet(log):
+            try:
+                return dict(graph(**arguments).outputs)
+            except RuntimeError:  # what kfp raises when a task has failed
+                if not any(step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal)[0]):
+                    raise
+                return {}
 
 
-def _run_graph(arguments: dict[str, object], workspace: Path, log: io.TextIOBase) -> RuntimeError | None:
-    """Returns what kfp raises when a task has failed: the journal says which and why, in its own words."""
-    graph = copy.deepcopy(retraining)
-    for component in (graph.pipeline_spec.root, *graph.pipeline_spec.components.values()):
-        for task in component.dag.tasks.values():
-            task.ClearField("retry_policy")  # for lost nodes; here a failure should be seen at once
-    local.init(
-        runner=local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(workspace / "pipeline"),
-        cache_root=str(workspace / "cache"),
-        enable_caching=True,
-        raise_on_error=True,
-    )
-    logging.disable(logging.INFO)  # kfp's account of every task; the steps speak for themselves
+@contextlib.contextmanager
+def _quiet(log: TextIO) -> Iterator[None]:
+    """Silences kfp's account of every task: the steps speak for themselves."""
+    logging.disable(logging.INFO)
     try:
         with contextlib.redirect_stdout(_StepLines(sys.stdout, log)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*(no effect in the current local runner|non-Python base image)")
-            graph(**arguments)
-    except RuntimeError as error:
-        return error
+            yield
     finally:
         logging.disable(logging.NOTSET)
-    return None
 
 
 class _StepLines(io.TextIOBase):
     """Passes on what the steps print, without kfp's rules, blank lines and indentation, and keeps it in a log."""
 
-    def __init__(self, terminal: io.TextIOBase, log: io.TextIOBase) -> None:
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
         self._outputs = (terminal, log)
         self._line = ""
 
