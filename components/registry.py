@@ -5,13 +5,16 @@ MLflow moves one alias a call and has no transactions. Each function here orders
 any two leaves one champion, no alias on a half-made version, and a state that the same function, called again, mends.
 """
 
+import getpass
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +83,83 @@ def get(number: int) -> Version:
         raise UserError(f"There is no version {number} of {MODEL} at {tracking.uri()}.") from None
 
 
+@tracking.explained()
+def aliases(number: int) -> list[str]:
+    """The aliases of a version, sorted."""
+    return sorted(tracking.connect().get_model_version(MODEL, str(number)).aliases)
+
+
+@tracking.explained()
+def find(tags: Mapping[str, str]) -> Version | None:
+    """The oldest version with all of these tags."""
+    filters = [f"name = '{MODEL}'", *(f"tags.{key} = '{value}'" for key, value in tags.items())]
+    found = tracking.connect().search_model_versions(" and ".join(filters))
+    return min(map(_version, found), key=lambda version: version.number, default=None)
+
+
+@tracking.explained()
+def create(source: str, run_id: str, tags: Mapping[str, str]) -> Version:
+    """A new version. It has its tags from the first moment: MLflow writes both in one transaction.
+
+    Args:
+        source: "models:/<id>" of a model that was logged completely.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.connect()
+    try:
+        client.create_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return _version(client.create_model_version(MODEL, source, run_id, dict(tags)))
+
+
+@tracking.explained()
+def set_tags(number: int, tags: Mapping[str, str]) -> None:
+    client = tracking.connect()
+    for key, value in tags.items():
+        client.set_model_version_tag(MODEL, str(number), key, value)
+
+
+@tracking.explained()
+def set_alias(alias: str, number: int) -> None:
+    tracking.connect().set_registered_model_alias(MODEL, alias, str(number))
+
+
+def promote(number: int, reason: str) -> Version:
+    """Puts a version in service: `previous` becomes the champion of now, `champion` this version.
+
+    The tags that explain it come first (promoted_at, promoted_by, promoted_from, reason), `champion` last: whatever is
+    in service is explained, and what it replaced is one rollback away. Promoting the champion changes nothing.
+
+    Raises:
+        UserError: there is no such version; or the aliases, read back, are not what was set, because somebody else
+            moved them at the same moment.
+    """
+    version, old = get(number), champion()
+    if old and old.number == number:
+        return version
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    origin = str(old.number) if old else "none"
+    set_tags(number, {"promoted_at": now, "promoted_by": _user(), "promoted_from": origin, "promotion_reason": reason})
+    if old:
+        set_alias("previous", old.number)
+    set_alias("champion", number)
+    actual, before = champion(), by_alias("previous")
+    if actual is None or actual.number != number or (old and (before is None or before.number != old.number)):
+        raise UserError(
+            f"Version {number} was promoted, but champion is now {actual and actual.number} and previous "
+            f"{before and before.number}: somebody else moved them; look at `colorize models` and promote again."
+        )
+    return get(number)
+
+
+def reject(number: int, reason: str) -> None:
+    """Marks a version as weighed and found wanting. No alias moves."""
+    set_tags(number, {"rejected_at": _now(), "rejected_by": _user(), "rejection_reason": reason})
+
+
 def fetch(uri: str) -> Path:
     """A folder with the generator.safetensors and generator.json of a model, checked against its SHA-256.
 
@@ -99,12 +179,12 @@ def fetch(uri: str) -> Path:
     version = resolve(uri)
     expected = version.weights_sha256
     cached = Path("workspace") / "cache" / "models" / expected
-    if expected and _matches(cached, expected):
+    if expected and checksum(cached) == expected:
         return cached
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".partial-") as aside:
         downloaded = _download(f"{version.uri}/{GENERATOR}", Path(aside))
-        if not expected or not _matches(downloaded, expected):
+        if not expected or checksum(downloaded) != expected:
             raise UserError(
                 f"{version.uri}: the weights in MLflow are damaged (their SHA-256 is not the version's "
                 f"weights_sha256); use another version, or train and register again."
@@ -113,7 +193,7 @@ def fetch(uri: str) -> Path:
         try:
             downloaded.rename(cached)
         except OSError:
-            if not _matches(cached, expected):  # else another process was first, with the same files
+            if checksum(cached) != expected:  # else another process was first, with the same files
                 raise
     return cached
 
@@ -149,15 +229,26 @@ def _download(uri: str, folder: Path) -> Path:
         raise UserError(f"{uri}: the files are missing in MLflow's artifact store ({error}).") from error
 
 
-def _matches(folder: Path, weights_sha256: str) -> bool:
-    """Whether the weights are those of the checksum, in the file and in its description."""
+def checksum(folder: Path) -> str | None:
+    """SHA-256 of a generator folder's weights; None when they are missing, or other than generator.json says."""
     try:
         described = json.loads((folder / "generator.json").read_bytes())["weights_sha256"]
         with (folder / "generator.safetensors").open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(actual == described == weights_sha256)
+        return None
+    return actual if actual == described else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"
 
 
 def _version(found: "ModelVersion") -> Version:

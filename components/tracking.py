@@ -1,10 +1,11 @@
 """MLflow's runs: where MLflow is, which run a step writes to, and what it writes there."""
 
+import fcntl
 import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -49,13 +50,12 @@ def connect() -> "MlflowClient":
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the migrations of a new SQLite file, one line each
     here = uri()
-    if here.startswith("sqlite:///"):
-        _folder(here).mkdir(parents=True, exist_ok=True)
     chosen = "MLFLOW_TRACKING_URI" in os.environ
     mlflow.set_tracking_uri(here)
     if not chosen:
         os.environ.pop("MLFLOW_TRACKING_URI", None)  # set_tracking_uri exports it; it must not outlive this folder
-    return mlflow.MlflowClient(here)
+    with _alone(here) if here.startswith("sqlite:///") else nullcontext():
+        return mlflow.MlflowClient(here)
 
 
 @contextmanager
@@ -159,6 +159,20 @@ def run(name: str, run_id: str | None = None, system_metrics: bool = False) -> I
             )
         with started:
             yield Run(started.info.run_id, client)
+
+
+@contextmanager
+def _alone(sqlite: str) -> Iterator[None]:
+    """A client's first touch of a file creates its tables; two processes that do so at once trip over each other."""
+    folder = _folder(sqlite)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".mlflow.lock").open("w")
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; correct MLFLOW_TRACKING_URI ({sqlite}).") from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _environment() -> None:

@@ -1,0 +1,114 @@
+"""The gate: whether a challenger replaces the champion, with a reason for each rule. Pure: figures in, verdict out."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from model.config import Rule
+
+_TOLERANCE = 1e-9  # 0.305 - 0.3 is 0.0050000000000000044, and 0.3 - 0.295 is 0.00499999999...
+Outcome = Literal["promote", "reject", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What one rule says: which metric, whether it holds, and why in plain words with the numbers."""
+
+    metric: str
+    holds: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of the challenger.
+
+    promote: all rules hold. reject: one does not, or no comparison was possible. unchanged: it is the champion already.
+    """
+
+    outcome: Outcome
+    summary: str
+    reasons: tuple[Reason, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Of JSON's types; `promote` is what the pipeline branches on."""
+        return {"promote": self.outcome == "promote", **asdict(self), "reasons": [asdict(r) for r in self.reasons]}
+
+    def to_markdown(self) -> str:
+        """A heading, and a table with a row for each rule."""
+        lines = [f"# {self.outcome.capitalize()}", "", self.summary, ""]
+        if self.reasons:
+            lines += ["| metric | holds | why |", "| --- | --- | --- |"]
+            lines += [f"| {r.metric} | {'yes' if r.holds else 'no'} | {r.text} |" for r in self.reasons]
+            lines += [""]
+        return "\n".join(lines)
+
+
+def judge(challenger: Mapping[str, Any], champion: Mapping[str, Any] | None, rules: Mapping[str, Rule]) -> Verdict:
+    """Promotes a challenger for which every rule holds.
+
+    A rule holds when the challenger's figure is within `bound` and better than the champion's by at least `change`
+    (negative: worse by at most that much). Decided cases:
+
+    - First model (`champion` is None): the bounds alone decide.
+    - The challenger's figure is missing, null or not finite: the rule fails.
+    - The champion's is: the rule fails too. Both are scored in one step on the same photographs, so a champion without
+      a figure means a faulty evaluation, and nothing is promoted on a comparison that was not made.
+    - Equal figures: a gain of 0, which holds when `change` is 0 or negative and fails when it is positive.
+    - No rules: rejected; the gate promotes nothing unexamined.
+
+    Args:
+        challenger: metric -> value.
+        champion: the same of the model in service; None when there is none.
+        rules: metric -> rule.
+    """
+    reasons = tuple(_apply(metric, rule, challenger, champion) for metric, rule in rules.items())
+    failed = [reason.metric for reason in reasons if not reason.holds]
+    if not reasons:
+        return reject("register.rules in params.yaml is empty: nothing is promoted without a rule.")
+    if failed:
+        return Verdict("reject", f"{len(failed)} of {len(reasons)} rules failed: {', '.join(failed)}.", reasons)
+    against = "the first model, within all bounds" if champion is None else "better than the champion by every rule"
+    return Verdict("promote", f"All {len(reasons)} rules hold: {against}.", reasons)
+
+
+def reject(summary: str) -> Verdict:
+    """A challenger that no rule was applied to."""
+    return Verdict("reject", summary, ())
+
+
+def unchanged(summary: str) -> Verdict:
+    """A challenger that is the champion."""
+    return Verdict("unchanged", summary, ())
+
+
+def _apply(metric: str, rule: Rule, challenger: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Reason:
+    value = _number(challenger, metric)
+    if value is None:
+        return Reason(metric, False, f"the challenger's {metric} is {_missing(metric, challenger)}")
+    up = rule.direction == "up"
+    within = value >= rule.bound if up else value <= rule.bound
+    bound = f"{'within' if within else 'beyond'} the bound (at {'least' if up else 'most'} {rule.bound:g})"
+    if champion is None:
+        return Reason(metric, within, f"{value:.4g} is {bound}; there is no champion to compare with")
+    held = _number(champion, metric)
+    if held is None:
+        return Reason(metric, False, f"{value:.4g} cannot be compared: the champion's is {_missing(metric, champion)}")
+    gain = (value - held) if up else (held - value)
+    better = gain >= rule.change - _TOLERANCE
+    difference = "equal to" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by {abs(gain):.4g} than"
+    required = "must not be worse"
+    if rule.change:
+        required = f"{'must be better' if rule.change > 0 else 'may be worse'} by {abs(rule.change):g}"
+    text = f"{value:.4g} is {difference} the champion's {held:.4g} ({required}) and {bound}"
+    return Reason(metric, within and better, text)
+
+
+def _number(figures: Mapping[str, Any], metric: str) -> float | None:
+    value = figures.get(metric)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _missing(metric: str, figures: Mapping[str, Any]) -> str:
+    return f"{figures[metric]!r}" if metric in figures else "missing"
