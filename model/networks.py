@@ -1,7 +1,7 @@
 """The generator (U-Net, or the same without its skips) and the PatchGAN discriminator.
 
 Shapes after Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks" (pix2pix).
-Both take any height and width that is a multiple of 2 ** levels; `Colorizer` pads the rest.
+Both take any height and width that is a multiple of 2 ** levels; `model.inference` takes the rest.
 """
 
 import torch

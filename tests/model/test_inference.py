@@ -27,17 +27,29 @@ def test_any_size_comes_back_at_its_size(generator: Generator, shape: tuple[int,
     assert ab.isfinite().all()
 
 
-def test_a_side_that_divides_is_not_padded(generator: Generator) -> None:
+def test_a_side_that_divides_is_not_scaled(generator: Generator) -> None:
     L, z = torch.rand(2, 1, 32, 48) * 2 - 1, torch.randn(2, 3)
     with torch.inference_mode():
         plain = generator(L, z)
     torch.testing.assert_close(predict_ab(generator, L, z), plain, atol=1e-5, rtol=0)
 
 
-def test_padding_repeats_the_edge_around_the_picture(generator: Generator) -> None:
-    L, z = torch.rand(1, 1, 30, 27) * 2 - 1, torch.randn(1, 3)
-    rows = torch.arange(-1, 31).clamp(0, 29)  # 2 rows are missing to 32: one above, one below
-    columns = torch.arange(-2, 30).clamp(0, 26)  # 5 columns: two on the left, three on the right
-    with torch.inference_mode():
-        expected = generator(L[..., rows, :][..., columns], z)[..., 1:31, 2:29]
-    torch.testing.assert_close(predict_ab(generator, L, z), expected, atol=1e-5, rtol=0)
+@pytest.mark.parametrize(
+    ("side", "inside"), [(1, 16), (23, 16), (24, 16), (25, 32), (39, 32), (40, 32), (41, 48), (286, 288)]
+)
+def test_the_network_works_at_the_nearest_side_that_divides(generator: Generator, side: int, inside: int) -> None:
+    seen = []
+    with generator.encoder[0].register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:]))):
+        predict_ab(generator, torch.zeros(1, 1, side, 32), torch.zeros(1, 3))
+    assert seen == [(inside, 32)]
+
+
+@pytest.mark.parametrize("shape", [(37, 40), (300, 21), (16, 16)])
+def test_scaling_keeps_places(generator: Generator, shape: tuple[int, int]) -> None:
+    """With a network that answers L itself, ramps in both directions come back where they were."""
+    down, across = torch.linspace(-1, 1, shape[0])[:, None], torch.linspace(-0.5, 0.5, shape[1])
+    L = (down * 0.5 + across).expand(1, 1, *shape)
+    with generator.register_forward_hook(lambda _, inputs, __: inputs[0].repeat(1, 2, 1, 1)):
+        ab = predict_ab(generator, L, torch.zeros(1, 3))
+    inner = (..., slice(4, -4), slice(4, -4))  # at the border there is nothing to interpolate with
+    torch.testing.assert_close(ab[inner], L[inner].expand(1, 2, -1, -1), atol=0.01, rtol=0)
