@@ -1,0 +1,126 @@
+"""Configuration: defaults, recipes and overrides; what is refused, and that the sentence names it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.config import TrainConfig, check, load_config
+from model.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = ROOT / "params.yaml"
+
+
+def test_the_defaults_are_those_of_params_yaml() -> None:
+    assert load_config(PARAMS).sections() == yaml.safe_load(PARAMS.read_text().replace("e-4", "e-04"))
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_changes_something(recipe: Path) -> None:
+    assert load_config(PARAMS, (recipe,)) != load_config(PARAMS)
+
+
+def test_the_later_overrides_the_earlier(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("train:\n  images: 10\n  warmup_images: 0\n  seed: 1\n  generator:\n    channels: 8\n")
+    other.write_text("train:\n  seed: 2\n")
+    config = load_config(PARAMS, (one, other), ("train.generator.levels=3", "train.learning_rate=1e-3")).train
+    assert (config.images, config.seed, config.generator.channels, config.generator.levels) == (10, 2, 8, 3)
+    assert config.learning_rate == 1e-3
+    assert config.discriminator == load_config(PARAMS).train.discriminator
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.imges=5", ("train.imges", "not a known key", "params.yaml")),
+        ("trian.images=5", ("trian", "not a known key")),
+        ("train.images=0", ("train.images", "0", "greater than or equal to 1")),
+        ("train.images=ten", ("train.images", "'ten'", "integer")),
+        ("train.images='10'", ("train.images", "'10'", "integer")),
+        ("train.learning_rate=0", ("train.learning_rate", "greater than 0")),
+        ("train.learning_rate=.nan", ("train.learning_rate", "nan")),
+        ("train.betas=[0.5]", ("train.betas",)),
+        ("train.decay=exponential", ("train.decay", "'exponential'", "'none', 'linear' or 'cosine'")),
+        ("train.generator.channels=12", ("train.generator.channels", "12", "multiple of 8")),
+        ("train.discriminator.receptive_field=71", ("train.discriminator.receptive_field", "71", "70")),
+        ("train.warmup_images=500000", ("warmup_images (500000)", "images (400000)")),
+        ("train.crop=250", ("crop (250)", "multiple of 2 ** generator.levels (256)")),
+        ("train.objective.reconstruction=none", ("warmup_images must be 0",)),
+        ("train.crop=512", ("train.crop (512)", "preprocess.size (286)")),
+        ("train.objective={adversarial: none, reconstruction: none}", ("cannot both be none",)),
+        ("preprocess.test_percent=0", ("preprocess.test_percent", "1")),
+        ("register.rules.l1_ab.direction=sideways", ("register.rules.l1_ab.direction", "'up' or 'down'")),
+        ("register.rules.l1_ab.bound=.inf", ("register.rules.l1_ab.bound", "finite")),
+        ("train.seed", ("--set train.seed", "key=value")),
+        ("=5", ("key=value",)),
+        ("train.seed=[", ("not valid YAML",)),
+        ("train.seed={a: 1, a: 2}", ("'a' is given twice",)),
+        ("train=5", ("train",)),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(override: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError) as raised:
+        load_config(PARAMS, (), (override,))
+    message = str(raised.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- a\n- b\n", "keys and values"),
+        ("train:\n  seed: 1\n  seed: 2\n", "'seed' is given twice"),
+        ("train: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+        ("train:\n  seed: -1\n", "train.seed"),
+    ],
+)
+def test_a_bad_recipe_is_named(tmp_path: Path, content: str, words: str) -> None:
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text(content)
+    with pytest.raises(UserError) as raised:
+        load_config(PARAMS, (recipe,))
+    assert str(recipe) in str(raised.value)
+    assert words in str(raised.value)
+
+
+def test_files_that_are_missing_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"binary.yaml"):
+        load_config(PARAMS, (tmp_path / "binary.yaml",))
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    values = yaml.safe_load(PARAMS.read_text().replace("e-4", "e-04"))
+    del values["train"]["generator"]["noise"]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=r"train.generator.noise is missing"):
+        load_config(path)
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(PARAMS).train.images = 5  # type: ignore[misc]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    images=st.integers(1, 10**9),
+    rate=st.floats(1e-8, 1),
+    betas=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    decay=st.sampled_from(["none", "linear", "cosine"]),
+)
+def test_a_section_travels_as_plain_values(images: int, rate: float, betas: tuple[float, float], decay: str) -> None:
+    values = load_config(PARAMS).train.model_dump(mode="json")
+    values |= {"images": images, "warmup_images": images // 2, "learning_rate": rate, "betas": betas, "decay": decay}
+    config = check(TrainConfig, values, "here")
+    assert (config.images, config.learning_rate, config.betas, config.decay) == (images, rate, betas, decay)
+    assert check(TrainConfig, config.model_dump(mode="json"), "there") == config
