@@ -148,7 +148,7 @@ class _Project:
             counts = f"{changed} changed, {added} added, {deleted} deleted"
         return (
             f"data/ differs from data.dvc ({counts}) and is used as it is; "
-            "`dvc add data` records it, `dvc checkout data` brings back what data.dvc says."
+            "`dvc add data` records it, `dvc checkout --force data` drops the changes."
         )
 
     def pull(self) -> int:
