@@ -1,0 +1,74 @@
+"""Runs the ```console blocks of a docs page, and compares what is printed with what the page shows."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line that begins with "$ ", and the lines that the page shows below it."""
+
+    text: str
+    shown: tuple[str, ...]
+
+
+def commands(page: Path) -> list[Command]:
+    """All commands of a page, in order."""
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            text, *shown = piece.splitlines()
+            found.append(Command(text, tuple(line.rstrip() for line in shown if line.strip())))
+    return found
+
+
+class Terminal:
+    """One shell session: `cd` and `export` last from command to command."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._shell = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, text: str) -> tuple[int, list[str]]:
+        """Exit status and printed lines."""
+        assert self._shell.stdin
+        assert self._shell.stdout
+        self._shell.stdin.write(f'{text}\necho "--done-- $?"\n')
+        self._shell.stdin.flush()
+        lines: list[str] = []
+        for line in self._shell.stdout:
+            before, done, status = line.rstrip("\n").partition("--done-- ")
+            if before.strip():
+                lines.append(before.rstrip())
+            if done:
+                return int(status), lines
+        raise AssertionError(f"the shell ended in: {text}")
+
+    def close(self) -> None:
+        self._shell.kill()
+        self._shell.communicate()
+
+
+def difference(shown: tuple[str, ...], printed: list[str]) -> str:
+    """The first shown line that was not printed (after the ones before it); empty when all were.
+
+    A line "..." stands for any lines, and "..." in a line for anything. Lines that the page leaves out at the end are
+    its shortening.
+    """
+    rest = iter(printed)
+    for line in shown:
+        if line == "...":
+            continue
+        pattern = ".*".join(re.escape(part) for part in line.split("..."))
+        if not any(re.fullmatch(pattern, candidate) for candidate in rest):
+            return line
+    return ""
