@@ -10,11 +10,11 @@ import pytest
 
 from components import registry, tracking
 from model.checkpoint import load_generator, save_generator
-from model.config import GeneratorConfig
 from model.errors import UserError
 from model.networks import Generator
+from tests.tiny import tiny_config
 
-TINY = GeneratorConfig(channels=8, levels=2, skip=True, noise="gaussian", noise_size=2, norm="group", upsample="resize")
+TINY = tiny_config().generator
 
 
 def _register(folder: Path) -> registry.Version:

@@ -1,0 +1,85 @@
+"""A generator as a model in MLflow: logged with its code, requirements, signature and an example, nothing pickled."""
+
+import io
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import model
+from components import registry, tracking
+
+_SCRIPT = Path(__file__).with_name("pyfunc_model.py")
+_REQUIRED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
+"""The distributions that pyfunc_model.py and what it uses of `model` import; pinned to what is installed here."""
+
+
+def log_model(generator: Path, run: tracking.Run, tags: Mapping[str, str]) -> str:
+    """Logs a generator folder as a model of `run`.
+
+    What mlflow.pyfunc.log_model does, but for loading the model to try the example, which imports PyTorch and triples
+    the time. The model is READY only when all its files are there.
+
+    Returns:
+        Its URI, "models:/m-...".
+    """
+    client = tracking.connect()
+    import mlflow
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    # MLflow wants to pin pip, which this environment need not have.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    experiment = client.get_run(run.id).info.experiment_id
+    logged = client.create_logged_model(experiment, name=registry.MODEL, source_run_id=run.id, tags=dict(tags))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder) / Path(registry.GENERATOR).name
+            weights.mkdir()
+            for name in ("generator.json", "generator.safetensors"):  # and not training's history and samples
+                shutil.copyfile(generator / name, weights / name)
+            description = Model(
+                run_id=run.id,
+                model_id=logged.model_id,
+                model_uuid=logged.model_id,
+                artifact_path=logged.artifact_location,
+            )
+            mlflow.pyfunc.save_model(
+                Path(folder) / "model",
+                python_model=_SCRIPT,
+                artifacts={"generator": str(weights)},
+                code_paths=[str(Path(model.__file__).parent)],
+                pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _REQUIRED],
+                signature=_signature(),
+                input_example=_example(),
+                mlflow_model=description,
+            )
+            client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+    except BaseException:
+        client.finalize_logged_model(logged.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    uri: str = logged.model_uri
+    return uri
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    image = Schema([ColSpec("binary", "image")])
+    return ModelSignature(inputs=image, outputs=image, params=ParamSchema([ParamSpec("seed", "long", 0)]))
+
+
+def _example() -> tuple[Any, dict[str, int]]:
+    """A table with one small picture, a gray wedge, and the parameters."""
+    import pandas as pd
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.linear_gradient("L").resize((64, 64)).save(content, "PNG")
+    return pd.DataFrame({"image": [content.getvalue()]}), {"seed": 0}

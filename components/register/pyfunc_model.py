@@ -1,0 +1,41 @@
+"""The colorizer as an MLflow pyfunc model: a table of photographs in, the same table in color out.
+
+MLflow keeps this file as it is (models from code, nothing is pickled) beside a copy of the `model` package and the
+generator folder, and runs it where the model is loaded. It must import nothing else of this repository.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+
+class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Column `image`: files (JPEG, PNG, WebP, TIFF, BMP, GIF) as bytes, of any size; colored in the same format."""
+
+    def load_context(self, context: Any) -> None:
+        import torch
+
+        from model.colorizer import Colorizer
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.colorizer = Colorizer.load(Path(context.artifacts["generator"]), device)
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Colors each photograph; `params["seed"]` chooses among its possible colorings.
+
+        Raises:
+            model.images.ImageError: a file that cannot be decoded.
+        """
+        from model.images import decode, encode
+
+        seed = int((params or {}).get("seed", 0))
+        colored = []
+        for content in model_input["image"]:
+            photograph = decode(content)
+            colored.append(encode(self.colorizer.colorize(photograph.rgb, seed=seed)[0], like=photograph))
+        return pd.DataFrame({"image": colored}, index=model_input.index)
+
+
+mlflow.models.set_model(ColorizerModel())

@@ -1,0 +1,156 @@
+"""The register step: records a scored model as a version and challenger, lets the gate judge it, acts on the verdict.
+
+Registering the same model again gives the version that exists. The same model is: the same weights, trained on the same
+version of the data. Another evaluation of it is no other model: it renews figures and verdict of that version.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components import registry, tracking
+from components.register import gate
+from components.register.logged_model import log_model
+from model.config import RegisterConfig
+from model.errors import UserError
+from model.files import folder_aside
+
+TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
+"""What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict."""
+_MAX_TAG = 5000  # characters, of MLflow servers before 3.0; longer values are kept as a digest
+_FOLDERS = ("champion", "gray", "mean_by_lightness", "absent", "protocol")
+
+
+def register(
+    model: Path, evaluation: Path, output: Path, config: RegisterConfig, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Makes or finds the model's version, makes it the challenger, and judges it.
+
+    A crash leaves at most a logged model without a version; the next call makes another. A version has its tags from
+    the moment it exists, and an alias only after that.
+
+    Args:
+        model: generator folder, as train writes it. Its training.json names the MLflow run that is written to, unless
+            MLFLOW_RUN_ID does.
+        evaluation: what evaluate wrote: metrics.json, report.html, samples.png.
+        output: folder for registration.json and verdict.md.
+        config: the gate's rules.
+        tags: those of `TAGS`.
+
+    Returns:
+        What registration.json holds: version, model_uri, run_id, weights_sha256, champion (the version it was judged
+        against, or null), and the verdict: promote, outcome, summary, reasons.
+
+    Raises:
+        UserError: a file is missing or damaged, a tag is missing, MLflow cannot be reached.
+    """
+    missing = [name for name in TAGS if name not in tags]
+    if missing:
+        raise UserError(f"tags: {', '.join(missing)} missing; a version is registered with all of {', '.join(TAGS)}.")
+    weights_sha256 = registry.checksum(model)
+    if weights_sha256 is None:
+        raise UserError(f"{model}: generator.safetensors is missing or damaged (generator.json has its SHA-256).")
+    metrics = _read(evaluation / "metrics.json")
+    champion = registry.champion()
+    verdict = _judge(weights_sha256, metrics, champion, config)
+
+    identity = {"weights_sha256": weights_sha256, "data_version": tags["data_version"]}
+    figures = {name: value for name, value in metrics.items() if name not in _FOLDERS}
+    renewed = {"metrics": _short(figures), "metrics_protocol": _short(metrics.get("protocol", {}))}
+    version = registry.find(identity)
+    if not (version and champion and version.number == champion.number):  # whose verdict says why it is in service
+        renewed |= _tags(verdict)
+    with tracking.run("register", run_id=version.run_id if version else _training_run(model)) as run:
+        if version is None:
+            uri = log_model(model, run, identity)
+            version = registry.create(uri, run.id, {**{name: tags[name] for name in TAGS}, **identity, **renewed})
+        else:
+            registry.set_tags(version.number, renewed)
+        registry.set_alias("challenger", version.number)
+        run.log_metrics({n: v for n, v in figures.items() if isinstance(v, int | float)}, step=_images(model))
+        for name in ("metrics.json", "report.html", "samples.png"):
+            run.log_artifact(evaluation / name, "evaluation")
+    record = {
+        "schema_version": 1,
+        "version": version.number,
+        "model_uri": version.uri,
+        "run_id": version.run_id,
+        "weights_sha256": weights_sha256,
+        "champion": champion.number if champion else None,
+        **verdict.to_json(),
+    }
+    with folder_aside(output, marker="registration.json") as folder:
+        (folder / "registration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (folder / "verdict.md").write_text(f"Version {version.number}\n\n" + verdict.to_markdown(), encoding="utf-8")
+    return record
+
+
+def promote(registration: Path) -> None:
+    """Acts on a verdict to promote: the version becomes champion, the champion previous.
+
+    Raises:
+        UserError: the verdict is another one; or the champion is no longer the version that was compared.
+    """
+    record = _read(registration / "registration.json")
+    if not record["promote"]:
+        raise UserError(f"{registration}: version {record['version']} is not to be promoted: {record['summary']}")
+    champion = registry.champion()
+    number = champion.number if champion else None
+    if number not in (record["champion"], record["version"]):
+        raise UserError(
+            f"The champion is version {number}, but version {record['version']} was compared with "
+            f"{record['champion']}: start the run again, so that it is compared with the champion of now."
+        )
+    registry.promote(record["version"], f"gate: {record['summary']}")
+
+
+def reject(registration: Path) -> None:
+    """Acts on any other verdict: the champion stays in service, and a rejected version is marked as such."""
+    record = _read(registration / "registration.json")
+    if record["outcome"] == "reject":
+        registry.reject(record["version"], f"gate: {record['summary']}")
+
+
+def _judge(
+    weights_sha256: str, metrics: Mapping[str, Any], champion: registry.Version | None, config: RegisterConfig
+) -> gate.Verdict:
+    if champion is None:
+        return gate.judge(metrics, None, config.rules)
+    if champion.weights_sha256 == weights_sha256:
+        return gate.unchanged(f"These weights are the champion's already (version {champion.number}).")
+    if not metrics.get("champion"):
+        return gate.reject(
+            f"The champion (version {champion.number}) was not scored beside it: evaluate again, with the champion."
+        )
+    return gate.judge(metrics, metrics["champion"], config.rules)
+
+
+def _tags(verdict: gate.Verdict) -> dict[str, str]:
+    reasons = {f"gate.{r.metric}": f"{'holds' if r.holds else 'fails'}: {r.text}" for r in verdict.reasons}
+    return {"gate": verdict.outcome, "gate.summary": verdict.summary, **reasons}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; run the step before this one.") from None
+    except ValueError:
+        raise UserError(f"{path} is no valid JSON; run the step that writes it again.") from None
+    return found
+
+
+def _training_run(model: Path) -> str | None:
+    path = model / "training.json"
+    return _read(path).get("mlflow_run_id") if path.exists() else None
+
+
+def _images(model: Path) -> int:
+    return int(_read(model / "generator.json")["images"])
+
+
+def _short(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return text if len(text) <= _MAX_TAG else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
