@@ -101,7 +101,6 @@ def train(
                 rates, phase = game.learning_rates(images), "warmup" if images < config.warmup_images else "full"
                 images += batch_size
                 last = images >= config.images
-                stop = team.any(asked_to_stop()) and not last
                 if team.first and on_step:
                     on_step(images)
 
@@ -121,6 +120,7 @@ def train(
                 if team.first and on_sample and (last or _due(images, config.sample_every, batch_size)):
                     on_sample(images, game.trained)
 
+                stop = team.any(asked_to_stop()) and not last
                 if stop or (_due(images, config.checkpoint_every, batch_size) and not last):
                     _check_finite({"images": images, "phase": phase, **means.over(team)}, folder)
                     tensors = game.tensors() | means.tensors()

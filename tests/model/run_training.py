@@ -1,0 +1,29 @@
+"""A training in a process of its own: run_training.py DATASET FOLDER [override...]. Prints the images seen."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import save_generator
+from model.errors import UserError
+from model.shards import Shards
+from model.training import train
+from tests.tiny import tiny_config
+
+if __name__ == "__main__":
+    dataset, folder, *overrides = sys.argv[1:]
+    torch.set_num_threads(1)
+    config = tiny_config(*overrides)
+    try:
+        trained = train(
+            config,
+            Shards.open(Path(dataset), "train"),
+            Path(folder),
+            {},
+            on_step=lambda images: print(images, flush=True),
+        )
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if trained.rank == 0:
+        save_generator(Path(folder), trained.generator, crop=config.crop, size=24, images=trained.images)

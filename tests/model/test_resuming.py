@@ -1,0 +1,199 @@
+"""Interruptions leave no trace: not a crash, not SIGTERM, not kill -9. And several processes are as good as one."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from model.checkpoint import checkpoints, save_generator
+from model.config import TrainConfig
+from model.errors import Interrupted
+from model.networks import Generator
+from model.shards import Shards
+from model.training import train
+from tests.tiny import ROOT, tiny_config, tiny_dataset
+
+EVERYTHING_RANDOM = ("generator.noise=gaussian", "generator.norm=batch", "discriminator.norm=batch")
+DROPOUT = ("generator.noise=dropout",)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Results compare to the bit only for the same number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("tiny"))
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """Without the one figure that is a matter of time."""
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
+
+
+def _same(one: Generator, other: Generator) -> bool:
+    states = one.state_dict(), other.state_dict()
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(states[0][name], states[1][name]) for name in states[0]
+    )
+
+
+class CrashError(Exception):
+    pass
+
+
+def _crash(images: int) -> None:
+    raise CrashError
+
+
+def _terminate(images: int) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _stop_at(images: int, how: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda seen: how(seen) if seen == images else None
+
+
+@pytest.mark.parametrize("overrides", [(), DROPOUT, EVERYTHING_RANDOM], ids=["default", "dropout", "batch norm"])
+def test_a_crash_after_any_step_leaves_no_trace(tmp_path: Path, dataset: Path, overrides: tuple[str, ...]) -> None:
+    """Rows and checkpoints fall on different steps here, and means survive in between."""
+    config, shards = tiny_config("log_every=24", *overrides), Shards.open(dataset, "train")
+    whole = train(config, shards, tmp_path / "whole", {})
+    for images in range(8, 72, 8):
+        folder = tmp_path / str(images)
+        with pytest.raises(CrashError):
+            train(config, shards, folder, {}, on_step=_stop_at(images, _crash))
+        torch.manual_seed(images)  # a new process begins anywhere
+        assert _same(train(config, shards, folder, {}).generator, whole.generator), f"crash after {images} images"
+        assert _history(folder) == _history(tmp_path / "whole")
+
+
+def test_sigterm_saves_and_the_next_start_goes_on(tmp_path: Path, dataset: Path) -> None:
+    config, shards = tiny_config("checkpoint_every=1000", "log_every=24"), Shards.open(dataset, "train")
+    whole = train(config, shards, tmp_path / "whole", {})
+    folder, before = tmp_path / "stopped", signal.getsignal(signal.SIGTERM)
+    for images in (8, 24, 40):
+        with pytest.raises(Interrupted, match=f"{images} of 64 images"):
+            train(config, shards, folder, {}, on_step=_stop_at(images, _terminate))
+        assert checkpoints(folder)[0].stem == f"checkpoint-{images:012d}"
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert _same(train(config, shards, folder, {}).generator, whole.generator)
+    assert _history(folder) == _history(tmp_path / "whole")
+
+
+def test_sigterm_in_the_last_step_comes_too_late(tmp_path: Path, dataset: Path) -> None:
+    trained = train(tiny_config(), Shards.open(dataset, "train"), tmp_path, {}, on_step=_stop_at(64, _terminate))
+    assert trained.images == 64
+
+
+def test_a_damaged_checkpoint_costs_only_time(tmp_path: Path, dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config, shards = tiny_config(), Shards.open(dataset, "train")
+    whole = train(config, shards, tmp_path, {})
+    rows = _history(tmp_path)
+    newest = checkpoints(tmp_path)[0]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 4
+    newest.write_bytes(content)
+    started: list[int] = []
+    again = train(config, shards, tmp_path, {}, on_step=started.append)
+    assert started[0] == 40  # from the checkpoint of 32 images, not that of 48
+    assert newest.name in caplog.text
+    assert _same(again.generator, whole.generator)
+    assert _history(tmp_path) == rows
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "tests" / "model" / "run_training.py"), *arguments]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def test_kill_9_at_random_moments_leaves_no_trace(tmp_path: Path, dataset: Path) -> None:
+    overrides = ("images=1600", "warmup_images=400", "checkpoint_every=16", "log_every=40")
+    subprocess.run(_command(str(dataset), str(tmp_path / "whole"), *overrides), env=_environment(), check=True)
+    kills = 0
+    draw = random.Random()
+    folder = tmp_path / "killed"
+    while True:
+        process = subprocess.Popen(
+            _command(str(dataset), str(folder), *overrides), env=_environment(), stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout
+        until = draw.randrange(1, 80) if kills < 3 else 10_000  # steps; then it may finish
+        for _, _ in zip(process.stdout, range(until), strict=False):
+            pass
+        if process.poll() is None and kills < 3:
+            time.sleep(draw.uniform(0, 0.02))  # anywhere in a step, in a row, in a checkpoint
+            process.kill()
+            kills += 1
+        code = process.wait()
+        assert code in (0, -signal.SIGKILL)
+        if code == 0:
+            break
+    for name in ("generator.safetensors", "generator.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert _history(folder) == _history(tmp_path / "whole")
+    assert kills == 3
+
+
+def _together(dataset: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, *_command(str(dataset), str(folder), *overrides)[1:]]
+    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, timeout=120)
+
+
+def _distance(one: Path, other: Path) -> float:
+    weights = [safetensors.torch.load_file(folder / "generator.safetensors") for folder in (one, other)]
+    return max((weights[0][name] - weights[1][name]).abs().max().item() for name in weights[0])
+
+
+def _alone(config: TrainConfig, dataset: Path, folder: Path) -> Path:
+    generator = train(config, Shards.open(dataset, "train"), folder, {}).generator
+    save_generator(folder, generator, crop=16, size=24, images=64)
+    return folder
+
+
+def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dataset: Path) -> None:
+    alone = _alone(tiny_config(), dataset, tmp_path / "alone")
+    other_seed = _alone(tiny_config("seed=1"), dataset, tmp_path / "other")
+    result = _together(dataset, tmp_path / "together")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [str(images) for images in range(8, 72, 8)]  # the first alone speaks
+    # Adam makes a step of full size of any gradient, so rounding grows with the steps, but far below a step's size.
+    assert _distance(alone, tmp_path / "together") < 1e-4 < 0.01 < _distance(alone, other_seed)
+    for mine, theirs in zip(_history(alone), _history(tmp_path / "together"), strict=True):
+        assert mine.keys() == theirs.keys()
+        for name, value in mine.items():
+            assert theirs[name] == (pytest.approx(value, rel=0.01, abs=1e-3) if isinstance(value, float) else value)
+
+    stopped = tmp_path / "stopped"
+    with pytest.raises(CrashError):
+        train(tiny_config(), Shards.open(dataset, "train"), stopped, {}, on_step=_stop_at(40, _crash))
+    result = _together(dataset, stopped)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["40", "48", "56", "64"]
+    assert _distance(alone, stopped) < 1e-4
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, dataset: Path) -> None:
+    result = _together(dataset, tmp_path, "batch_size=3")
+    assert result.returncode != 0
+    assert "train.batch_size is 3; it must be a multiple of the 2 processes" in result.stderr
