@@ -1,11 +1,14 @@
 """A hash of the code behind a step, so that caches notice when it changes.
 
 A thin component hides our code from Kubeflow's cache key: the key holds the component's few lines, not what they
-import. So the hash of everything the step can reach goes in as a parameter.
+import. So the hash of everything the step can reach goes in as a parameter. For DVC,
+`python -m pipeline.code_version outputs/code` writes a file with the hash of each step.
 """
 
 import hashlib
+import sys
 from functools import cache
+from pathlib import Path
 
 import grimp
 
@@ -38,3 +41,14 @@ def code_version(step: str) -> str:
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0")
             digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def main(folder: Path) -> None:
+    """Writes <step>.txt for every step that keeps its output."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in ("preprocess", "train", "evaluate", "register"):
+        (folder / f"{step}.txt").write_text(code_version(step) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,5 +1,6 @@
 """The train step: shards to a generator, with its curves and sample grids, logged to MLflow."""
 
+import csv
 import hashlib
 import json
 import os
@@ -34,8 +35,8 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
 
     Args:
         dataset: what preprocess wrote.
-        output: gets generator.safetensors, generator.json, history.jsonl, curves.png, samples/ and training.json,
-            all at once at the end.
+        output: gets generator.safetensors, generator.json, history.jsonl and history.csv, curves.png, samples/ and
+            training.json, all at once at the end.
         checkpoints: a folder that outlives a lost attempt. MLflow's run is remembered there too.
         config: section `train`.
         code_version: a hash of the code behind this step.
@@ -65,49 +66,49 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
     photographs = _held_out(dataset)
     remembered = folder / "mlflow_run_id"
     run_id = remembered.read_text(encoding="utf-8") if remembered.exists() else None
-    with tracking.run("train", run_id, system_metrics=True) as run:
+    with (
+        folder_aside(output, marker="generator.json") as aside,
+        tracking.run("train", run_id, system_metrics=True) as run,
+        progress(config.images, "train", unit="images") as advance,
+    ):
         remembered.write_text(run.id, encoding="utf-8")
         run.log_params({"train": config.model_dump(mode="json")})
         run.log_dataset("photographs", shards.data_version, "training")
-        with progress(config.images, "train", unit="images") as advance:
-            seen = 0
+        seen = 0
 
-            def on_step(images: int) -> None:
-                nonlocal seen
-                advance(images - seen)
-                seen = images
+        def on_step(images: int) -> None:
+            nonlocal seen
+            advance(images - seen)
+            seen = images
 
-            def on_log(row: training.Row) -> None:
-                numbers = {name: value for name, value in row.items() if isinstance(value, float)}
-                run.log_metrics(numbers, step=int(row["images"]))
+        def on_log(row: training.Row) -> None:
+            numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+            run.log_metrics(numbers, step=int(row["images"]))
 
-            def on_sample(images: int, generator: Generator) -> None:
-                path = folder / "samples" / f"samples-{images:09d}.png"
-                sample_grid(generator, photographs).save(path)
-                run.log_artifact(path, "samples")
+        def on_sample(images: int, generator: Generator) -> None:
+            path = folder / "samples" / f"samples-{images:09d}.png"
+            sample_grid(generator, photographs).save(path)
+            run.log_artifact(path, "samples")
 
-            trained = training.train(
-                config, shards, folder, identity, on_step=on_step, on_log=on_log, on_sample=on_sample
-            )
-        with folder_aside(output, marker="generator.json") as aside:
-            save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=trained.images)
-            shutil.copy(folder / training.HISTORY, aside)
-            shutil.copytree(folder / "samples", aside / "samples")
-            history = (aside / training.HISTORY).read_text(encoding="utf-8").splitlines()
-            draw_curves([json.loads(row) for row in history], aside / "curves.png")
-            facts = {
-                "images": trained.images,
-                "seconds": round(time.monotonic() - started, 1),  # of the last attempt
-                "device": _device_name(trained.generator),
-                "processes": trained.count,
-                "torch": torch.__version__,
-                "data_version": shards.data_version,
-                "code_version": code_version,
-                "mlflow_run_id": run.id,
-            }
-            (aside / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-            run.log_artifact(aside / "curves.png")
-            run.log_artifact(aside / training.HISTORY)
+        trained = training.train(config, shards, folder, identity, on_step=on_step, on_log=on_log, on_sample=on_sample)
+        save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=trained.images)
+        shutil.copy(folder / training.HISTORY, aside)
+        shutil.copytree(folder / "samples", aside / "samples")
+        history = (aside / training.HISTORY).read_text(encoding="utf-8").splitlines()
+        draw_curves([json.loads(row) for row in history], aside / "curves.png")
+        facts = {
+            "images": trained.images,
+            "seconds": round(time.monotonic() - started, 1),  # of the last attempt
+            "device": _device_name(trained.generator),
+            "processes": trained.count,
+            "torch": torch.__version__,
+            "data_version": shards.data_version,
+            "code_version": code_version,
+            "mlflow_run_id": run.id,
+        }
+        (aside / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        for name in ("curves.png", training.HISTORY):
+            run.log_artifact(aside / name)
     remembered.unlink()
     (folder / _FINISHED).touch()
     return trained.images
@@ -116,6 +117,15 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
 def _fingerprint(config: TrainConfig, identity: dict[str, str]) -> str:
     whole = json.dumps({"config": config.model_dump(mode="json"), **identity}, sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _write_table(rows: list[training.Row], path: Path) -> None:
+    """The history once more, as a table: what `dvc plots` reads."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns)
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _held_out(dataset: Path) -> torch.Tensor:
