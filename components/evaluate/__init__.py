@@ -1,0 +1,1 @@
+"""Evaluation: challenger, champion and baselines on the same test photographs."""

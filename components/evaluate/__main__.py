@@ -1,0 +1,34 @@
+"""The evaluate step's command line: `python -m components.evaluate --dataset outputs/dataset --model outputs/model`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.command import step
+from components.evaluate.step import evaluate
+from model.config import load_config
+
+
+def main(
+    dataset: Annotated[Path, typer.Option(help="What preprocess wrote.")],
+    model: Annotated[Path, typer.Option(help="What train wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the scores and the report.")],
+    champion: Annotated[
+        str, typer.Option(help="models:/colorizer@champion or a generator folder; empty: nothing to compare with.")
+    ] = "",
+    params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
+    recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, for example evaluate.samples=8; may be repeated.")
+    ] = None,
+) -> None:
+    """Scores a trained colorizer on the test photographs."""
+    with step("evaluate"):
+        config = load_config(params, tuple(recipe or ()), tuple(overrides or ()))
+        evaluate(dataset, model, out, config.evaluate, champion)
+        print(f"Report: {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,54 @@
+"""What a colorizer must beat: no color at all, and the mean color of each lightness in the training set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.color import decode_lab
+from model.shards import Shards
+
+_LEVELS = 256  # of stored L
+_AT_ONCE = 64  # photographs
+
+
+class Gray:
+    """a = b = 0."""
+
+    def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:
+        return torch.zeros(1, len(lightness), 2, *lightness.shape[-2:], device=lightness.device)
+
+
+class MeanByLightness:
+    """The training set's mean (a, b) at each of the 256 levels of stored L.
+
+    Levels that the training set never shows lie on the line between their neighbors, or repeat the last one.
+    """
+
+    def __init__(self, train: Shards) -> None:
+        """Reads the training set once, a few photographs at a time.
+
+        Args:
+            train: at least one photograph.
+        """
+        count, total = np.zeros(_LEVELS), np.zeros((2, _LEVELS))
+        for start in range(0, len(train), _AT_ONCE):
+            stored = train[start : start + _AT_ONCE]
+            level = stored[:, 0].ravel()
+            ab = decode_lab(torch.from_numpy(stored))[:, 1:].double().numpy()
+            count += np.bincount(level, minlength=_LEVELS)
+            for channel in range(2):
+                total[channel] += np.bincount(level, weights=ab[:, channel].ravel(), minlength=_LEVELS)
+        self.table = torch.from_numpy(_filled(count, total)).float()
+        """(2, 256) CIELAB units."""
+
+    def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:
+        ab = self.table.to(lightness.device)[:, lightness[:, 0].long()]
+        return ab.transpose(0, 1).unsqueeze(0)
+
+
+def _filled(count: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    seen = np.flatnonzero(count)
+    return np.stack([np.interp(np.arange(_LEVELS), seen, channel[seen] / count[seen]) for channel in total])

@@ -1,0 +1,151 @@
+"""Pictures for the report: photographs beside their colorings, and the histograms of a and b."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from components.evaluate.contestants import Contestant
+from components.evaluate.scoring import delivered
+from model.color import decode_lab, lab_to_srgb, to_uint8
+from model.shards import Shards
+
+_LEAST_SIDE = 160  # pixels; smaller photographs are enlarged for the eye
+_MARGIN, _LABEL = 8, 18
+_INK, _MUTED, _PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
+_LINE_COLORS = ("#2f7ed8", "#e8833a", "#4a9d5b", "#a05fb5")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A test photograph in the report. Pictures are (S, S, 3) uint8 sRGB."""
+
+    group: str
+    """best, median or worst, by the challenger's l1_ab."""
+    path: str
+    l1_ab: Mapping[str, float]
+    """Of each contestant that colored it."""
+    gray: NDArray[np.uint8]
+    colored: Mapping[str, Sequence[NDArray[np.uint8]]]
+    """The colorings by contestant: one, or as many as it makes of a photograph."""
+    true: NDArray[np.uint8]
+
+
+def choose(l1_ab: Tensor, each: int = 3) -> dict[str, list[int]]:
+    """The best, the median and the worst photographs, at most `each`, none twice; NaN counts as worst.
+
+    Args:
+        l1_ab: (N,) of the challenger.
+        each: photographs in each group.
+    """
+    order = l1_ab.nan_to_num(nan=float("inf")).argsort(stable=True).tolist()
+    each = min(each, max(1, len(order) // 3))
+    middle = (len(order) - each) // 2
+    groups = {"best": order[:each], "median": order[middle : middle + each], "worst": order[-each:]}
+    seen: set[int] = set()
+    distinct = {}
+    for name, indices in groups.items():
+        distinct[name] = [index for index in indices if index not in seen]
+        seen.update(indices)
+    return distinct
+
+
+def show(
+    shards: Shards,
+    groups: Mapping[str, Sequence[int]],
+    contestants: Mapping[str, Contestant],
+    l1_ab: Mapping[str, Tensor],
+    device: torch.device,
+) -> list[Shown]:
+    """Colors the chosen photographs once more: the scores held no pictures. Dropout draws anew for them."""
+    shown = []
+    for group, indices in groups.items():
+        for index in indices:
+            stored = torch.from_numpy(shards[[index]]).to(device)
+            lightness = stored[:, :1]
+            colored = {name: _pixels(lightness, paint(lightness, [index])) for name, paint in contestants.items()}
+            shown.append(
+                Shown(
+                    group=group,
+                    path=shards.paths[index],
+                    l1_ab={name: float(l1_ab[name][index]) for name in contestants},
+                    gray=_pixels(lightness, torch.zeros_like(stored[:, 1:], dtype=torch.float32)[None])[0],
+                    colored=colored,
+                    true=_rgb(decode_lab(stored))[0],
+                )
+            )
+    return shown
+
+
+def samples_picture(shown: Sequence[Shown], contestant: str) -> Image.Image:
+    """The best, median and worst side by side, each a row of gray, colored, true, with labels."""
+    groups = list(dict.fromkeys(photograph.group for photograph in shown))
+    side = max(_LEAST_SIDE, shown[0].gray.shape[0])
+    rows = max(sum(photograph.group == group for photograph in shown) for group in groups)
+    block = 3 * (side + _MARGIN) + 2 * _MARGIN
+    top = 2 * _LABEL + 2 * _MARGIN
+    row_height = side + _LABEL + _MARGIN
+    picture = Image.new("RGB", (len(groups) * block + _MARGIN, top + rows * row_height), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    bold, plain = ImageFont.load_default(size=15), ImageFont.load_default(size=12)
+    for column, group in enumerate(groups):
+        left = _MARGIN + column * block
+        draw.text((left, _MARGIN), f"{group} by l1_ab", _INK, bold)
+        for place, label in enumerate(("gray", "colored", "true")):
+            draw.text((left + place * (side + _MARGIN), _MARGIN + _LABEL), label, _MUTED, plain)
+        for row, photograph in enumerate(p for p in shown if p.group == group):
+            y = top + row * row_height
+            tiles = (photograph.gray, photograph.colored[contestant][0], photograph.true)
+            for place, tile in enumerate(tiles):
+                image = Image.fromarray(tile).resize((side, side), Image.Resampling.BICUBIC)
+                picture.paste(image, (left + place * (side + _MARGIN), y))
+            draw.text((left, y + side + 1), f"l1_ab {photograph.l1_ab[contestant]:.1f}", _MUTED, plain)
+    return picture
+
+
+def histograms_svg(histograms: Mapping[str, Tensor]) -> str:
+    """The distributions of a and b over all test photographs, on a logarithmic scale, as in pix2pix's figure 7.
+
+    Args:
+        histograms: (2, BINS) counts by name; the first is drawn as an area, the photographs' own.
+    """
+    shares = {name: (counts.double() / counts.sum(dim=1, keepdim=True)).numpy() for name, counts in histograms.items()}
+    levels = np.arange(next(iter(shares.values())).shape[1]) - 128
+    used = levels[np.any([share > 1e-5 for share in shares.values()], axis=(0, 1))]
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    for channel, axes in enumerate(figure.subplots(1, 2, sharey=True)):
+        for number, (name, share) in enumerate(shares.items()):
+            visible = np.maximum(share[channel], 1e-6)
+            if number == 0:
+                axes.fill_between(levels, 1e-6, visible, color="#999", alpha=0.45, linewidth=0, label=name)
+            else:
+                axes.plot(levels, visible, color=_LINE_COLORS[(number - 1) % 4], linewidth=1.3, label=name)
+        axes.set_yscale("log")
+        axes.set_ylim(1e-5, 1)
+        axes.set_xlim(used.min() - 1, used.max() + 1)
+        axes.set_xlabel("ab"[channel])
+        axes.patch.set_alpha(0)
+        axes.tick_params(colors="#888")
+        axes.xaxis.label.set_color("#888")
+        for spine in axes.spines.values():
+            spine.set_color("#888")
+    figure.axes[0].set_ylabel("share of pixels", color="#888")
+    figure.axes[0].legend(frameon=False, labelcolor="#888", fontsize=9)
+    figure.patch.set_alpha(0)
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def _pixels(lightness: Tensor, samples: Tensor) -> list[NDArray[np.uint8]]:
+    return [_rgb(delivered(lightness, sample.nan_to_num()))[0] for sample in samples]
+
+
+def _rgb(lab: Tensor) -> NDArray[np.uint8]:
+    return to_uint8(lab_to_srgb(lab)).permute(0, 2, 3, 1).cpu().numpy()

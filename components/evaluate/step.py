@@ -1,0 +1,166 @@
+"""The evaluate step: challenger, champion and baselines scored on the same test photographs, with a report."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from components import registry, tracking
+from components.evaluate import protocol
+from components.evaluate.baselines import Gray, MeanByLightness
+from components.evaluate.contestants import Contestant, GeneratorContestant
+from components.evaluate.instruments import Instruments, prepare
+from components.evaluate.pictures import choose, histograms_svg, samples_picture, show
+from components.evaluate.report import write_report
+from components.evaluate.scoring import Tally, look
+from components.progress import progress
+from model.checkpoint import GeneratorInfo, load_generator
+from model.color import decode_lab
+from model.config import EvaluateConfig
+from model.errors import UserError
+from model.files import folder_aside
+from model.shards import Shards
+
+
+def evaluate(
+    dataset: Path,
+    model: Path,
+    output: Path,
+    config: EvaluateConfig,
+    champion: str = "",
+    cache: Path = Path("workspace/cache/weights"),
+) -> dict[str, Any]:
+    """Scores a trained model, the model in service and two baselines, in one go and on the same photographs.
+
+    Args:
+        dataset: what preprocess wrote; its test split is scored, its training split feeds a baseline.
+        model: the challenger: what train wrote.
+        output: gets metrics.json, report.html, samples.png and per_photograph.parquet, all at once at the end.
+        config: section `evaluate`.
+        champion: "models:/colorizer@champion" or the like, or a generator folder; empty when there is none.
+        cache: folder for downloaded weights.
+
+    Returns:
+        What metrics.json holds: the challenger's figures by name, `champion` (absent when there is none), `gray`,
+        `mean_by_lightness`, `absent` (why a figure is missing) and `protocol`. A figure that is no finite number is
+        None, with its reason in `absent`.
+
+    Raises:
+        UserError: a folder is not what it should be; weights cannot be had; MLflow cannot be used.
+    """
+    test, train = Shards.open(dataset, "test"), Shards.open(dataset, "train")
+    for shards in (test, train):
+        if not len(shards):
+            raise UserError(f"{dataset} has no {shards.split} photographs; add photographs and run preprocess again.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    contestants: dict[str, Contestant] = {"gray": Gray(), "mean_by_lightness": MeanByLightness(train)}
+    contestants["challenger"], challenger = _contestant(model, len(test), config, device)
+    conditions: dict[str, Any] = {"challenger": vars(challenger)}
+    if champion:
+        rival, info = _contestant(registry.fetch(champion), len(test), config, device)
+        conditions["champion"] = {"uri": champion, **vars(info)}
+        if info.weights_sha256 != challenger.weights_sha256:
+            contestants["champion"] = rival
+    instruments = prepare(config, cache, len(test), test.size, device)
+
+    with tracking.run("evaluate", _train_run(model)) as run:
+        run.log_dataset("photographs", test.data_version, "evaluation")
+        truth, tallies = _score(test, contestants, instruments, config.batch_size, device)
+        if champion and "champion" not in contestants:  # the very same weights are scored once
+            contestants["champion"], tallies["champion"] = contestants["challenger"], tallies["challenger"]
+        scores = {name: tally.scores(truth, instruments.spaces) for name, tally in tallies.items()}
+        conditions |= protocol.conditions(test, config, scores["challenger"].keys(), instruments.weights)
+        result = _result(scores, instruments.absent, conditions)
+        models = {name: contestant for name, contestant in contestants.items() if name in conditions}
+        photographs = {name: tallies[name].photographs() for name in models}
+        l1_ab = {name: columns["l1_ab"] for name, columns in photographs.items()}
+        shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
+        drawn = [*models, "mean_by_lightness"]  # gray is a needle at 0
+        histograms = {"photographs": truth.histograms, **{name: tallies[name].histograms for name in drawn}}
+        with folder_aside(output, marker="metrics.json") as aside:
+            samples_picture(shown, "challenger").save(aside / "samples.png")
+            pq.write_table(_table(test, truth, photographs), aside / "per_photograph.parquet")
+            curves = model / "curves.png"
+            write_report(
+                aside / "report.html", result, shown, histograms_svg(histograms), curves if curves.is_file() else None
+            )
+            content = json.dumps(result, indent=2, allow_nan=False)
+            (aside / "metrics.json").write_text(content + "\n", encoding="utf-8")
+        _log(run, scores, challenger.images, output)
+    return result
+
+
+def _contestant(
+    folder: Path, count: int, config: EvaluateConfig, device: torch.device
+) -> tuple[Contestant, GeneratorInfo]:
+    generator, info = load_generator(folder)
+    generator.to(memory_format=torch.channels_last).to(device)
+    return GeneratorContestant(generator, count, config.samples, config.seed), info
+
+
+def _score(
+    test: Shards, contestants: Mapping[str, Contestant], instruments: Instruments, batch_size: int, device: torch.device
+) -> tuple[Tally, dict[str, Tally]]:
+    """The photographs' own tally, and each contestant's."""
+    truth, tallies = Tally(), {name: Tally() for name in contestants}
+    with progress(len(test), "evaluate", unit="photographs") as advance, torch.inference_mode():
+        for start in range(0, len(test), batch_size):
+            indices = range(start, min(start + batch_size, len(test)))
+            stored = torch.from_numpy(test[indices]).to(device)
+            seen = look(decode_lab(stored), instruments)
+            truth.add_truth(seen)
+            for name, contestant in contestants.items():
+                tallies[name].add(seen, stored[:, :1], contestant(stored[:, :1], indices), instruments)
+            advance(len(indices))
+    return truth, tallies
+
+
+def _result(
+    scores: Mapping[str, Mapping[str, float]], absent: Mapping[str, str], conditions: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What metrics.json holds. JSON has no NaN: null, with a reason."""
+    reasons = dict(absent)
+    figures: dict[str, dict[str, float | None]] = {}
+    for who, row in scores.items():
+        figures[who] = {
+            name: row[name] if math.isfinite(row[name]) else None for name in protocol.METRICS if name in row
+        }
+        for name in (name for name, value in figures[who].items() if value is None):
+            reasons[name if who == "challenger" else f"{who}.{name}"] = protocol.not_finite(who)
+    challenger = figures.pop("challenger")
+    return {**challenger, **figures, "absent": reasons, "protocol": dict(conditions)}
+
+
+def _table(test: Shards, truth: Tally, photographs: Mapping[str, Mapping[str, torch.Tensor]]) -> pa.Table:
+    """A row for each test photograph: sha256, path, the challenger's figures, the champion's with a prefix."""
+    columns: dict[str, Any] = {"sha256": test.sha256s, "path": test.paths}
+    columns["colorfulness_real"] = truth.photographs()["colorfulness"].numpy()
+    for who, figures in photographs.items():
+        prefix = "" if who == "challenger" else f"{who}_"
+        columns |= {prefix + name: values.numpy() for name, values in figures.items()}
+    return pa.table(columns)
+
+
+def _train_run(model: Path) -> str | None:
+    """The MLflow run that trained the model, so that its scores land beside its losses; None for a bare generator."""
+    path = model / "training.json"
+    try:
+        run_id = json.loads(path.read_bytes())["mlflow_run_id"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is no training.json; train again or fetch the model again.") from None
+    return str(run_id) if run_id else None
+
+
+def _log(run: tracking.Run, scores: Mapping[str, Mapping[str, float]], images: int, output: Path) -> None:
+    for who, figures in scores.items():
+        prefix = "" if who == "challenger" else f"{who}/"
+        run.log_metrics({prefix + name: value for name, value in figures.items()}, step=images)
+    for name in ("metrics.json", "report.html", "samples.png"):
+        run.log_artifact(output / name, "evaluation")
