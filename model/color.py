@@ -19,7 +19,6 @@ _RGB_TO_XYZ = (
 _WHITE = (0.95047, 1.0, 1.08883)  # D65, 2 degree observer
 _EPSILON = (6 / 29) ** 3  # where the cube root gives way to its tangent (CIE 15)
 _KAPPA_SLOPE = 841 / 108  # (29/6)^2 / 3
-_OFFSET = 4 / 29
 
 
 def srgb_to_lab(rgb: Tensor) -> Tensor:
@@ -42,7 +41,7 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def srgb_to_lightness(rgb: Tensor) -> Tensor:
-    """The L of `srgb_to_lab` alone, in half the time: (..., 3, H, W) 0..1 -> (..., 1, H, W) float32 in 0..100."""
+    """The L of `srgb_to_lab` alone, in half the time: (..., 3, H, W) as it takes -> (..., 1, H, W) float32."""
     _need_three_channels(rgb)
     with torch.autocast(rgb.device.type, enabled=False):
         luminance = _matrix(_RGB_TO_XYZ[1:2], _to_linear(rgb))
@@ -63,10 +62,7 @@ def lab_to_srgb(lab: Tensor) -> Tensor:
     """
     _need_three_channels(lab)
     with torch.autocast(lab.device.type, enabled=False):
-        linear = _lab_to_linear(lab.float())
-        return torch.where(
-            linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-        )
+        return _from_linear(_lab_to_linear(lab.float()))
 
 
 def into_gamut(lab: Tensor, steps: int = 12) -> Tensor:
@@ -165,6 +161,10 @@ def _to_linear(rgb: Tensor) -> Tensor:
     return ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4 + (rgb - 0.04045).clamp(max=0) / 12.92
 
 
+def _from_linear(linear: Tensor) -> Tensor:
+    return 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055 + (linear - 0.0031308).clamp(max=0) * 12.92
+
+
 def _cube_root(xyz: Tensor) -> Tensor:
     """CIE 15's f: the cube root, below _EPSILON its tangent. exp(log / 3) takes a third of the time of a power."""
     return (xyz.clamp(min=_EPSILON).log() / 3).exp() + (xyz - _EPSILON).clamp(max=0) * _KAPPA_SLOPE
@@ -174,8 +174,8 @@ def _lab_to_linear(lab: Tensor) -> Tensor:
     L, a, b = lab.unbind(-3)
     fy = (L + 16) / 116
     f = torch.stack((fy + a / 500, fy, fy - b / 200), dim=-3)
-    xyz = torch.where(f > 6 / 29, f**3, (f - _OFFSET) / _KAPPA_SLOPE) * _column(_WHITE, f)
-    return _matrix(_XYZ_TO_RGB, xyz)
+    xyz = f.clamp(min=6 / 29) ** 3 + (f - 6 / 29).clamp(max=0) / _KAPPA_SLOPE
+    return _matrix(_XYZ_TO_RGB, xyz * _column(_WHITE, f))
 
 
 def _matrix(rows: tuple[tuple[float, ...], ...], channels: Tensor) -> Tensor:
