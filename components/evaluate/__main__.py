@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from components import registry
 from components.command import step
 from components.evaluate.step import evaluate
 from model.config import load_config
@@ -15,8 +16,9 @@ def main(
     model: Annotated[Path, typer.Option(help="What train wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for the scores and the report.")],
     champion: Annotated[
-        str, typer.Option(help="models:/colorizer@champion or a generator folder; empty: nothing to compare with.")
-    ] = "",
+        str | None,
+        typer.Option(help='Model to compare with: models:/... or a generator folder; "": none. Default: the champion.'),
+    ] = None,
     params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
     recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
     overrides: Annotated[
@@ -26,6 +28,9 @@ def main(
     """Scores a trained colorizer on the test photographs."""
     with step("evaluate"):
         config = load_config(params, tuple(recipe or ()), tuple(overrides or ()))
+        if champion is None:
+            found = registry.by_alias("champion")
+            champion = found.uri if found else ""
         evaluate(dataset, model, out, config.evaluate, champion)
         print(f"Report: {out / 'report.html'}")
 
