@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,11 +98,12 @@ def find(tags: Mapping[str, str]) -> Version | None:
 
 
 @tracking.explained()
-def create(source: str, run_id: str, tags: Mapping[str, str]) -> Version:
+def create(model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
     """A new version. It has its tags from the first moment: MLflow writes both in one transaction.
 
     Args:
-        source: "models:/<id>" of a model that was logged completely.
+        model_id: MLflow's, of a model that was logged completely.
+        run_id: the run that logged it.
     """
     from mlflow.exceptions import MlflowException
 
@@ -112,7 +113,7 @@ def create(source: str, run_id: str, tags: Mapping[str, str]) -> Version:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return _version(client.create_model_version(MODEL, source, run_id, dict(tags)))
+    return _version(client.create_model_version(MODEL, f"models:/{model_id}", run_id, dict(tags), model_id=model_id))
 
 
 @tracking.explained()
@@ -120,6 +121,13 @@ def set_tags(number: int, tags: Mapping[str, str]) -> None:
     client = tracking.connect()
     for key, value in tags.items():
         client.set_model_version_tag(MODEL, str(number), key, value)
+
+
+@tracking.explained()
+def delete_tags(number: int, names: Iterable[str]) -> None:
+    client = tracking.connect()
+    for name in names:
+        client.delete_model_version_tag(MODEL, str(number), name)
 
 
 @tracking.explained()

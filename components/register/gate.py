@@ -35,9 +35,9 @@ class Verdict:
         """Of JSON's types; `promote` is what the pipeline branches on."""
         return {"promote": self.outcome == "promote", **asdict(self), "reasons": [asdict(r) for r in self.reasons]}
 
-    def to_markdown(self) -> str:
-        """A heading, and a table with a row for each rule."""
-        lines = [f"# {self.outcome.capitalize()}", "", self.summary, ""]
+    def to_markdown(self, subject: str) -> str:
+        """A page headed by who was judged and what came of it, with a table of the rules."""
+        lines = [f"# {subject}: {self.outcome}", "", self.summary, ""]
         if self.reasons:
             lines += ["| metric | holds | why |", "| --- | --- | --- |"]
             lines += [f"| {r.metric} | {'yes' if r.holds else 'no'} | {r.text} |" for r in self.reasons]

@@ -24,7 +24,7 @@ def log_model(generator: Path, run: tracking.Run, tags: Mapping[str, str]) -> st
     the time. The model is READY only when all its files are there.
 
     Returns:
-        Its URI, "models:/m-...".
+        Its id, "m-...".
     """
     client = tracking.connect()
     import mlflow
@@ -63,8 +63,7 @@ def log_model(generator: Path, run: tracking.Run, tags: Mapping[str, str]) -> st
         raise
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
-    uri: str = logged.model_uri
-    return uri
+    return str(logged.model_id)
 
 
 def _signature() -> Any:

@@ -20,7 +20,6 @@ from model.files import folder_aside
 TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
 """What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict."""
 _MAX_TAG = 5000  # characters, of MLflow servers before 3.0; longer values are kept as a digest
-_FOLDERS = ("champion", "gray", "mean_by_lightness", "absent", "protocol")
 
 
 def register(
@@ -53,23 +52,26 @@ def register(
     if weights_sha256 is None:
         raise UserError(f"{model}: generator.safetensors is missing or damaged (generator.json has its SHA-256).")
     metrics = _read(evaluation / "metrics.json")
+    if _scored(metrics, "challenger") != weights_sha256:
+        raise UserError(f"{evaluation / 'metrics.json'} is of another model than {model}: evaluate this one.")
     champion = registry.champion()
     verdict = _judge(weights_sha256, metrics, champion, config)
 
     identity = {"weights_sha256": weights_sha256, "data_version": tags["data_version"]}
-    figures = {name: value for name, value in metrics.items() if name not in _FOLDERS}
-    renewed = {"metrics": _short(figures), "metrics_protocol": _short(metrics.get("protocol", {}))}
+    figures = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
+    renewed = {"metrics": _short(figures), "metrics_protocol": _short(metrics["protocol"])}
     version = registry.find(identity)
     if not (version and champion and version.number == champion.number):  # whose verdict says why it is in service
         renewed |= _tags(verdict)
     with tracking.run("register", run_id=version.run_id if version else _training_run(model)) as run:
         if version is None:
-            uri = log_model(model, run, identity)
-            version = registry.create(uri, run.id, {**{name: tags[name] for name in TAGS}, **identity, **renewed})
+            model_id = log_model(model, run, identity)
+            version = registry.create(model_id, run.id, {**{name: tags[name] for name in TAGS}, **identity, **renewed})
         else:
             registry.set_tags(version.number, renewed)
+            if "gate" in renewed:  # reasons of an earlier verdict, by rules that are no more
+                registry.delete_tags(version.number, _reasons(version.tags) - renewed.keys())
         registry.set_alias("challenger", version.number)
-        run.log_metrics({n: v for n, v in figures.items() if isinstance(v, int | float)}, step=_images(model))
         for name in ("metrics.json", "report.html", "samples.png"):
             run.log_artifact(evaluation / name, "evaluation")
     record = {
@@ -83,7 +85,7 @@ def register(
     }
     with folder_aside(output, marker="registration.json") as folder:
         (folder / "registration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        (folder / "verdict.md").write_text(f"Version {version.number}\n\n" + verdict.to_markdown(), encoding="utf-8")
+        (folder / "verdict.md").write_text(verdict.to_markdown(f"Version {version.number}"), encoding="utf-8")
     return record
 
 
@@ -120,16 +122,26 @@ def _judge(
         return gate.judge(metrics, None, config.rules)
     if champion.weights_sha256 == weights_sha256:
         return gate.unchanged(f"These weights are the champion's already (version {champion.number}).")
-    if not metrics.get("champion"):
+    if _scored(metrics, "champion") != champion.weights_sha256:
         return gate.reject(
             f"The champion (version {champion.number}) was not scored beside it: evaluate again, with the champion."
         )
     return gate.judge(metrics, metrics["champion"], config.rules)
 
 
+def _scored(metrics: Mapping[str, Any], who: str) -> str | None:
+    """The SHA-256 of the weights behind the challenger's or the champion's figures."""
+    scored = metrics.get("protocol", {}).get(who, {}).get("weights_sha256")
+    return str(scored) if scored else None
+
+
 def _tags(verdict: gate.Verdict) -> dict[str, str]:
     reasons = {f"gate.{r.metric}": f"{'holds' if r.holds else 'fails'}: {r.text}" for r in verdict.reasons}
     return {"gate": verdict.outcome, "gate.summary": verdict.summary, **reasons}
+
+
+def _reasons(tags: Mapping[str, str]) -> set[str]:
+    return {name for name in tags if name.startswith("gate.")}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -145,10 +157,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _training_run(model: Path) -> str | None:
     path = model / "training.json"
     return _read(path).get("mlflow_run_id") if path.exists() else None
-
-
-def _images(model: Path) -> int:
-    return int(_read(model / "generator.json")["images"])
 
 
 def _short(value: Mapping[str, Any]) -> str:

@@ -93,7 +93,8 @@ def test_reasons_are_written_with_the_numbers() -> None:
     )
     assert verdict.summary == "2 of 2 rules failed: ab_intersection, l1_ab."
     for part in (*texts.values(), verdict.summary):
-        assert part in verdict.to_markdown()
+        assert part in verdict.to_markdown("Version 3")
+    assert verdict.to_markdown("Version 3").startswith("# Version 3: reject\n")
     assert verdict.to_json()["promote"] is False
     assert verdict.to_json()["reasons"][0] == {
         "metric": "ab_intersection",

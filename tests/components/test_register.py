@@ -1,13 +1,18 @@
 """Registration, the gate's branches and the logged model, on a real SQLite store."""
 
 import base64
+import contextlib
 import io
 import json
 import math
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from importlib.metadata import distribution, requires
 from pathlib import Path
 from typing import Any
@@ -46,15 +51,19 @@ def _model(folder: Path) -> Path:
     return folder
 
 
-def _evaluation(folder: Path, score: float | None, champion: float | None = None, **more: Any) -> Path:
-    """What evaluate leaves."""
+def _evaluation(model: Path, score: float | None, champion: float | None = None) -> Path:
+    """What evaluate leaves: the model's score, and that of the champion of now."""
+    folder = model.parent / "evaluation"
     folder.mkdir(exist_ok=True)
-    metrics = {"l1_ab": 8.0, "protocol": PROTOCOL, "gray": {"ab_intersection": 0.1}, "absent": {"fid": "no weights"}}
+    protocol = PROTOCOL | {"challenger": {"weights_sha256": registry.checksum(model)}}
+    metrics = {"l1_ab": 8.0, "gray": {"ab_intersection": 0.1}, "absent": {"fid": "no weights"}, "protocol": protocol}
     if score is not None:
         metrics["ab_intersection"] = score
-    if champion is not None:
+    in_service = registry.champion()
+    if champion is not None and in_service is not None:
         metrics["champion"] = {"ab_intersection": champion, "l1_ab": 8.1}
-    (folder / "metrics.json").write_text(json.dumps(metrics | more), encoding="utf-8")
+        protocol["champion"] = {"uri": in_service.uri, "weights_sha256": in_service.weights_sha256}
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     (folder / "report.html").write_text("<p>report", encoding="utf-8")
     (folder / "samples.png").write_bytes(b"a picture")
     return folder
@@ -65,11 +74,11 @@ def retrain(workplace: Path) -> Callable[..., dict[str, Any]]:
     """retrain(score, champion's score) registers a new model with that evaluation and acts on the verdict."""
     count = 0
 
-    def once(score: float | None, champion: float | None = None, **more: Any) -> dict[str, Any]:
+    def once(score: float | None, champion: float | None = None) -> dict[str, Any]:
         nonlocal count
         count += 1
         model, out = _model(workplace / f"model-{count}"), workplace / "registration"
-        record = register(model, _evaluation(workplace / "evaluation", score, champion, **more), out, RULES, TAGS)
+        record = register(model, _evaluation(model, score, champion), out, RULES, TAGS)
         (promote if record["promote"] else reject)(out)
         return record
 
@@ -89,7 +98,7 @@ def test_the_first_model_becomes_champion_with_everything_said(
     version = registry.get(1)
     assert TAGS.items() <= version.tags.items()
     assert json.loads(version.tags["metrics"]) == {"ab_intersection": 0.5, "l1_ab": 8.0}
-    assert json.loads(version.tags["metrics_protocol"]) == PROTOCOL
+    assert PROTOCOL.items() <= json.loads(version.tags["metrics_protocol"]).items()
     assert version.tags["gate"] == "promote"
     assert version.tags["gate.ab_intersection"].startswith("holds: 0.5 is within the bound (at least 0.2)")
     assert version.tags["promotion_reason"].startswith("gate: All 1 rules hold: the first model")
@@ -101,7 +110,6 @@ def test_the_first_model_becomes_champion_with_everything_said(
     trained = json.loads((workplace / "model-1" / "training.json").read_bytes())["mlflow_run_id"]
     assert version.run_id == record["run_id"] == trained
     client = tracking.connect()
-    assert client.get_run(trained).data.metrics == {"ab_intersection": 0.5, "l1_ab": 8.0}
     assert client.get_run(trained).info.status == "FINISHED"
     logged = [Path(file.path).name for file in client.list_artifacts(trained, "evaluation")]
     assert logged == ["metrics.json", "report.html", "samples.png"]
@@ -133,14 +141,17 @@ def test_a_first_model_without_a_sound_figure_is_no_champion(
 def test_registering_again_gives_the_same_version(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
     retrain(0.5)
     retrain(0.4, 0.5)
-    again = register(
-        workplace / "model-2", _evaluation(workplace / "evaluation", 0.6, 0.5), workplace / "again", RULES, TAGS
-    )
+    model = workplace / "model-2"
+    again = register(model, _evaluation(model, 0.6, 0.5), workplace / "again", RULES, TAGS)
     assert (again["version"], again["promote"]) == (2, True)
     assert registry.get(2).tags["gate"] == "promote"
     assert json.loads(registry.get(2).tags["metrics"])["ab_intersection"] == 0.6
     with pytest.raises(UserError, match="no version 3"):
         registry.get(3)
+    other = RegisterConfig(rules={"l1_ab": Rule(direction="down", change=0.0, bound=20.0)})
+    register(model, workplace / "evaluation", workplace / "again", other, TAGS)
+    reasons = {name for name in registry.get(2).tags if name.startswith("gate.")}
+    assert reasons == {"gate.summary", "gate.l1_ab"}  # and not what another rule said before
 
 
 def test_other_data_make_another_version(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
@@ -157,13 +168,16 @@ def test_the_champion_again_stays_and_keeps_its_reasons(
 ) -> None:
     retrain(0.5)
     before = registry.get(1)
-    again = register(
-        workplace / "model-1", _evaluation(workplace / "evaluation", 0.5, 0.5), workplace / "again", RULES, TAGS
-    )
+    model = workplace / "model-1"
+    again = register(model, _evaluation(model, 0.5, 0.5), workplace / "again", RULES, TAGS)
     reject(workplace / "again")
     assert (again["outcome"], again["promote"], again["version"]) == ("unchanged", False, 1)
     assert "champion's already (version 1)" in again["summary"]
-    assert registry.get(1) == before
+    renewed = {"metrics", "metrics_protocol"}
+    after = registry.get(1)
+    assert {n: v for n, v in after.tags.items() if n not in renewed} == {
+        n: v for n, v in before.tags.items() if n not in renewed
+    }
     assert _aliases() == {"challenger": 1, "champion": 1}
 
 
@@ -175,12 +189,29 @@ def test_a_champion_that_was_not_scored_stays(retrain: Callable[..., dict[str, A
     assert _aliases() == {"challenger": 2, "champion": 1}
 
 
+def test_scores_beside_a_former_champion_do_not_count(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    slow = _model(workplace / "slow")
+    late = _evaluation(slow, 0.9, 0.5).rename(workplace / "late")
+    retrain(0.6, 0.5)
+    record = register(slow, late, workplace / "out", RULES, TAGS)
+    assert record["outcome"] == "reject"
+    assert "champion (version 2) was not scored" in record["summary"]
+
+
+def test_scores_of_another_model_are_refused(workplace: Path) -> None:
+    evaluation = _evaluation(_model(workplace / "one"), 0.5)
+    with pytest.raises(UserError, match=r"metrics\.json is of another model"):
+        register(_model(workplace / "other"), evaluation, workplace / "out", RULES, TAGS)
+    assert registry.by_alias("challenger") is None
+
+
 def test_a_verdict_against_a_former_champion_is_not_acted_on(
     workplace: Path, retrain: Callable[..., dict[str, Any]]
 ) -> None:
     retrain(0.5)
-    stale = workplace / "stale"
-    register(_model(workplace / "slow"), _evaluation(workplace / "evaluation", 0.6, 0.5), stale, RULES, TAGS)
+    stale, slow = workplace / "stale", _model(workplace / "slow")
+    register(slow, _evaluation(slow, 0.6, 0.5), stale, RULES, TAGS)
     retrain(0.7, 0.5)
     with pytest.raises(UserError, match="champion is version 3, but version 2 was compared with 1"):
         promote(stale)
@@ -198,7 +229,8 @@ def test_only_a_promotion_is_promoted(workplace: Path, retrain: Callable[..., di
 def test_a_crash_leaves_no_alias_on_a_half_made_version_and_is_mended(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    model, evaluation = _model(workplace / "model"), _evaluation(workplace / "evaluation", 0.5)
+    model = _model(workplace / "model")
+    evaluation = _evaluation(model, 0.5)
     with monkeypatch.context() as crashing:
 
         def crash(*_: object, **__: object) -> None:
@@ -216,7 +248,8 @@ def test_a_crash_leaves_no_alias_on_a_half_made_version_and_is_mended(
 
 
 def test_damaged_or_missing_input_is_refused(workplace: Path) -> None:
-    model, evaluation = _model(workplace / "model"), _evaluation(workplace / "evaluation", 0.5)
+    model = _model(workplace / "model")
+    evaluation = _evaluation(model, 0.5)
     with pytest.raises(UserError, match="recipe missing"):
         register(model, evaluation, workplace / "out", RULES, {n: v for n, v in TAGS.items() if n != "recipe"})
     (evaluation / "metrics.json").unlink()
@@ -306,7 +339,7 @@ def test_the_champion_loads_and_colors_where_only_its_requirements_are(
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0:2] == lines[2:4]
     assert lines[0:2] != lines[4:6]
@@ -319,7 +352,8 @@ def test_the_champion_loads_and_colors_where_only_its_requirements_are(
 
 
 def test_the_command_line_registers_judges_and_promotes(workplace: Path) -> None:
-    model, evaluation = _model(workplace / "model"), _evaluation(workplace / "evaluation", 0.5)
+    model = _model(workplace / "model")
+    evaluation = _evaluation(model, 0.5)
     command = [sys.executable, "-m", "components.register", "--params", str(ROOT / "params.yaml")]
     command += ["--model", str(model), "--evaluation", str(evaluation), "--out", "registration"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
@@ -338,3 +372,49 @@ def test_the_command_line_registers_judges_and_promotes(workplace: Path) -> None
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ")
     assert failed.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow server on loopback that keeps the artifacts itself."""
+    home = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", str(home / "artifacts")]
+    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (home / "log").open("wb") as log:
+        running = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail((home / "log").read_text(encoding="utf-8"))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+@pytest.mark.slow
+def test_a_server_serves_as_well_as_a_file(
+    workplace: Path, server: str, retrain: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert registry.champion() is None
+    retrain(0.5)
+    retrain(0.6, 0.5)
+    assert retrain(0.4, 0.6)["outcome"] == "reject"
+    assert _aliases() == {"challenger": 3, "champion": 2, "previous": 1}
+    assert registry.find({"weights_sha256": registry.get(2).weights_sha256}) == registry.get(2)
+    model = workplace / "model-2"
+    again = register(model, _evaluation(model, 0.6, 0.6), workplace / "again", RULES, TAGS)
+    assert (again["version"], again["outcome"]) == (2, "unchanged")
+    folder = registry.fetch("models:/colorizer@champion")
+    assert registry.checksum(folder) == registry.checksum(workplace / "model-2")
+    with pytest.raises(UserError, match="no version 9"):
+        registry.fetch("models:/colorizer/9")
+    assert not (workplace / "workspace" / "mlartifacts").exists()

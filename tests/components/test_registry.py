@@ -26,7 +26,7 @@ def _register(folder: Path) -> registry.Version:
         logged = client.create_logged_model(experiment, name="colorizer", source_run_id=run.id)
         client.log_model_artifacts(logged.model_id, str(folder / "generator"), registry.GENERATOR)
         client.finalize_logged_model(logged.model_id, "READY")
-        return registry.create(logged.model_uri, run.id, {"weights_sha256": weights, "data_version": "d1"})
+        return registry.create(logged.model_id, run.id, {"weights_sha256": weights, "data_version": "d1"})
 
 
 @pytest.fixture
