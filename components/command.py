@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from model.errors import Interrupted, UserError
 
 JOURNAL = "COLORIZE_JOURNAL"
@@ -24,11 +26,10 @@ def step(name: str) -> Iterator[dict[str, str]]:
     A UserError becomes one line on stderr and exit status 1, without a traceback; SIGTERM after a saved checkpoint
     becomes status 75. Anything else is a bug and keeps its traceback.
     """
-    started = time.monotonic()
     notes: dict[str, str] = {}
 
     def journal(outcome: str, message: str = "") -> None:
-        seconds = round(time.monotonic() - started, 1)
+        seconds = round(time.time() - psutil.Process().create_time(), 1)  # imports are part of a step's price
         _append({"step": name, "seconds": seconds, "outcome": outcome, "message": message, "notes": notes})
 
     try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components import tracking
+from components.workspace import workspace
 from model.errors import UserError
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def fetch(uri: str) -> Path:
         return Path(uri)
     version = resolve(uri)
     expected = version.weights_sha256
-    cached = Path("workspace") / "cache" / "models" / expected
+    cached = workspace() / "cache" / "models" / expected
     if expected and checksum(cached) == expected:
         return cached
     cached.parent.mkdir(parents=True, exist_ok=True)

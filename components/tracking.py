@@ -11,6 +11,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from components.workspace import workspace
 from model.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 
 def uri() -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file workspace/mlflow.db below the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'workspace' / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI, or the SQLite file mlflow.db in the workspace."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace() / 'mlflow.db'}"
 
 
 def connect() -> "MlflowClient":

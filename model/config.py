@@ -26,6 +26,17 @@ class _Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, values: Any) -> Any:
+        """96.0 is 96: on its way through Kubeflow every number becomes a float."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            key: int(value) if isinstance(value, float) and value.is_integer() else value
+            for key, value in values.items()
+        }
+
 
 class PreprocessConfig(_Section):
     size: Annotated[int, Field(ge=16, le=2048)]

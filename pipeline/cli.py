@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from components.workspace import VARIABLE, workspace
 from model.errors import UserError
 from pipeline import ROOT
 
@@ -20,7 +21,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a user's mistake ends in one line on stderr and exit status 1."""
-    os.environ.setdefault("COLORIZE_WORKSPACE", str(ROOT / "workspace"))
+    os.environ.setdefault(VARIABLE, str(ROOT / "workspace"))
     try:
         app()
     except UserError as error:
@@ -47,9 +48,8 @@ def run(
     from pipeline import local_run, summary
 
     config = load_config(ROOT / "params.yaml", recipe_files(recipe), tuple(overrides or ()))
-    workspace = Path(os.environ["COLORIZE_WORKSPACE"])
-    result = local_run.run(config, recipe or "params.yaml", workspace, photos)
-    summary.show(result, workspace / "latest")
+    result = local_run.run(config, recipe or "params.yaml", photos)
+    summary.show(result, workspace() / "latest")
     raise typer.Exit(result.exit_status)
 
 
@@ -64,7 +64,7 @@ def sweep(
     from pipeline.sweep import sweep
 
     files = {variant: recipe_files(variant)[0] for variant in variants}
-    sweep(recipe_files(recipe), files, overrides or [], Path(os.environ["COLORIZE_WORKSPACE"]), out)
+    sweep(recipe_files(recipe), files, overrides or [], out)
     print((out / "table.md").read_text(encoding="utf-8"))
 
 

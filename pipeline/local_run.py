@@ -21,6 +21,7 @@ from kfp.dsl.graph_component import GraphComponent
 
 from components import registry
 from components.command import JOURNAL, RETRY_ME
+from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT
@@ -63,13 +64,12 @@ class RunResult:
         return RETRY_ME if self.trouble.outcome == "interrupted" else 1
 
 
-def run(config: Config, recipe: str, workspace: Path, photos: Path | None = None) -> RunResult:
+def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
     """Runs the graph. Steps whose inputs, parameters and code are unchanged are reused.
 
     Args:
         config: All sections.
         recipe: Its name, for the record.
-        workspace: Folder for everything that runs leave: registry, caches, checkpoints, logs.
         photos: Folder of photographs; data/ as DVC knows it when not given.
 
     Raises:
@@ -77,7 +77,7 @@ def run(config: Config, recipe: str, workspace: Path, photos: Path | None = None
             see `RunResult.trouble`.
     """
     started = time.monotonic()
-    with _Session(workspace) as session:
+    with _Session() as session:
         data_version, arguments = session.arguments(config, photos)
         champion = registry.champion()
         tags = {
@@ -99,7 +99,7 @@ def run(config: Config, recipe: str, workspace: Path, photos: Path | None = None
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
 
-def run_trial(config: Config, workspace: Path, photos: Path | None = None) -> dict[str, Path]:
+def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
     """Runs preprocess, train and evaluate, as `run` does, and registers nothing.
 
     Returns:
@@ -108,7 +108,7 @@ def run_trial(config: Config, workspace: Path, photos: Path | None = None) -> di
     Raises:
         UserError: as `run`; or a step failed, in its own words.
     """
-    with _Session(workspace) as session:
+    with _Session() as session:
         _, arguments = session.arguments(config, photos)
         outputs = session.execute(trial, **arguments)
         steps, _ = _read_journal(session.journal)
@@ -121,8 +121,8 @@ def run_trial(config: Config, workspace: Path, photos: Path | None = None) -> di
 class _Session:
     """One execution of a graph in a workspace: its lock, its environment, its folder with journal and log."""
 
-    def __init__(self, workspace: Path) -> None:
-        self.workspace = workspace.resolve()
+    def __init__(self) -> None:
+        self.workspace = workspace()
         self.stamp = time.strftime("%Y%m%d-%H%M%S")
         folder = self.workspace / "runs" / self.stamp
         self.journal = folder / "journal.jsonl"
@@ -132,7 +132,7 @@ class _Session:
     def __enter__(self) -> "_Session":
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(_alone(self.workspace))
-        self._stack.enter_context(_environment(self.workspace, self.journal))
+        self._stack.enter_context(_environment(self.journal))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,7 +181,7 @@ class _Session:
 @contextlib.contextmanager
 def _quiet(log: TextIO) -> Iterator[None]:
     """Silences kfp's account of every task: the steps speak for themselves."""
-    logging.disable(logging.INFO)
+    logging.disable(logging.ERROR)
     try:
         with contextlib.redirect_stdout(_StepLines(sys.stdout, log)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*(no effect in the current local runner|non-Python base image)")
@@ -191,19 +191,27 @@ def _quiet(log: TextIO) -> Iterator[None]:
 
 
 class _StepLines(io.TextIOBase):
-    """Passes on what the steps print, without kfp's rules, blank lines and indentation, and keeps it in a log."""
+    """Keeps all that is printed in a log, and passes the steps' own lines on to the terminal.
+
+    What is not theirs: kfp's rules and blank lines, the indentation it adds, and its executor's account of its input,
+    a line that begins with "[KFP Executor" and JSON between two lone braces.
+    """
 
     def __init__(self, terminal: TextIO, log: TextIO) -> None:
-        self._outputs = (terminal, log)
-        self._line = ""
+        self._terminal, self._log = terminal, log
+        self._line, self._in_json = "", False
 
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
-            if line.strip("- \t"):
-                for output in self._outputs:
-                    output.write(line.strip() + "\n")
-                    output.flush()
+            self._log.write(line + "\n")
+            self._log.flush()
+            content = line.strip()
+            if content == "{" or self._in_json:
+                self._in_json = line.rstrip() != "    }"
+            elif content.strip("-") and not content.startswith("[KFP Executor"):
+                self._terminal.write(content + "\n")
+                self._terminal.flush()
         return len(text)
 
 
@@ -235,21 +243,21 @@ def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
 
 
 @contextlib.contextmanager
-def _alone(workspace: Path) -> Iterator[None]:
-    with (workspace / "lock").open("w") as lock:
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{workspace}: another run is at work here; wait for it to end.") from None
+            raise UserError(f"{folder}: another run is at work here; wait for it to end.") from None
         yield
 
 
 @contextlib.contextmanager
-def _environment(workspace: Path, journal: Path) -> Iterator[None]:
+def _environment(journal: Path) -> Iterator[None]:
     """What the steps' processes inherit."""
     ours = {
         JOURNAL: str(journal),
-        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}",
+        VARIABLE: str(workspace()),
         "PYTHONUNBUFFERED": "1",
     }
     before = {name: os.environ.get(name) for name in ours}

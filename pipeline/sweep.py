@@ -45,16 +45,15 @@ class Trial:
     pictures: NDArray[np.uint8]
 
 
-def sweep(
-    base: Sequence[Path], variants: dict[str, Path], overrides: Sequence[str], workspace: Path, out: Path
-) -> list[Trial]:
-    """Trains and scores every variant and writes table.md, results.json, histograms.png, pictures.png to `out`.
+def sweep(base: Sequence[Path], variants: dict[str, Path], overrides: Sequence[str], out: Path) -> list[Trial]:
+    """Trains and scores every variant, or reuses what is finished, and compares them.
+
+    Writes table.md, results.json, histograms.png and pictures.png to `out`.
 
     Args:
         base: recipes that all share, each on top of the one before.
         variants: name -> recipe on top of those.
         overrides: key=value, on top of everything.
-        workspace: as for `local_run.run_trial`; finished trials are reused.
         out: folder for what is compared.
 
     Raises:
@@ -64,7 +63,7 @@ def sweep(
     for number, (name, recipe) in enumerate(variants.items(), start=1):
         print(f"{name} ({number} of {len(variants)})", flush=True)
         config = load_config(ROOT / "params.yaml", (*base, recipe), tuple(overrides))
-        folders = local_run.run_trial(config, workspace)
+        folders = local_run.run_trial(config)
         trials.append(_trial(name, folders))
     truth = Shards.open(folders["dataset"], "test")
     out.mkdir(parents=True, exist_ok=True)

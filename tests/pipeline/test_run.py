@@ -1,0 +1,171 @@
+"""`colorize run` on real photographs, start to end, in small: promote, reuse, reject, fail, go on.
+
+One story in one workspace, told by tests in order. Every process of it is cut off from the network.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+COLORIZE = Path(sys.executable).with_name("colorize")
+GUARD = Path(__file__).resolve().parent.parent / "no_network"
+SMALL = (
+    "preprocess.size=32", "preprocess.min_photographs=20", "train.images=96", "train.warmup_images=48",
+    "train.batch_size=8", "train.crop=32", "train.generator.channels=8", "train.generator.levels=3",
+    "train.discriminator.channels=8", "train.discriminator.receptive_field=16", "train.log_every=16",
+    "train.checkpoint_every=48", "train.sample_every=96", "register.rules.ab_intersection.bound=0.0",
+    "register.rules.l1_ab.bound=100.0",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    status: int
+    output: str
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """The table of steps that people see: step -> outcome."""
+        row = re.compile(r"^│ (\w+) +│ (done|reused|failed|not run|interrupted) +│", re.MULTILINE)
+        return dict(row.findall(self.output))
+
+
+@dataclass(frozen=True)
+class Story:
+    folder: Path
+
+    @property
+    def photos(self) -> Path:
+        return self.folder / "photos"
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    def run(self, *overrides: str) -> Run:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
+        environment |= {
+            "COLORIZE_WORKSPACE": str(self.workspace),
+            "NO_NETWORK_LOG": str(self.folder / "network.log"),
+            "PYTHONPATH": str(GUARD),
+        }
+        settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
+        command = [COLORIZE, "run", "--recipe", "demo", "--photos", self.photos, *settings]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=280
+        )
+        return Run(done.returncode, done.stdout + done.stderr)
+
+    def aliases(self) -> dict[str, int]:
+        from mlflow import MlflowClient
+
+        model = MlflowClient(f"sqlite:///{self.workspace / 'mlflow.db'}").get_registered_model("colorizer")
+        return {alias: int(version) for alias, version in model.aliases.items()}
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Story:
+    story = Story(tmp_path_factory.mktemp("run"))
+    story.photos.mkdir()
+    for photograph in sorted((photos / "scratch").iterdir()):
+        shutil.copy(photograph, story.photos)
+    return story
+
+
+def test_the_first_model_is_promoted(story: Story):
+    run = story.run()
+    assert run.status == 0, run.output
+    assert run.outcomes["promote"] == "done"
+    assert run.outcomes["reject"] == "not run"
+    assert all(
+        run.outcomes[step] == "done" for step in ("preprocess", "train", "evaluate", "register", "gate", "report")
+    )
+    assert story.aliases() == {"challenger": 1, "champion": 1}
+    assert "Version 1 of colorizer: " in run.output
+    latest = story.workspace / "latest"
+    assert (latest / "samples.png").read_bytes().startswith(b"\x89PNG")
+    assert "<html" in (latest / "report.html").read_text(encoding="utf-8")
+
+
+def test_nothing_changed_nothing_trained(story: Story):
+    story.run()  # scores the champion, which is new since the first run
+    run = story.run()
+    assert run.status == 0, run.output
+    assert all(run.outcomes[step] == "reused" for step in ("preprocess", "train", "evaluate"))
+    assert story.aliases() == {"challenger": 1, "champion": 1}
+
+
+def test_another_seed_reruns_from_training_and_the_gate_rejects_what_is_no_better(story: Story):
+    run = story.run("train.seed=1", "register.rules.ab_intersection.change=1.0")
+    assert run.status == 0, run.output
+    assert run.outcomes["preprocess"] == "reused"
+    assert run.outcomes["train"] == run.outcomes["evaluate"] == "done"
+    assert run.outcomes["promote"] == "not run"
+    assert run.outcomes["reject"] == "done"
+    assert story.aliases() == {"challenger": 2, "champion": 1}
+
+
+def test_one_more_photograph_reruns_everything(story: Story, photos: Path):
+    added = story.photos / "added.jpg"
+    shutil.copy(next((photos / "mate-backgrounds").rglob("*.jpg")), added)
+    run = story.run()
+    added.unlink()
+    assert run.status == 0, run.output
+    assert all(run.outcomes[step] == "done" for step in ("preprocess", "train", "evaluate"))
+
+
+def test_a_failing_step_ends_the_run_with_its_own_words(story: Story):
+    run = story.run("preprocess.min_photographs=5000")
+    assert run.status == 1
+    assert run.outcomes["preprocess"] == "failed"
+    assert run.outcomes["train"] == "not run"
+    last = run.output.strip().splitlines()[-1]
+    assert last.startswith("preprocess failed: ")
+    assert "min_photographs" in run.output
+    assert "Traceback" not in run.output
+
+
+def test_after_a_failure_what_was_finished_is_reused(story: Story):
+    failed = story.run("evaluate.lpips_weights=/nowhere/alexnet.pth", "train.seed=2")
+    assert failed.status == 1
+    assert failed.outcomes["train"] == "done"
+    assert failed.outcomes["evaluate"] == "failed"
+    mended = story.run("train.seed=2")
+    assert mended.status == 0, mended.output
+    assert mended.outcomes["train"] == "reused"
+
+
+def test_every_version_says_what_it_is_made_of(story: Story):
+    from mlflow import MlflowClient
+
+    tags = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}").get_model_version("colorizer", "1").tags
+    for tag in ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest"):
+        assert tags[tag], tag
+    assert tags["recipe"] == "demo"
+    assert tags["data_version"].endswith(".dir")
+
+
+def test_journal_holds_a_line_for_each_step_that_ran(story: Story):
+    journals = sorted((story.workspace / "runs").glob("*/journal.jsonl"))
+    first = [json.loads(line)["step"] for line in journals[0].read_text(encoding="utf-8").splitlines()]
+    assert first == ["preprocess", "train", "evaluate", "register", "gate", "promote", "report"]
+
+
+def test_no_run_reached_for_the_network(story: Story):
+    log = story.folder / "network.log"
+    assert not log.exists(), log.read_text(encoding="utf-8")
+
+
+def test_the_guard_against_the_network_works(tmp_path: Path):
+    program = "import urllib.request; urllib.request.urlopen('http://192.0.2.1/', timeout=5)"
+    environment = {"PYTHONPATH": str(GUARD), "NO_NETWORK_LOG": str(tmp_path / "log")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "192.0.2.1" in (tmp_path / "log").read_text(encoding="utf-8")
