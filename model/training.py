@@ -121,12 +121,12 @@ def train(
                     on_sample(images, game.trained)
 
                 stop = team.any(asked_to_stop()) and not last
-                if stop or (_due(images, config.checkpoint_every, batch_size) and not last):
+                if stop or last or _due(images, config.checkpoint_every, batch_size):
                     _check_finite({"images": images, "phase": phase, **means.over(team)}, folder)
                     tensors = game.tensors() | means.tensors()
                     if team.any(not _all_finite(tensors)):
                         _check_finite({"images": images, "phase": phase, "weights": math.nan}, folder)
-                    if team.first:
+                    if team.first and not last:
                         history.flush()
                         os.fsync(history.fileno())
                         save_checkpoint(folder, Checkpoint(images, tensors, whole_identity, history.tell()))

@@ -30,10 +30,11 @@ def main(
 
 
 def _code_version() -> str:
-    """A hash of all code below model/ and components/: a checkpoint of other code is not resumed."""
+    """A hash of the code below model/ and components/train/: a checkpoint of other code is not resumed."""
     digest = hashlib.sha256()
-    for path in sorted([*(_ROOT / "model").rglob("*.py"), *(_ROOT / "components").rglob("*.py")]):
-        digest.update(path.read_bytes())
+    for folder in ("model", "components/train"):
+        for path in sorted((_ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

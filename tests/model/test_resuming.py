@@ -54,6 +54,12 @@ def _same(one: Generator, other: Generator) -> bool:
     )
 
 
+def _alone(config: TrainConfig, dataset: Path, folder: Path) -> Path:
+    trained = train(config, Shards.open(dataset, "train"), folder, {})
+    save_generator(folder, trained.generator, crop=16, size=24, images=trained.images)
+    return folder
+
+
 class CrashError(Exception):
     pass
 
@@ -128,7 +134,7 @@ def _environment() -> dict[str, str]:
 
 def test_kill_9_at_random_moments_leaves_no_trace(tmp_path: Path, dataset: Path) -> None:
     overrides = ("images=1600", "warmup_images=400", "checkpoint_every=16", "log_every=40")
-    subprocess.run(_command(str(dataset), str(tmp_path / "whole"), *overrides), env=_environment(), check=True)
+    whole = _alone(tiny_config(*overrides), dataset, tmp_path / "whole")
     kills = 0
     draw = random.Random()
     folder = tmp_path / "killed"
@@ -149,26 +155,20 @@ def test_kill_9_at_random_moments_leaves_no_trace(tmp_path: Path, dataset: Path)
         if code == 0:
             break
     for name in ("generator.safetensors", "generator.json"):
-        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert _history(folder) == _history(tmp_path / "whole")
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    assert _history(folder) == _history(whole)
     assert kills == 3
 
 
 def _together(dataset: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*torchrun, *_command(str(dataset), str(folder), *overrides)[1:]]
-    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, timeout=240)
 
 
 def _distance(one: Path, other: Path) -> float:
     weights = [safetensors.torch.load_file(folder / "generator.safetensors") for folder in (one, other)]
     return max((weights[0][name] - weights[1][name]).abs().max().item() for name in weights[0])
-
-
-def _alone(config: TrainConfig, dataset: Path, folder: Path) -> Path:
-    generator = train(config, Shards.open(dataset, "train"), folder, {}).generator
-    save_generator(folder, generator, crop=16, size=24, images=64)
-    return folder
 
 
 def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dataset: Path) -> None:
@@ -191,9 +191,3 @@ def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dat
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["40", "48", "56", "64"]
     assert _distance(alone, stopped) < 1e-4
-
-
-def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, dataset: Path) -> None:
-    result = _together(dataset, tmp_path, "batch_size=3")
-    assert result.returncode != 0
-    assert "train.batch_size is 3; it must be a multiple of the 2 processes" in result.stderr

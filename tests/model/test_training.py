@@ -1,5 +1,6 @@
 """Training: what it learns, its schedule, its terms, and what stops it."""
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from model import game
+from model import game, training
 from model.checkpoint import checkpoints
 from model.errors import UserError
 from model.networks import Generator
+from model.processes import Processes
 from model.shards import Shards
 from model.training import train
 from tests.tiny import tiny_config, tiny_dataset
@@ -247,6 +249,13 @@ def test_what_does_not_fit_the_dataset(tmp_path: Path, overrides: tuple[str, ...
     small = Shards.open(tiny_dataset(tmp_path / "data", size=20), "train")
     with pytest.raises(UserError, match=words):
         train(tiny_config(*overrides), small, tmp_path / "run", {})
+
+
+def test_a_batch_that_does_not_divide(tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    three = contextlib.nullcontext(Processes(rank=0, count=3, device=torch.device("cpu")))
+    monkeypatch.setattr(training, "processes", lambda: three)
+    with pytest.raises(UserError, match=r"train\.batch_size is 8; it must be a multiple of the 3 processes"):
+        train(tiny_config(), shards, tmp_path, {})
 
 
 def test_an_empty_dataset(tmp_path: Path) -> None:

@@ -1,0 +1,212 @@
+"""The train step: its output, its MLflow run, its command line, and how it goes on after a stop."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from components import tracking
+from components.train.pictures import curves_page, sample_grid
+from components.train.step import train
+from model.checkpoint import load_generator
+from model.color import decode_lab, lab_to_srgb, to_uint8
+from model.errors import UserError
+from model.networks import Generator
+from model.shards import Shards
+from tests.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """So that results compare to the bit, and small networks run faster."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("tiny"))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
+    assert train(dataset, Path("out/model"), Path("checkpoints"), tiny_config(), "c0de") == 64
+    model = workplace / "out" / "model"
+    assert sorted(str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()) == [
+        "curves.png",
+        "generator.json",
+        "generator.safetensors",
+        "history.jsonl",
+        "samples/samples-000000032.png",
+        "samples/samples-000000064.png",
+        "training.json",
+    ]
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+    generator, info = load_generator(model)
+    assert generator.config == tiny_config().generator
+    assert (info.crop, info.size, info.images) == (16, 24, 64)
+    facts = json.loads((model / "training.json").read_text())
+    assert (facts["images"], facts["code_version"], facts["processes"]) == (64, "c0de", 1)
+    assert facts["data_version"] == Shards.open(dataset, "train").data_version
+    assert Image.open(model / "curves.png").size == (1200, 600)
+    assert Image.open(model / "samples" / "samples-000000064.png").size == (3 * 24, 3 * 24)
+
+
+def test_mlflow_gets_what_the_history_has(workplace: Path, dataset: Path) -> None:
+    train(dataset, Path("model"), Path("checkpoints"), tiny_config())
+    facts = json.loads(Path("model/training.json").read_text())
+    client = tracking.connect()
+    run = client.get_run(facts["mlflow_run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.generator.channels"] == "8"
+    assert run.data.params["train.objective.adversarial"] == "lsgan"
+    rows = [json.loads(line) for line in Path("model/history.jsonl").read_text().splitlines()]
+    for name in ("reconstruction", "discriminator", "d_accuracy", "images_per_second", "learning_rate"):
+        logged = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+        assert logged == [(row["images"], row[name]) for row in rows if name in row]
+        assert logged
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.digest == facts["data_version"]
+    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {
+        "curves.png",
+        "history.jsonl",
+        "samples",
+    }
+
+
+def test_an_injected_run_is_joined(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = tracking.connect()
+    injected = client.create_run(client.create_experiment("theirs")).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", injected)
+    train(dataset, Path("model"), Path("checkpoints"), tiny_config())
+    assert json.loads(Path("model/training.json").read_text())["mlflow_run_id"] == injected
+    assert "reconstruction" in client.get_run(injected).data.metrics
+
+
+def test_a_failed_training_leaves_no_output_and_a_failed_run(workplace: Path, dataset: Path) -> None:
+    with pytest.raises(UserError, match="receptive field"):
+        train(dataset, Path("model"), Path("checkpoints"), tiny_config("discriminator.receptive_field=70"))
+    assert not list(workplace.glob("*model*"))
+    (run,) = tracking.connect().search_runs([tracking.connect().get_experiment_by_name("colorizer").experiment_id])
+    assert run.info.status == "FAILED"
+
+
+def test_a_strangers_folder_is_refused_before_training(workplace: Path, dataset: Path) -> None:
+    (workplace / "mine").mkdir()
+    (workplace / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="choose another folder"):
+        train(dataset, workplace / "mine", Path("checkpoints"), tiny_config())
+    assert (workplace / "mine" / "thesis.txt").exists()
+    assert not list(workplace.glob("checkpoints/*/checkpoint-*"))
+
+
+def test_each_training_has_its_own_checkpoints_and_finished_ones_go(workplace: Path, dataset: Path) -> None:
+    stranger = workplace / "checkpoints" / "not-a-training"
+    stranger.mkdir(parents=True)
+    (stranger / "finished-training").touch()
+    folders: list[Path] = []
+    for overrides, code in (((), "one"), (("seed=1",), "one"), ((), "two")):
+        train(dataset, Path("model"), Path("checkpoints"), tiny_config(*overrides), code)
+        (folder,) = set(workplace.glob("checkpoints/*")) - {stranger}
+        folders.append(folder)
+    assert len(set(folders)) == 3
+    assert stranger.exists()
+
+
+def test_a_finished_training_whose_output_got_lost_is_quick_to_repeat(workplace: Path, dataset: Path) -> None:
+    train(dataset, Path("model"), Path("checkpoints"), tiny_config())
+    weights, history = Path("model/generator.safetensors").read_bytes(), Path("model/history.jsonl").read_text()
+    first_rows = history.splitlines()[:3]
+    train(dataset, Path("again"), Path("checkpoints"), tiny_config())
+    assert Path("again/generator.safetensors").read_bytes() == weights
+    assert Path("again/history.jsonl").read_text().splitlines()[:3] == first_rows  # times too: these were not redone
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "components.train", "--params", str(ROOT / "params.yaml"), *arguments]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def test_the_command_ends_with_75_on_sigterm_and_goes_on(workplace: Path, dataset: Path) -> None:
+    longer = ("images=1600", "log_every=400", "sample_every=800", "checkpoint_every=80")
+    sets = [part for override in longer for part in ("--set", f"train.{override}")]
+    command = _command("--dataset", str(dataset), "--out", "model", *tiny_overrides(), *sets)
+    process = subprocess.Popen(command, env=_environment(), stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(workplace.glob("workspace/checkpoints/*/checkpoint-*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 75, errors
+    assert re.search(r"^interrupted: \d+ of 1600 images are trained and saved in .*; start again", errors, re.MULTILINE)
+    assert not list(workplace.glob("*model*"))
+
+    result = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "train: 1600 of 1600 images" in result.stdout
+    client = tracking.connect()
+    (run,) = client.search_runs([client.get_experiment_by_name("colorizer").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "reconstruction")] == [
+        400,
+        800,
+        1200,
+        1600,
+    ]
+    train(dataset, Path("uninterrupted"), Path("elsewhere"), tiny_config(*longer))
+    assert _digest(Path("model/generator.safetensors")) == _digest(Path("uninterrupted/generator.safetensors"))
+
+
+def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
+    command = _command("--dataset", "nowhere", "--out", "model")
+    result = subprocess.run(command, env=_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "error: nowhere is no dataset: it has no dataset.json; run preprocess first.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grid_shows_gray_colored_and_true(dataset: Path) -> None:
+    stored = torch.from_numpy(Shards.open(dataset, "val")[:])
+    torch.manual_seed(0)
+    generator = Generator(tiny_config().generator).eval()
+    grid = np.asarray(sample_grid(generator, stored))
+    gray, colored, true = grid[:24], grid[24:48], grid[48:]
+    assert (np.ptp(gray.astype(int), axis=2) <= 1).all()
+    assert np.array_equal(true[:, 24:48], to_uint8(lab_to_srgb(decode_lab(stored[1]))).permute(1, 2, 0).numpy())
+    assert not np.array_equal(colored, gray)
+    assert np.array_equal(np.asarray(sample_grid(generator, stored)), grid)
+    assert not np.array_equal(np.asarray(sample_grid(generator, stored, seed=1)), grid)
+
+
+def test_the_page_holds_everything_itself(workplace: Path, dataset: Path) -> None:
+    train(dataset, Path("model"), Path("checkpoints"), tiny_config(), "<script>alert(1)</script>")
+    curves_page(Path("model"), Path("pages/curves"))
+    page = Path("pages/curves").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "after 32 images" in page
+    assert "http" not in page
+    assert "<script>" not in page
+
+
+def test_without_photographs_for_validation_those_for_training_are_drawn(workplace: Path) -> None:
+    only = tiny_dataset(workplace / "only", train=9, val=0)
+    train(only, Path("model"), Path("checkpoints"), tiny_config("images=16", "warmup_images=0"))
+    assert Image.open("model/samples/samples-000000016.png").size == (8 * 24, 3 * 24)
