@@ -94,8 +94,9 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=trained.images)
         shutil.copy(folder / training.HISTORY, aside)
         shutil.copytree(folder / "samples", aside / "samples")
-        history = (aside / training.HISTORY).read_text(encoding="utf-8").splitlines()
-        draw_curves([json.loads(row) for row in history], aside / "curves.png")
+        history = [json.loads(row) for row in (aside / training.HISTORY).read_text(encoding="utf-8").splitlines()]
+        draw_curves(history, aside / "curves.png")
+        _write_table(history, aside / "history.csv")
         facts = {
             "images": trained.images,
             "seconds": round(time.monotonic() - started, 1),  # of the last attempt
