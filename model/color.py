@@ -17,6 +17,8 @@ _RGB_TO_XYZ = (
     (0.019334, 0.119193, 0.950227),
 )  # ITU-R BT.709 primaries with a D65 white point
 _WHITE = (0.95047, 1.0, 1.08883)  # D65, 2 degree observer
+_RGB_TO_RELATIVE_XYZ = tuple(tuple(v / white for v in row) for row, white in zip(_RGB_TO_XYZ, _WHITE, strict=True))
+_ROOTS_TO_LAB = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))  # CIE 15, before L's 16 is taken off
 _EPSILON = (6 / 29) ** 3  # where the cube root gives way to its tangent (CIE 15)
 _KAPPA_SLOPE = 841 / 108  # (29/6)^2 / 3
 
@@ -35,9 +37,8 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
     """
     _need_three_channels(rgb)
     with torch.autocast(rgb.device.type, enabled=False):
-        xyz = _matrix(_RGB_TO_XYZ, _to_linear(rgb))
-        fx, fy, fz = _cube_root(xyz / _column(_WHITE, xyz)).unbind(-3)
-        return torch.stack((116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)), dim=-3)
+        roots = _cube_root(_matrix(_RGB_TO_RELATIVE_XYZ, _to_linear(rgb)))
+        return _matrix(_ROOTS_TO_LAB, roots) - _column((16.0, 0.0, 0.0), roots)
 
 
 def srgb_to_lightness(rgb: Tensor) -> Tensor:
@@ -167,7 +168,8 @@ def _from_linear(linear: Tensor) -> Tensor:
 
 def _cube_root(xyz: Tensor) -> Tensor:
     """CIE 15's f: the cube root, below _EPSILON its tangent. exp(log / 3) takes a third of the time of a power."""
-    return (xyz.clamp(min=_EPSILON).log() / 3).exp() + (xyz - _EPSILON).clamp(max=0) * _KAPPA_SLOPE
+    root = xyz.clamp(min=_EPSILON).log().div_(3).exp_()
+    return (xyz - _EPSILON).clamp(max=0).mul_(_KAPPA_SLOPE).add_(root)
 
 
 def _lab_to_linear(lab: Tensor) -> Tensor:
