@@ -54,7 +54,7 @@ METRICS = {
     "diversity": Metric(
         "up",
         "CIELAB",
-        "mean |difference| of a and b over all pairs of `samples` colorings of a photograph; mean over photographs",
+        "mean |difference| of a and b over all pairs of a photograph's colorings; mean over photographs",
     ),
 }
 """In the order of the report's table."""
