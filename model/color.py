@@ -181,8 +181,16 @@ def _lab_to_linear(lab: Tensor) -> Tensor:
 
 
 def _matrix(rows: tuple[tuple[float, ...], ...], channels: Tensor) -> Tensor:
-    matrix = torch.tensor(rows, dtype=torch.float32, device=channels.device)
-    return torch.einsum("ij,...jhw->...ihw", matrix, channels)
+    """A 3-column matrix times every pixel. Spelled out: a GPU's matrix product may be in TF32, of 10 bits."""
+    planes = channels.unbind(-3)
+    products = []
+    for row in rows:
+        (weight, plane), *rest = ((weight, plane) for weight, plane in zip(row, planes, strict=True) if weight)
+        product = plane * weight
+        for weight, plane in rest:
+            product.add_(plane, alpha=weight)
+        products.append(product)
+    return torch.stack(products, dim=-3)
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
