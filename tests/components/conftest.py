@@ -2,11 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components import tracking
+from components.register.step import promote, register, reject
+from tests.retrained import RULES, TAGS, evaluated, trained
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +30,25 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrated: Path) -> Path:
     """The current folder, empty but for workspace/mlflow.db."""
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "COLORIZE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "workspace").mkdir()
     shutil.copy(migrated, tmp_path / "workspace" / "mlflow.db")
     return tmp_path
+
+
+@pytest.fixture
+def retrain(workplace: Path) -> Callable[..., dict[str, Any]]:
+    """retrain(score, champion's score) registers a new model with that evaluation and acts on the verdict."""
+    count = 0
+
+    def once(score: float | None, champion: float | None = None) -> dict[str, Any]:
+        nonlocal count
+        count += 1
+        model, out = trained(workplace / f"model-{count}"), workplace / "registration"
+        record = register(model, evaluated(model, score, champion), out, RULES, TAGS)
+        (promote if record["promote"] else reject)(out)
+        return record
+
+    return once

@@ -80,7 +80,7 @@ def test_a_generator_folder_is_itself(workplace: Path) -> None:
 def test_files_are_fetched_once_and_load(workplace: Path, version: registry.Version) -> None:
     registry.promote(1, "first")
     folder = registry.fetch("models:/colorizer@champion")
-    assert folder == Path("workspace/cache/models") / version.weights_sha256
+    assert folder == workplace / "workspace" / "cache" / "models" / version.weights_sha256
     _, info = load_generator(folder)
     assert info.weights_sha256 == version.weights_sha256
     assert sorted(path.name for path in folder.iterdir()) == ["generator.json", "generator.safetensors"]

@@ -171,7 +171,7 @@ def test_a_folder_that_cannot_be_made(workplace: Path, monkeypatch: pytest.Monke
 
 def test_two_processes_may_begin_at_once_and_are_quiet(tmp_path: Path) -> None:
     code = "from components import tracking\nwith tracking.run('train', system_metrics=True) as run: pass"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
     environment["PYTHONPATH"] = str(ROOT)
     command = [sys.executable, "-c", code]
     both = [
