@@ -1,5 +1,6 @@
 """The train step: its output, its MLflow run, its command line, and how it goes on after a stop."""
 
+import csv
 import hashlib
 import json
 import os
@@ -52,6 +53,7 @@ def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
         "curves.png",
         "generator.json",
         "generator.safetensors",
+        "history.csv",
         "history.jsonl",
         "samples/samples-000000032.png",
         "samples/samples-000000064.png",
@@ -64,6 +66,11 @@ def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
     facts = json.loads((model / "training.json").read_text())
     assert (facts["images"], facts["code_version"], facts["processes"]) == (64, "c0de", 1)
     assert facts["data_version"] == Shards.open(dataset, "train").data_version
+    with (model / "history.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    rows = [json.loads(line) for line in (model / "history.jsonl").read_text().splitlines()]
+    for name in ("images", "phase", "reconstruction", "adversarial"):  # the last is empty during the warm-up
+        assert [row[name] for row in table] == [str(row.get(name, "")) for row in rows]
     assert Image.open(model / "curves.png").size == (1200, 600)
     assert Image.open(model / "samples" / "samples-000000064.png").size == (3 * 24, 3 * 24)
 
