@@ -1,0 +1,45 @@
+"""The preprocess step's command line: `python -m components.preprocess --photos data --out outputs/dataset`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from components.command import step
+from components.preprocess.step import preprocess
+from model.config import load_config
+
+
+def main(
+    photos: Annotated[Path, typer.Option(help="Folder of photographs.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards and the manifest.")],
+    params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
+    recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, for example preprocess.size=128; may be repeated.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each processor.")] = None,
+) -> None:
+    """Turns photographs into LAB shards and a manifest with the fate of every file."""
+    with step("preprocess"):
+        config = load_config(params, tuple(recipe or ()), tuple(overrides or ()))
+        summary = preprocess(photos, out, config.preprocess, data_version=_data_version(photos), workers=workers)
+        splits = ", ".join(f"{summary[split]} {split}" for split in ("train", "val", "test"))
+        print(f"kept {summary['kept']} photographs: {splits}")
+        for kind, count in summary["rejected"].items():
+            print(f"rejected {count}: {kind}")
+        print(f"ignored {summary['ignored']} other files; {out / 'manifest.parquet'} has a row for every file")
+
+
+def _data_version(photos: Path) -> str:
+    """The MD5 that the .dvc file beside the folder names."""
+    try:
+        tracked = yaml.safe_load(photos.with_name(f"{photos.name}.dvc").read_text(encoding="utf-8"))
+        return str(tracked["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return "not under DVC"
+
+
+if __name__ == "__main__":
+    typer.run(main)

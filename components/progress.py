@@ -1,0 +1,56 @@
+"""How far a long step is: a bar on a terminal, a line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+_SECONDS_BETWEEN_LINES = 10
+
+
+@contextmanager
+def progress(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Yields a function that is told how many more of `total` are done; shows that on standard output."""
+    with (_bar if sys.stdout.isatty() else _lines)(total, label, unit) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda more: bar.advance(task, more)
+
+
+class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{self._unit}, {speed:.0f}/s" if speed else self._unit)
+
+
+@contextmanager
+def _lines(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
+    started = shown = time.monotonic()
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done, shown
+        done += more
+        now = time.monotonic()
+        if now - shown >= _SECONDS_BETWEEN_LINES and done < total:
+            shown = now
+            rate = done / (now - started)
+            left = (total - done) / rate if rate else 0
+            print(f"{label}: {done} of {total} {unit}, {rate:.0f}/s, {left:.0f} s left", flush=True)
+
+    yield advance
+    seconds = time.monotonic() - started
+    print(f"{label}: {done} of {total} {unit} in {seconds:.1f} s, {done / max(seconds, 1e-9):.0f}/s", flush=True)
