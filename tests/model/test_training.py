@@ -164,6 +164,21 @@ def test_history_has_the_learning_rates_that_were_used(tmp_path: Path, shards: S
     assert [row["discriminator_learning_rate"] for row in rows] == pytest.approx([1e-3 * factor for factor in factors])
 
 
+def test_decay_reaches_the_weights(tmp_path: Path, shards: Shards) -> None:
+    """Adam's steps shrink with the learning rate: the last quarter of a decayed training hardly moves anything."""
+    moved = {}
+    for decay in ("none", "cosine"):
+        seen: list[Tensor] = []
+
+        def keep(images: int, generator: Generator, seen: list[Tensor] = seen) -> None:
+            seen.append(generator.to_ab[-2].weight.detach().clone())
+
+        config = tiny_config(f"decay={decay}", "decay_from=0.0", "images=256", "ema_half_life=0", "sample_every=64")
+        train(config, shards, tmp_path / decay, {}, on_sample=keep)
+        moved[decay] = (seen[-1] - seen[-2]).abs().mean().item()
+    assert moved["cosine"] < 0.2 * moved["none"]
+
+
 def test_durations_are_in_images_whatever_the_batch(tmp_path: Path, shards: Shards) -> None:
     sampled: list[int] = []
     config = tiny_config("batch_size=6", "images=50", "log_every=10", "sample_every=25", "checkpoint_every=20")
