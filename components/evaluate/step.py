@@ -40,7 +40,8 @@ def evaluate(
     Args:
         dataset: what preprocess wrote; its test split is scored, its training split feeds a baseline.
         model: the challenger: what train wrote.
-        output: gets metrics.json, report.html, samples.png and per_photograph.parquet, all at once at the end.
+        output: gets metrics.json, figures.json (of these, the challenger's numbers alone, as `dvc metrics` likes them),
+            report.html, samples.png and per_photograph.parquet, all at once at the end.
         config: section `evaluate`.
         champion: "models:/colorizer@champion" or the like, or a generator folder; empty when there is none.
         cache: folder for downloaded weights.
@@ -89,8 +90,9 @@ def evaluate(
             write_report(
                 aside / "report.html", result, shown, histograms_svg(histograms), curves if curves.is_file() else None
             )
-            content = json.dumps(result, indent=2, allow_nan=False)
-            (aside / "metrics.json").write_text(content + "\n", encoding="utf-8")
+            figures = {name: value for name, value in result.items() if isinstance(value, float)}
+            for name, content in (("metrics.json", result), ("figures.json", figures)):
+                (aside / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         _log(run, scores, challenger.images, output)
     return result
 

@@ -134,7 +134,10 @@ def test_everybody_gets_every_figure(evaluated: tuple[dict[str, Any], Path]) -> 
         assert all(np.isfinite(figures[name]) for name in ALWAYS)
     assert len({figures["l1_ab"] for figures in (result, result["champion"], result["gray"])}) == 3
     assert json.loads((out / "metrics.json").read_text()) == result
+    figures = json.loads((out / "figures.json").read_text())
+    assert figures == {name: result[name] for name in ALWAYS}
     assert sorted(path.name for path in out.iterdir()) == [
+        "figures.json",
         "metrics.json",
         "per_photograph.parquet",
         "report.html",

@@ -92,7 +92,7 @@ def test_repro_twice_and_what_changed_in_between(tmp_path: Path, photos: Path) -
     second = json.loads((clone.root / "outputs/evaluation/metrics.json").read_text())
     assert second["champion"]["l1_ab"] == pytest.approx(first["l1_ab"], rel=1e-4)
 
-    difference = json.loads(clone.dvc("metrics", "diff", "--json"))["outputs/evaluation/metrics.json"]
+    difference = json.loads(clone.dvc("metrics", "diff", "--json"))["outputs/evaluation/figures.json"]
     assert difference["l1_ab"] == {
         "old": first["l1_ab"],
         "new": second["l1_ab"],
