@@ -1,1 +1,1 @@
-"""The steps: each a plain function over files (step.py), its KFP face (component.py), its command line (__main__.py)."""
+"""The steps: each a plain function over files (step.py), a KFP face (component.py), a command line (__main__.py)."""

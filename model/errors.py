@@ -8,5 +8,5 @@ class UserError(Exception):
     """
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - not an error
     """Training was asked to stop (SIGTERM), saved its state, and goes on from there when started again."""

@@ -12,11 +12,15 @@ from model.errors import UserError
 def write_aside(path: Path, content: bytes) -> None:
     """Writes a file so that a kill, or a power cut, leaves either the old content or the new, never a part."""
     aside = _aside(path)
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -54,6 +54,26 @@ def run(
 
 
 @app.command()
+def photo(
+    files: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for <name>-colorized.<ext>.", file_okay=False)],
+    model: Annotated[
+        str, typer.Option(help="models:/colorizer@champion, models:/colorizer/3, or a generator folder.")
+    ] = "models:/colorizer@champion",
+    samples: Annotated[int, typer.Option(min=1, max=100, help="Colorings of each photograph.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same colorings.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
+) -> None:
+    """Colors photographs with the champion; goes on past those that it cannot color, and lists them at the end."""
+    from serving.batch import color_photographs
+
+    failures = color_photographs(files, out, model, samples=samples, seed=seed, overwrite=overwrite)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    raise typer.Exit(1 if failures else 0)
+
+
+@app.command()
 def sweep(
     variants: Annotated[list[str], typer.Argument(help="Recipes to compare, each on top of --recipe.")],
     out: Annotated[Path, typer.Option(help="Folder for table, histograms and pictures.")],

@@ -125,9 +125,12 @@ def histograms_svg(histograms: Mapping[str, Tensor]) -> str:
             if number == 0:
                 axes.fill_between(levels, 1e-6, visible, color="#999", alpha=0.45, linewidth=0, label=name)
             else:
-                axes.plot(levels, visible, color=_LINE_COLORS[(number - 1) % 4], linewidth=1.3, label=name)
+                axes.plot(
+                    levels, visible, color=_LINE_COLORS[(number - 1) % 4], linewidth=1.3, label=name.replace("_", " ")
+                )
         axes.set_yscale("log")
         axes.set_ylim(1e-5, 1)
+        axes.yaxis.set_major_formatter("{x:g}")  # powers of ten set as formulas cost a second
         axes.set_xlim(used.min() - 1, used.max() + 1)
         axes.set_xlabel("ab"[channel])
         axes.patch.set_alpha(0)
