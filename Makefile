@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup run test test-slow lint clean
+.PHONY: setup data run test test-slow lint clean
 
 setup: .venv/ready
 
@@ -18,13 +18,17 @@ setup: .venv/ready
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Brings the photographs when they are missing; leaves those alone that you changed.
+data: setup
+	@$(BIN)/python -m pipeline.data version
+
 run: setup
 	$(BIN)/colorize run --recipe demo
 
-test: setup
+test: setup data
 	$(BIN)/python -m pytest
 
-test-slow: setup
+test-slow: setup data
 	$(BIN)/python -m pytest -m slow
 
 lint: setup
