@@ -167,7 +167,7 @@ def _into_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
         return image.convert("RGB"), b""
     try:
         transform = _transform(icc, image.mode)
-    except ImageCms.PyCMSError:  # broken, or of another kind of image
+    except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of image
         return image.convert("RGB"), b""
     converted = image if transform is None else _apply(transform, image)
     return converted, icc if image.mode == "RGB" else _SRGB_ICC
@@ -179,7 +179,7 @@ def _out_of_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
         return image, icc
     try:
         transform = _transform(icc, "RGB", into=False)
-    except ImageCms.PyCMSError:  # it leads only out of its space, as a camera's may
+    except (ImageCms.PyCMSError, OSError):  # it leads only out of its space, as a camera's may
         return image, _SRGB_ICC
     return (image if transform is None else _apply(transform, image)), icc
 

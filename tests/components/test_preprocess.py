@@ -1,0 +1,176 @@
+"""preprocess on real photographs: what is kept, what is rejected and why, and the same bytes every time."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from components.preprocess.duplicates import near_duplicates
+from components.preprocess.step import preprocess, split_of
+from model import color
+from model.config import PreprocessConfig, load_config
+from model.errors import UserError
+from model.shards import Shards, verify
+from pipeline import ROOT
+
+CONFIG = load_config(
+    ROOT / "params.yaml", (), ("preprocess.size=32", "train.crop=32", "train.generator.levels=3",
+                               "preprocess.min_photographs=5")
+).preprocess  # fmt: skip
+
+
+def config(**changes: object) -> PreprocessConfig:
+    return CONFIG.model_copy(update=changes)
+
+
+def fates(dataset: Path) -> dict[str, tuple[str, str, str | None]]:
+    rows = pq.read_table(dataset / "manifest.parquet").to_pylist()
+    return {row["path"]: (row["status"], row["reason"], row["split"]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """Photographs, and one of each kind of file that is no good."""
+    album = tmp_path_factory.mktemp("album")
+    good = sorted((photos / "scratch").glob("*.jpg"))[:24]
+    for path in good:
+        shutil.copy(path, album)
+    picture = Image.open(good[0]).convert("RGB")
+    shutil.copy(good[0], album / "zz-copy.jpg")
+    picture.save(album / "zz-resaved.jpg", quality=70)
+    picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(album / "zz-mirrored.png")
+    picture.convert("L").save(album / "gray.jpg")
+    picture.resize((90, 60)).save(album / "small.png")
+    (album / "fake.jpg").write_text("no photograph", encoding="utf-8")
+    (album / "short.jpg").write_bytes(good[1].read_bytes()[:3000])
+    (album / "notes.txt").write_text("about them", encoding="utf-8")
+    return album
+
+
+@pytest.fixture(scope="module")
+def dataset(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("dataset") / "dataset"
+    preprocess(album, output, CONFIG, data_version="abc.dir", workers=2)
+    return output
+
+
+def test_every_file_has_a_fate_and_a_reason(album: Path, dataset: Path):
+    found = fates(dataset)
+    assert found.keys() == {path.name for path in album.iterdir()}
+    expected = {"gray.jpg": "colorless", "small.png": "too small", "fake.jpg": "unreadable", "short.jpg": "unreadable"}
+    for name, reason in expected.items():
+        assert found[name][0] == "rejected", name
+        assert found[name][1].startswith(reason), found[name]
+    assert found["notes.txt"][0] == "ignored"
+    assert "min_chroma is 4" in found["gray.jpg"][1]
+    assert "90 x 60" in found["small.png"][1]
+
+
+def test_of_look_alikes_one_is_kept(album: Path, dataset: Path):
+    found = fates(dataset)
+    family = [sorted(name for name in found if name.endswith(".jpg") and name[0].isupper())[0]]
+    family += ["zz-copy.jpg", "zz-resaved.jpg", "zz-mirrored.png"]
+    assert sum(found[name][0] == "kept" for name in family) == 1
+    reasons = {found[name][1].partition(":")[0] for name in family if found[name][0] == "rejected"}
+    assert reasons == {"duplicate", "near-duplicate"}
+
+
+def test_shards_hold_the_photographs(album: Path, dataset: Path):
+    verify(dataset)
+    train = Shards.open(dataset, "train")
+    kept = sum(status == "kept" for status, _, _ in fates(dataset).values())
+    assert kept == sum(len(Shards.open(dataset, split)) for split in ("train", "val", "test"))
+    for index in range(3):
+        with Image.open(album / train.paths[index]) as image:
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            box = (left, top, left + side, top + side)
+            square = image.convert("RGB").resize((32, 32), Image.Resampling.BICUBIC, box)
+        expected = color.encode_lab(color.srgb_to_lab(torch.tensor(np.asarray(square)).permute(2, 0, 1))).numpy()
+        assert np.abs(train[[index]][0].astype(int) - expected.astype(int)).mean() < 4
+
+
+def test_the_same_bytes_for_any_number_of_workers_and_any_names(album: Path, dataset: Path, tmp_path: Path):
+    preprocess(album, tmp_path / "one", CONFIG, data_version="abc.dir", workers=1)
+    for path in dataset.iterdir():
+        assert (tmp_path / "one" / path.name).read_bytes() == path.read_bytes(), path.name
+    renamed = tmp_path / "renamed"
+    (renamed / "deep" / "er").mkdir(parents=True)
+    for number, path in enumerate(sorted(album.iterdir(), reverse=True)):
+        shutil.copy(path, renamed / ("deep/er" if number % 2 else ".") / f"{number}{path.suffix}")
+    preprocess(renamed, tmp_path / "two", CONFIG, data_version="abc.dir", workers=2)
+    for path in dataset.glob("*.npy"):
+        assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_split_survives_adding_and_removing(album: Path, dataset: Path, tmp_path: Path):
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    names = [name for name, (status, _, _) in fates(dataset).items() if status == "kept"]
+    for name in names[::2]:
+        shutil.copy(album / name, fewer)
+    preprocess(fewer, tmp_path / "out", config(min_photographs=1), data_version="", workers=2)
+    before, after = fates(dataset), fates(tmp_path / "out")
+    assert all(after[name][2] == before[name][2] for name in after)
+    for name in names:
+        sha256 = hashlib.sha256((album / name).read_bytes()).hexdigest()
+        assert before[name][2] == split_of(sha256, CONFIG)
+
+
+def test_too_few_photographs_end_it_with_the_reasons_and_leave_nothing(album: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"min_photographs asks for 500; rejected: .*2 unreadable"):
+        preprocess(album, tmp_path / "out", config(min_photographs=500), data_version="", workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_something_else_is_not_replaced(album: Path, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="choose another folder"):
+        preprocess(album, tmp_path, CONFIG, data_version="", workers=1)
+    with pytest.raises(UserError, match="is no folder"):
+        preprocess(album / "nowhere", tmp_path / "out", CONFIG, data_version="", workers=1)
+
+
+def test_an_unreadable_file_costs_one_file(album: Path, tmp_path: Path):
+    some = tmp_path / "some"
+    shutil.copytree(album, some)
+    (some / "loop.jpg").symlink_to("loop.jpg")
+    preprocess(some, tmp_path / "out", CONFIG, data_version="", workers=2)
+    assert fates(tmp_path / "out")["loop.jpg"][1].startswith("unreadable")
+
+
+def test_the_command_line_says_what_became_of_them(album: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "components.preprocess", "--photos", album, "--out", tmp_path / "out"]
+    settings_ = ("preprocess.size=32", "train.crop=32", "train.generator.levels=3", "preprocess.min_photographs=5")
+    arguments = [part for setting in settings_ for part in ("--set", setting)]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "rejected 2: unreadable" in done.stdout
+    failed = subprocess.run(
+        [*command, *arguments, "--set", "preprocess.min_photographs=400"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert failed.stderr.count("\n") == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=30), st.integers(0, 20), st.data())
+def test_no_two_that_are_kept_are_near(hashes: list[int], bits: int, data: st.DataObject):
+    flips = data.draw(st.lists(st.tuples(st.sampled_from(hashes), st.integers(0, 63)), max_size=20))
+    everything = np.array(hashes + [value ^ (1 << bit) for value, bit in flips], dtype=np.uint64)
+    kin = near_duplicates(everything, everything, bits)
+    kept = np.flatnonzero(kin == np.arange(len(kin)))
+    distances = np.bitwise_count(everything[kept, None] ^ everything[kept])
+    assert (distances[~np.eye(len(kept), dtype=bool)] > bits).all()
+    for index, representative in enumerate(kin):
+        assert np.bitwise_count(everything[index] ^ everything[representative]) <= bits
