@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,7 @@ def show(result: RunResult, latest: Path) -> None:
     console.print(_steps(result))
     if result.trouble is not None:
         console.print(f"The log is {_short(result.log)}.")
-        console.print(f"[bold red]{result.trouble.step} {result.trouble.outcome}:[/] ", end="")
-        console.print(result.trouble.message, markup=False)
+        print(f"{result.trouble.step} {result.trouble.outcome}: {result.trouble.message}", file=sys.stderr)
         return
     metrics = json.loads((result.folders["evaluation"] / "metrics.json").read_text(encoding="utf-8"))
     console.print(_metrics(metrics))
