@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 import warnings
@@ -21,11 +20,11 @@ from kfp.dsl.graph_component import GraphComponent
 
 from components import registry
 from components.command import JOURNAL, RETRY_ME
+from components.provenance import code_version, git_commit
 from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT
-from pipeline.code_version import code_version
 from pipeline.data import ensure_data, folder_version
 from pipeline.graph import retraining, trial
 
@@ -81,7 +80,7 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
         data_version, arguments = session.arguments(config, photos)
         champion = registry.champion()
         tags = {
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
             "data_version": data_version,
             "recipe": recipe,
             "pipeline_run_id": f"local-{session.stamp}",
@@ -270,10 +269,3 @@ def _environment(journal: Path) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _git_commit() -> str:
-    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"

@@ -4,13 +4,13 @@
 """
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from components.command import step
+from components.provenance import git_commit
 from components.register import step as steps
 from model.config import load_config
 from model.errors import UserError
@@ -32,7 +32,7 @@ def main(
     with step("register"):
         config = load_config(params, tuple(recipe or ()), tuple(overrides or ()))
         tags = {
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
             "data_version": _data_version(model),
             "recipe": "+".join(path.stem for path in recipe or ()) or "default",
             "pipeline_run_id": run_id,
@@ -50,13 +50,6 @@ def _data_version(model: Path) -> str:
         return str(json.loads((model / "training.json").read_bytes())["data_version"])
     except (OSError, ValueError, KeyError):
         raise UserError(f"{model / 'training.json'} does not name the data_version; train again.") from None
-
-
-def _git_commit() -> str:
-    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def test_nothing_is_executed_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     torch.save({"a": Payload(tmp_path / "executed")}, path)
     refused(str(path), tmp_path)
-    path.write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+    path.write_bytes(pickle.dumps(Payload(tmp_path / "executed"), protocol=2))
     refused(str(path), tmp_path)
     assert not (tmp_path / "executed").exists()
 

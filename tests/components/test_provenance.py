@@ -10,7 +10,7 @@ import pytest
 from pipeline import ROOT
 
 PROGRAM = """
-from pipeline.code_version import code_version
+from components.provenance import code_version
 print(*(code_version(step) for step in ("preprocess", "train", "evaluate")))
 """
 

@@ -1,19 +1,19 @@
-"""A hash of the code behind a step, so that caches notice when it changes.
+"""What a run is made of: the git commit, and a hash of the code behind each step, so that caches notice a change.
 
 A thin component hides our code from Kubeflow's cache key: the key holds the component's few lines, not what they
 import. So the hash of everything the step can reach goes in as a parameter. For DVC,
-`python -m pipeline.code_version outputs/code` writes a file with the hash of each step.
+`python -m components.provenance outputs/code` writes a file with the hash of each step.
 """
 
 import hashlib
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
 import grimp
 
-from pipeline import ROOT
-
+ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("model", "components")
 
 
@@ -41,6 +41,13 @@ def code_version(step: str) -> str:
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0")
             digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def git_commit() -> str:
+    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 def main(folder: Path) -> None:

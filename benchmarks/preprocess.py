@@ -1,0 +1,109 @@
+"""Preprocessing throughput against the plain way, in one run: `python -m benchmarks.preprocess`.
+
+The plain way is what a tutorial writes: one process; Pillow opens, converts to RGB, crops the central square and
+resizes it (bicubic); scikit-image converts to LAB; the 8-bit LAB goes into one array, saved at the end. It rejects
+nothing and compares nothing. The step does all it does for a pipeline: content hashes, color profiles, orientation,
+chroma, perceptual hashes, near-duplicates, manifest, checksums. Both are whole processes, imports included, in turns.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = (96, 286)
+PLAIN = """
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from skimage.color import rgb2lab
+photos, out, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+suffixes = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+stored = []
+for path in sorted(photos.rglob("*")):
+    if path.suffix.lower() in suffixes:
+        image = Image.open(path).convert("RGB")
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
+        lab = rgb2lab(np.asarray(image))
+        encoded = np.stack((lab[..., 0] * 2.55, lab[..., 1] + 128, lab[..., 2] + 128))
+        stored.append(encoded.round().clip(0, 255).astype(np.uint8))
+np.save(out, np.stack(stored))
+print(len(stored))
+"""
+
+OURS = """
+import sys
+from pathlib import Path
+from components.preprocess.step import preprocess
+from model.config import load_config
+size = int(sys.argv[3])
+config = load_config(Path("params.yaml")).preprocess.model_copy(update={"size": size})
+print(preprocess(Path(sys.argv[1]), Path(sys.argv[2]), config, data_version="benchmark"))
+"""
+
+
+def main(
+    photos: Annotated[Path, typer.Option(help="Folder of photographs.")] = ROOT / "data",
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each, in turns.")] = 3,
+    result: Annotated[Path, typer.Option(help="Where the figures go.")] = ROOT / "benchmarks" / "preprocess.json",
+) -> None:
+    """Measures both ways at two sizes, prints a table, writes the figures."""
+    rows = []
+    for size in SIZES:
+        plain, ours = [], []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as scratch:
+                out = Path(scratch)
+                plain.append(_seconds("-c", PLAIN, photos, out / "plain.npy", size))
+                ours.append(_seconds("-c", OURS, photos, out / "dataset", size))
+        count = _photographs(photos)
+        rows.append(
+            {
+                "size": size,
+                "photographs": count,
+                "plain_seconds": plain,
+                "ours_seconds": ours,
+                "plain_per_second": round(count / median(plain), 1),
+                "ours_per_second": round(count / median(ours), 1),
+                "ratio": round(median(plain) / median(ours), 2),
+                "ratios": [round(a / b, 2) for a, b in zip(plain, ours, strict=True)],
+            }
+        )
+    figures = {"machine": _machine(), "date": time.strftime("%Y-%m-%d"), "rows": rows}
+    result.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(f"{'size':>5} {'plain, photographs/s':>22} {'ours, photographs/s':>22} {'ratio':>7}")
+    for row in rows:
+        print(f"{row['size']:>5} {row['plain_per_second']:>22} {row['ours_per_second']:>22} {row['ratio']:>7}")
+
+
+def _seconds(*arguments: object) -> float:
+    """Wall time of a Python process."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return round(time.perf_counter() - started, 2)
+
+
+def _photographs(photos: Path) -> int:
+    return sum(path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".gif") for path in photos.rglob("*"))
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+    return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
