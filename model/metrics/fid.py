@@ -25,7 +25,6 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
         return float("nan")
     if len(both) < both.shape[1]:
         # A rotation changes nothing. In the span of so few vectors the matrices are small, and minutes become moments.
-        both = both - both.mean(dim=0)
         both = both @ torch.linalg.qr(both.T).Q
     first, second = (fid_features_to_statistics(features) for features in (both[: len(real)], both[len(real) :]))
     return float(np.real(fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID]))

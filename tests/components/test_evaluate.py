@@ -28,12 +28,12 @@ from components.evaluate.baselines import MeanByLightness
 from components.evaluate.contestants import GeneratorContestant
 from components.evaluate.instruments import Space
 from components.evaluate.pictures import choose
-from components.evaluate.scoring import distances
+from components.evaluate.scoring import delivered, distances
 from components.evaluate.step import evaluate
 from components.register.gate import judge
 from model import shards
 from model.checkpoint import load_generator, save_generator
-from model.color import decode_lab, encode_lab, lab_to_srgb, srgb_to_lab, to_uint8
+from model.color import decode_lab, encode_lab, in_gamut, lab_to_srgb, srgb_to_lab, to_uint8
 from model.config import EvaluateConfig, GeneratorConfig, Rule
 from model.errors import UserError
 from model.images import decode
@@ -252,6 +252,18 @@ def test_frechet_distances_begin_where_the_covariance_is_regular() -> None:
     assert distances(space, real, generated).keys() == {"kernel", "frechet"}
     assert distances(space, real[:49], generated[:49]).keys() == {"kernel"}
     assert distances(space, real[:1], generated[:1]) == {}
+
+
+def test_colorings_are_scored_as_delivered() -> None:
+    """A color that sRGB cannot show keeps L and hue and loses chroma; one that it can show stays."""
+    lightness = torch.tensor([102, 102], dtype=torch.uint8).view(1, 1, 1, 2)  # L = 40
+    ab = torch.tensor([[100.0, 10.0], [-50.0, -5.0]]).view(1, 2, 1, 2)
+    lab = delivered(lightness, ab)
+    assert in_gamut(lab).all()
+    assert lab[0, 0].tolist() == [[40.0, 40.0]]
+    assert 10 < lab[0, 1, 0, 0] < 90
+    assert (lab[0, 2] / lab[0, 1]).flatten().tolist() == pytest.approx([-0.5, -0.5])
+    assert lab[0, 1:, 0, 1].tolist() == [10, -5]
 
 
 class Page(HTMLParser):
