@@ -2,10 +2,10 @@
 
 After the fast guided filter of He and Sun 2015 (arXiv:1505.00996): around every pixel of the small picture ab is fitted
 as slope * L + offset; both fields are enlarged bilinearly and applied to the full-size L. Here the offset is not
-averaged over the window but such that the small picture itself is met exactly: only the detail above its resolution
-is guided. With true colors shrunk to 128 pixels and brought back (32 of the sample photographs, 1024 pixels), the
-error of ab on edges is 4.7 CIELAB units, against 5.6 bilinearly and 6.8 by the original filter, which also takes 2 per
-cent of the chroma; with colors blurred by a pixel, as networks do, 7.2, 7.9 and 7.8.
+averaged over the window but such that the small picture itself is met exactly: only detail above its resolution is
+guided. With true colors shrunk to 128 pixels and brought back (32 of the sample photographs, of up to 1024 pixels),
+ab errs on edges by 4.7 CIELAB units; bilinearly by 5.6, by the original filter 6.8, which also takes 2 per cent of the
+chroma. With colors first blurred by a pixel, as a network's are, it is 7.2, 7.9 and 7.8.
 """
 
 from dataclasses import dataclass
