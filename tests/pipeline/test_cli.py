@@ -21,7 +21,7 @@ def colorize(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("run", "--set", "train.images=-1"), ("train.images", "-1", "greater than or equal to 1")),
         (("run", "--set", "train.decay=slow"), ("train.decay", "slow", "'linear'")),
         (("run", "--set", "train.images"), ("key=value",)),
-        (("run", "--set", "train.crop=1000"), ("train.crop", "preprocess.size")),
+        (("run", "--set", "train.crop=512"), ("train.crop", "preprocess.size")),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], words: tuple[str, ...]):
