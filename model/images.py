@@ -6,7 +6,7 @@ Imports Pillow and NumPy alone, so that a process that only decodes starts quick
 import io
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +40,24 @@ class ImageError(UserError):
 class Photograph:
     """A decoded photograph and what it takes to write another one like it."""
 
-    rgb: NDArray[np.uint8]
-    """(H, W, 3) sRGB, upright, opaque."""
+    image: Image.Image
+    """Mode RGB, sRGB, upright, opaque."""
     width: int
-    """Of the whole photograph, upright, in pixels. `rgb` is smaller when `decode` was given a `min_side`."""
+    """Of the whole photograph, upright, in pixels. `image` is smaller when `decode` was given a `min_side`."""
     height: int
     format: str
     """Of the file: JPEG, PNG, WEBP, TIFF, BMP or GIF."""
     exif: bytes
-    """What the file said about the picture, with orientation 1 (upright); empty when it said nothing readable."""
+    """What the file said about the picture, with orientation 1 (upright); empty when it said nothing readable, or when
+    `decode` was given a `min_side`."""
     icc: bytes
     """The profile that `encode` embeds: the file's own if it is an RGB profile, sRGB's in place of a gray or CMYK one,
     empty if the file has none."""
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The image as (H, W, 3) uint8."""
+        return np.asarray(self.image)
 
     @property
     def suffix(self) -> str:
@@ -69,7 +75,8 @@ def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int
     Args:
         source: a file, or its content.
         min_side: lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, as long as its short side stays at least this
-            long; several times faster when it will be scaled down anyway. Other formats come at their full size.
+            long; several times faster when it will be scaled down anyway. Other formats come at their full size. EXIF
+            is not read beyond the orientation.
         max_pixels: refuses a file that declares more, before anything is decoded.
 
     Raises:
@@ -142,7 +149,8 @@ def _read(image: Image.Image, min_side: int | None) -> Photograph:
     if _orientation(image) > 1:
         ImageOps.exif_transpose(image, in_place=True)
     upright, icc = _into_srgb(_opaque(image), icc)
-    return Photograph(np.asarray(upright), width, height, file_format, _description(image, width, height), icc)
+    exif = _description(image, width, height) if min_side is None else b""
+    return Photograph(upright, width, height, file_format, exif, icc)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -163,12 +171,13 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def _into_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
     """An image of mode L, RGB or CMYK in sRGB, and the profile to embed in its like."""
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     if not icc:
-        return image.convert("RGB"), b""
+        return rgb, b""
     try:
         transform = _transform(icc, image.mode)
     except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of image
-        return image.convert("RGB"), b""
+        return rgb, b""
     converted = image if transform is None else _apply(transform, image)
     return converted, icc if image.mode == "RGB" else _SRGB_ICC
 

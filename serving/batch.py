@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from components import registry
@@ -14,18 +15,17 @@ from components.progress import progress
 from model.colorizer import Colorizer
 from model.errors import UserError
 from model.files import write_aside
-from model.images import Photograph, decode, encode
+from model.images import ImageError, Photograph, decode, encode
 
 _AHEAD = 2  # photographs decoded while the model works on another
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photograph to color, and where its pictures go: the folder, and the file's name without suffix."""
+    """A photograph to color, and the folder where its pictures go."""
 
     source: Path
     folder: Path
-    stem: str
 
 
 def color_photographs(
@@ -33,84 +33,84 @@ def color_photographs(
 ) -> list[str]:
     """Writes `<name>-colorized.<ext>` below `out` for each photograph, keeping the sub-folders of the folders given.
 
-    With more samples: `<name>-colorized-1.<ext>`, -2, ... A picture appears whole or not at all.
+    With more samples: `<name>-colorized-1.<ext>`, -2, ... A picture appears whole or not at all. The extension is the
+    photograph's own; where the file is of another format than it says, or of one with too few colors, the right one
+    follows it: `old.gif-colorized.jpg`.
 
     Args:
-        inputs: photographs, and folders, whose photographs are found by suffix; links out of a folder are not followed.
+        inputs: photographs, and folders, whose photographs are found by suffix. Hidden files, and links that lead out
+            of the folder, are passed over.
         out: made when missing. What lies in it is not taken for input.
         model: models:/colorizer@champion, models:/colorizer/3, or a generator folder.
         samples: colorings of each photograph.
         seed: the same seed gives the same colorings.
-        overwrite: replace pictures that exist; otherwise they are left and reported.
+        overwrite: replace pictures that exist; otherwise they are left and reported. A photograph that is itself among
+            the inputs is never replaced.
 
     Returns:
-        A sentence for each photograph that could not be colored.
+        A sentence for each photograph that could not be colored, and for each folder that could not be read.
 
     Raises:
-        UserError: there is no such input, nothing to color, two inputs for one output, or no such model.
+        UserError: there is no such input, nothing to color, `out` is a folder to color, or no such model.
     """
-    jobs = _jobs(inputs, out)
-    colorizer = Colorizer.load(registry.fetch(model))
-    failures: list[str] = []
+    jobs, failures = _jobs(inputs, out)
+    colorizer = Colorizer.load(registry.fetch(model), "cuda" if torch.cuda.is_available() else "cpu")
+    taken = {job.source.resolve(): f"{job.source} is itself to be colored" for job in jobs}
     with progress(len(jobs), "color", "photographs") as advance:
         for job, decoded in _decoded_ahead(jobs):
             try:
                 photograph = decoded.result()
                 targets = _targets(job, photograph, samples)
-                taken = [target for target in targets if target.exists() and not overwrite]
-                if taken:
-                    raise UserError(f"{job.source}: {taken[0]} exists; --overwrite replaces it.")
+                _require_free(targets, taken, overwrite)
                 colored = colorizer.colorize(photograph.rgb, seed, samples)
-                for target, picture in zip(targets, colored, strict=True):
+                contents = [encode(picture, photograph) for picture in colored]
+                for target, content in zip(targets, contents, strict=True):
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    write_aside(target, encode(picture, photograph))
+                    write_aside(target, content)
+                    taken[target.resolve()] = f"{target} was made of {job.source}"
+            except ImageError as error:
+                failures.append(f"{job.source}: {error.reason}.")
             except UserError as error:
-                failures.append(str(error))
+                failures.append(f"{job.source}: {error}")
             except OSError as error:
                 failures.append(f"{job.source}: {error.strerror or error}.")
-            except MemoryError:
+            except (MemoryError, torch.OutOfMemoryError):
                 failures.append(f"{job.source}: too large for this machine's memory.")
             advance(1)
-    return failures
+    return [_printable(failure) for failure in failures]
 
 
-def _jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
+def _jobs(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
+    """What to color, each once, and a sentence for each folder that cannot be read."""
     jobs: list[Job] = []
+    failures: list[str] = []
     for given in inputs:
         if given.is_dir():
-            jobs.extend(Job(file, out / file.parent.relative_to(given), file.stem) for file in _photographs(given, out))
+            if given.resolve() == out.resolve():
+                raise UserError(f"{out} is the folder of photographs itself; choose another folder for --out.")
+            found = _photographs(given, out, failures)
+            jobs.extend(Job(file, out / file.parent.relative_to(given)) for file in found)
         elif given.exists():
-            jobs.append(Job(given, out, given.stem))
+            jobs.append(Job(given, out))
         else:
             raise UserError(f"{given}: no such file or folder.")
-    if not jobs:
+    if not jobs and not failures:
         raise UserError(f"{', '.join(map(str, inputs))}: no photographs there ({', '.join(SUFFIXES)}).")
-    return _distinct(jobs)
+    return list(dict.fromkeys(jobs)), failures
 
 
-def _photographs(folder: Path, out: Path) -> Iterator[Path]:
+def _photographs(folder: Path, out: Path, failures: list[str]) -> Iterator[Path]:
     root, skipped = folder.resolve(), out.resolve()
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if (Path(parent) / name).resolve() != skipped)
-        for file in sorted(Path(parent) / name for name in files):
+
+    def unreadable(error: OSError) -> None:
+        failures.append(f"{error.filename}: {error.strerror}.")
+
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        at = Path(parent)
+        folders[:] = sorted(name for name in folders if name[0] != "." and (at / name).resolve() != skipped)
+        for file in sorted(at / name for name in files if name[0] != "."):
             if file.suffix.lower() in SUFFIXES and file.resolve().is_relative_to(root):
                 yield file
-
-
-def _distinct(jobs: list[Job]) -> list[Job]:
-    """Keeps apart what would land on one name: photographs that differ in their suffix alone get it into their name."""
-    by_name: dict[tuple[Path, str], list[Job]] = {}
-    for job in jobs:
-        by_name.setdefault((job.folder, job.stem), []).append(job)
-    distinct = []
-    for (folder, stem), rivals in by_name.items():
-        names = {stem} if len(rivals) == 1 else {job.source.name for job in rivals}
-        if len(names) < len(rivals):
-            raise UserError(f"{rivals[0].source} and {rivals[1].source} would both be written as {folder / stem}.")
-        distinct += [
-            job if len(rivals) == 1 else Job(job.source, folder, job.source.name.replace(".", "-")) for job in rivals
-        ]
-    return distinct
 
 
 def _decoded_ahead(jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[Photograph]]]:
@@ -119,7 +119,7 @@ def _decoded_ahead(jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[Photograph
         waiting: list[tuple[Job, Future[Photograph]]] = []
         try:
             for job in jobs:
-                waiting.append((job, pool.submit(decode, job.source)))
+                waiting.append((job, pool.submit(_read, job.source)))
                 if len(waiting) > _AHEAD:
                     yield waiting.pop(0)
             while waiting:
@@ -128,10 +128,31 @@ def _decoded_ahead(jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[Photograph
             pool.shutdown(cancel_futures=True)
 
 
+def _read(source: Path) -> Photograph:
+    if source.exists() and not source.is_file():  # opening a pipe would wait for ever
+        raise ImageError(str(source), "no regular file")
+    return decode(source)
+
+
 def _targets(job: Job, photograph: Photograph, samples: int) -> list[Path]:
-    """The files to write: with the suffix the input has, unless it belies what they will hold."""
+    """The files to write: with the suffix the input has, or after it where it belies what they will hold."""
     formats = Image.registered_extensions()
-    given = job.source.suffix
-    suffix = given if formats.get(given.lower()) == formats[photograph.suffix] else photograph.suffix
+    stem, suffix = job.source.stem, job.source.suffix
+    if formats.get(suffix.lower()) != formats[photograph.suffix]:
+        stem, suffix = job.source.name, photograph.suffix
     numbers = [f"-{number}" for number in range(1, samples + 1)] if samples > 1 else [""]
-    return [job.folder / f"{job.stem}-colorized{number}{suffix}" for number in numbers]
+    return [job.folder / f"{stem}-colorized{number}{suffix}" for number in numbers]
+
+
+def _require_free(targets: Sequence[Path], taken: dict[Path, str], overwrite: bool) -> None:
+    """Raises UserError when writing these files would destroy a photograph, another's picture, or what is not ours."""
+    for target in targets:
+        if (why := taken.get(target.resolve())) is not None:
+            raise UserError(f"not written over another: {why}; choose another folder for --out.")
+        if target.exists() and not overwrite:
+            raise UserError(f"{target} exists; --overwrite replaces it.")
+
+
+def _printable(text: str) -> str:
+    """A file's name may hold what a terminal obeys, or no terminal can show."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

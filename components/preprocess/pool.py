@@ -1,27 +1,28 @@
 """A function over many items in processes on all cores: a bounded number under way, and no crash ends it."""
 
+import ctypes
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Workers are forked from a small server that has imported what they need: not from this process with torch's threads.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_UNDER_WAY = 4  # per worker: enough that none waits
-
-
-def start(module: str) -> None:
-    """Has the server of workers started, in the background, with a module imported that workers will need."""
-    _CONTEXT.set_forkserver_preload([module])
-    forkserver.ensure_running()
+# As DataLoader's workers on Linux: nothing is imported again, and what the function holds is shared, not copied.
+_CONTEXT = multiprocessing.get_context("fork")
+_CHUNK = 8  # items sent together
+_UNDER_WAY = 4  # chunks a worker: enough that none waits
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _PR_SET_PDEATHSIG = -1, -3, 1  # malloc.h, linux/prctl.h
 
 
 def in_processes(
@@ -30,35 +31,32 @@ def in_processes(
     """Yields each item with the function's result, in the order of the items.
 
     An item whose process died (a crash in a native decoder, no memory left) comes with None. Exceptions of the function
-    are raised here. Items are taken as they are needed: at most 4 a worker are under way, however many there are.
+    are raised here. Items are taken as they are needed: at most 32 a worker are under way, however many there are.
 
     Args:
-        function: picklable.
+        function: forked along, not pickled. Runs with one torch thread and must leave GPUs alone.
         items: picklable.
         workers: number of processes.
     """
-    items = iter(items)
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    pool = _pool(workers)
+    chunks = iter(partial(_take, iter(items)), [])
+    waiting: deque[tuple[list[Item], Future[list[Result]]]] = deque()
+    pool = _pool(function, workers)
     try:
         while True:
-            while len(waiting) < _UNDER_WAY * workers:
-                try:
-                    item = next(items)
-                except StopIteration:
-                    break
-                waiting.append((item, _submit(pool, function, item)))
+            for chunk in islice(chunks, _UNDER_WAY * workers - len(waiting)):
+                waiting.append((chunk, _submit(pool, chunk)))
             if not waiting:
                 return
             if not _broken(waiting[0][1]):
-                item, future = waiting.popleft()
-                yield item, future.result()
+                chunk, future = waiting.popleft()
+                yield from zip(chunk, future.result(), strict=True)
                 continue
             pool.shutdown()  # one of those under way took its process along and, with it, the pool
             while waiting:
-                item, future = waiting.popleft()
-                yield item, (_alone(function, item) if _broken(future) else future.result())
-            pool = _pool(workers)
+                chunk, future = waiting.popleft()
+                results = [_alone(function, item) for item in chunk] if _broken(future) else future.result()
+                yield from zip(chunk, results, strict=True)
+            pool = _pool(function, workers)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -73,26 +71,47 @@ def cores() -> int:
         return available
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=_CONTEXT)
+def _take(items: Iterator[Item]) -> list[Item]:
+    return list(islice(items, _CHUNK))
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+_function: Callable[[Any], Any]  # a worker's own
+
+
+def _start(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    torch.set_num_threads(1)  # the other threads did not come along
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):  # Linux: when the step is killed, its workers go along
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if hasattr(libc, "mallopt"):  # glibc returns large buffers at every free; having them zeroed anew costs a sixth
+        libc.mallopt(_M_MMAP_THRESHOLD, 64 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def _call(chunk: list[Any]) -> list[Any]:
+    return [_function(item) for item in chunk]
+
+
+def _pool(function: Callable[[Item], Result], workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, _CONTEXT, _start, (function,))
+
+
+def _submit(pool: ProcessPoolExecutor, chunk: list[Item]) -> Future[list[Any]]:
     try:
-        return pool.submit(function, item)
+        return pool.submit(_call, chunk)
     except BrokenProcessPool as error:
-        future: Future[Result] = Future()
+        future: Future[list[Any]] = Future()
         future.set_exception(error)
         return future
 
 
-def _broken(future: Future[Result]) -> bool:
+def _broken(future: Future[list[Result]]) -> bool:
     return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _alone(function: Callable[[Item], Result], item: Item) -> Result | None:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(function, item).result()
-        except BrokenProcessPool:
-            return None
+    with _pool(function, 1) as pool:
+        future: Future[list[Result]] = pool.submit(_call, [item])
+        return None if _broken(future) else future.result()[0]

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from components.preprocess import pool
 from components.preprocess.duplicates import near_duplicates
-from components.preprocess.worker import Prepared, Task, prepare
+from components.preprocess.worker import Prepared, Task, color_table, prepare
 from components.progress import progress
 from model import shards
-from model.color import encode_lab, srgb_to_lab
 from model.config import PreprocessConfig
 from model.errors import UserError
 from model.files import folder_aside
@@ -81,9 +79,7 @@ class _Candidate:
 def _fill(folder: Path, photos: Path, config: PreprocessConfig, data_version: str, workers: int) -> dict[str, Any]:
     aside = folder / "aside"
     aside.mkdir()
-    task = Task(config.size, config.min_side, config.min_chroma, aside / "colors.npy", aside / "pixels")
-    pool.start(Task.__module__)
-    write_colors(task.colors)
+    task = Task(config.size, config.min_side, config.min_chroma, color_table(), aside / "pixels")
     task.pixels.touch()
 
     rows: list[Row] = []
@@ -116,19 +112,6 @@ def _fill(folder: Path, photos: Path, config: PreprocessConfig, data_version: st
     shards.write(folder, rows, lambda sha256: task.read(slots[sha256]), size=config.size, data_version=data_version)
     shutil.rmtree(aside)
     return summary
-
-
-def write_colors(path: Path) -> None:
-    """Writes the stored LAB of every 8-bit color, by R + 256 G + 65536 B, as 4 bytes each: L, a, b, 0.
-
-    There are only 2^24 colors: `model.color` converts each once, and workers look theirs up, without torch.
-    """
-    table = np.lib.format.open_memmap(path, "w+", dtype=np.uint32, shape=(1 << 24,))
-    planes = table.view(np.uint8).reshape(-1, 4, 256, 256, 4)
-    blue, green, red = torch.meshgrid(torch.arange(4), torch.arange(256), torch.arange(256), indexing="ij")
-    for block, into in enumerate(planes):
-        rgb = torch.stack((red, green, blue + 4 * block)).to(torch.uint8)
-        into[..., :3] = encode_lab(srgb_to_lab(rgb.movedim(0, 1))).movedim(1, 3).numpy()
 
 
 def split_of(sha256: str, config: PreprocessConfig) -> Split:

@@ -1,20 +1,22 @@
-"""What a worker process does with one file: hash, decode, scale, crop, convert. Imports no torch, to start quickly."""
+"""What a worker process does with one file: hash, decode, crop, scale, convert."""
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import imagehash
 import numpy as np
-import scipy.fftpack  # noqa: F401 - imagehash imports it at the first hash; the fork server has it ready
+import scipy.fftpack  # noqa: F401 - imagehash imports it at the first hash; here it is done once, before the fork
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.functional import interpolate
 
+from model.color import encode_lab, srgb_to_lab
 from model.images import ImageError, decode
 
-# Buffers of past images are kept for the next: giving each back to the system costs a third of WebP's decoding time.
-Image.core.set_blocks_max(16)  # type: ignore[attr-defined]
+_CHROMA_SCALE = 1.9  # sRGB's largest chroma, 133.8, as 254
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Task:
     size: int
     min_side: int
     min_chroma: float
-    colors: Path
-    """The .npy file of `step.write_colors`."""
+    colors: Tensor
+    """Of `color_table`."""
     pixels: Path
     """A file of fixed slots, one per input: (3, size, size) uint8 LAB. So no pixels gather in anyone's memory."""
 
@@ -37,7 +39,7 @@ class Task:
     def write(self, slot: int, lab: NDArray[np.uint8]) -> None:
         with self.pixels.open("r+b", buffering=0) as file:
             file.seek(slot * lab.nbytes)
-            file.write(lab.tobytes())
+            file.write(lab.data)
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,33 @@ class Prepared:
     height: int | None = None
     reason: str = ""
     hash: int = 0
-    """pHash of 64 bits of the central square."""
+    """pHash of 64 bits of the central square's lightness."""
     mirrored: int = 0
     """pHash of its mirror image."""
+
+
+def color_table() -> Tensor:
+    """The stored LAB of every 8-bit color, by R + 256 G + 65536 B: (2^24,) int32 of the bytes L, a, b, scaled chroma.
+
+    There are only so many colors: `model.color` converts each once, and workers look theirs up, five times as fast.
+    """
+    table = torch.empty((256, 256, 256, 4), dtype=torch.uint8)
+    levels = torch.arange(256, dtype=torch.uint8)
+    plane = torch.stack((levels.expand(256, 256), levels[:, None].expand(256, 256), torch.zeros(256, 256)))
+    rgb = plane.to(torch.uint8)
+    for blue, into in enumerate(table):
+        rgb[2] = blue
+        lab = srgb_to_lab(rgb)
+        into[..., :3] = encode_lab(lab).movedim(0, 2)
+        into[..., 3] = torch.hypot(lab[1], lab[2]).mul_(_CHROMA_SCALE).round_()
+    return table.view(torch.int32).flatten()
 
 
 def prepare(job: tuple[int, Path], task: Task) -> Prepared:
     """Puts a file's central square, scaled to size x size, into its slot as LAB.
 
-    A square shorter than `size` is enlarged; one shorter than `min_side` is rejected. Scaling is Pillow's Hamming
-    filter over the whole footprint of a pixel: nearly as sharp as bicubic, in half the time.
+    A square shorter than `size` is enlarged; one shorter than `min_side` is rejected. Scaling is bicubic over the whole
+    footprint of a pixel (antialiased), as Pillow's.
     """
     slot, path = job
     try:
@@ -73,46 +92,39 @@ def prepare(job: tuple[int, Path], task: Task) -> Prepared:
     width, height = photograph.width, photograph.height
     if min(width, height) < task.min_side:
         return Prepared(sha256, width, height, f"too small: {width} x {height}, min_side is {task.min_side}")
-    square = _central_square(photograph.rgb, task.size)
-    lab = _to_lab(square, task.colors)
-    chroma = _mean_chroma(lab)
+    lab, chroma = _to_lab(_central_square(photograph.image, task.size), task.colors)
     if chroma < task.min_chroma:
         return Prepared(
             sha256, width, height, f"colorless: mean chroma {chroma:.1f}, min_chroma is {task.min_chroma:g}"
         )
     task.write(slot, lab)
-    return Prepared(sha256, width, height, "", *_perceptual_hashes(square))
+    return Prepared(sha256, width, height, "", *_perceptual_hashes(lab[0]))
 
 
-def _central_square(rgb: NDArray[np.uint8], size: int) -> Image.Image:
-    height, width = rgb.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(rgb[top : top + side, left : left + side])
-    return square.resize((size, size), Image.Resampling.HAMMING, reducing_gap=2)
+def _central_square(image: Image.Image, size: int) -> Tensor:
+    """(3, size, size) uint8."""
+    side = min(image.size)
+    top, left = (image.height - side) // 2, (image.width - side) // 2
+    square = torch.from_numpy(np.array(image))[top : top + side, left : left + side].permute(2, 0, 1)
+    return interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0]
 
 
-def _to_lab(square: Image.Image, colors: Path) -> NDArray[np.uint8]:
-    """(3, size, size) uint8 LAB as `color.encode_lab` stores it, looked up by color."""
-    codes = np.frombuffer(square.tobytes("raw", "RGBX"), "<u4") & 0xFFFFFF
-    found = _colors(colors)[codes].view(np.uint8).reshape(square.height, square.width, 4)
-    return np.ascontiguousarray(found[..., :3].transpose(2, 0, 1))
+def _to_lab(rgb: Tensor, colors: Tensor) -> tuple[NDArray[np.uint8], float]:
+    """(3, size, size) uint8 LAB as `color.encode_lab` stores it, looked up by color, and its mean chroma."""
+    red, green, blue = rgb.int()
+    codes = blue.bitwise_left_shift_(16).add_(green, alpha=256).add_(red)
+    found = colors.index_select(0, codes.flatten()).view(codes.shape)
+    lab = torch.empty_like(rgb)
+    for channel in lab:
+        channel.copy_(found)  # takes the lowest byte
+        found >>= 8
+    return lab.numpy(), int((found & 0xFF).sum()) / found.numel() / _CHROMA_SCALE
 
 
-@cache
-def _colors(path: Path) -> NDArray[np.uint32]:
-    table: NDArray[np.uint32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return table
-
-
-def _mean_chroma(lab: NDArray[np.uint8]) -> float:
-    ab = lab[1:].astype(np.float32) - 128
-    return float(np.sqrt((ab * ab).sum(axis=0)).mean())
-
-
-def _perceptual_hashes(square: Image.Image) -> tuple[int, int]:
-    gray = square.convert("L").resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=3)  # where pHash starts from
-    return _phash(gray), _phash(ImageOps.mirror(gray))
+def _perceptual_hashes(lightness: NDArray[np.uint8]) -> tuple[int, int]:
+    # 32 x 32 is where pHash starts from.
+    small = Image.fromarray(lightness).resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=1)
+    return _phash(small), _phash(ImageOps.mirror(small))
 
 
 def _phash(gray: Image.Image) -> int:

@@ -148,6 +148,28 @@ def test_an_unreadable_file_costs_one_file(album: Path, tmp_path: Path):
     assert fates(tmp_path / "out")["loop.jpg"][1].startswith("unreadable")
 
 
+def test_memory_does_not_grow_with_the_photographs(album: Path, tmp_path: Path):
+    many = tmp_path / "many"
+    many.mkdir()
+    good = sorted(path for path in album.glob("*.jpg") if path.name[0].isupper())
+    for number in range(400):
+        (many / f"{number}.jpg").symlink_to(good[number % len(good)])
+    code = (
+        "import resource, sys; from pathlib import Path; from components.preprocess.step import preprocess; "
+        "from model.config import load_config; "
+        "config = load_config(Path('params.yaml')).preprocess.model_copy(update={'min_photographs': 1}); "
+        "preprocess(Path(sys.argv[1]), Path(sys.argv[2]), config, data_version=''); "
+        "print(*(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
+    )
+    peaks = []
+    for folder in (album, many):
+        command = [sys.executable, "-c", code, folder, tmp_path / "out"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        peaks.append([int(kibibytes) for kibibytes in done.stdout.split()[-2:]])
+    grown = [(many - few) / 1024 for few, many in zip(*peaks, strict=True)]
+    assert max(grown) < 32, "MiB: 400 photographs of 286 x 286 take 94"
+
+
 def test_the_command_line_says_what_became_of_them(album: Path, tmp_path: Path):
     command = [sys.executable, "-m", "components.preprocess", "--photos", album, "--out", tmp_path / "out"]
     settings_ = ("preprocess.size=32", "train.crop=32", "train.generator.levels=3", "preprocess.min_photographs=5")

@@ -1,5 +1,6 @@
 """`colorize photo` through its own command: formats, folders, mistakes, nothing lost, nothing half-written."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def test_a_folder_of_every_format(tmp_path: Path, generator: Path, picture: Imag
     assert done.returncode == 0, done.stderr
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     expected = [f"album/{Path(name).stem}-colorized{Path(name).suffix}" for name in FORMATS]
-    assert written == sorted([*expected, "moving-colorized.jpg"])
+    assert written == sorted([*expected, "moving.gif-colorized.jpg"])
     for name, (file_format, _) in FORMATS.items():
         with Image.open(out / "album" / f"{Path(name).stem}-colorized{Path(name).suffix}") as colored:
             assert (colored.format, colored.mode, colored.size) == (file_format, "RGB", picture.size)
@@ -127,7 +128,51 @@ def test_photographs_that_differ_in_suffix_alone_do_not_meet(tmp_path: Path, gen
     picture.save(folder / "a.jpg")
     picture.save(folder / "a.gif")
     assert photo(folder, "--out", tmp_path / "out", "--model", generator).returncode == 0
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a-colorized.jpg", "a.gif-colorized.jpg"}
+
+
+def test_neither_a_photograph_nor_another_s_picture_is_written_over(
+    tmp_path: Path, generator: Path, picture: Image.Image
+):
+    for name in ("one/a.jpg", "two/a.jpg", "three/b.png", "three/b-colorized.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture.save(tmp_path / name)
+    before = (tmp_path / "three/b-colorized.png").read_bytes()
+    same = photo(
+        tmp_path / "one/a.jpg", tmp_path / "two/a.jpg", "--out", tmp_path / "out", "--model", generator, "--overwrite"
+    )
+    assert same.returncode == 1
+    assert "was made of" in same.stderr
+    inputs = (tmp_path / "three/b.png", tmp_path / "three/b-colorized.png")
+    onto = photo(*inputs, "--out", tmp_path / "three", "--model", generator, "--overwrite")
+    assert onto.returncode == 1
+    assert "is itself to be colored" in onto.stderr
+    assert (tmp_path / "three/b-colorized.png").read_bytes() == before
+    into = photo(tmp_path / "three", "--out", tmp_path / "three", "--model", generator)
+    assert into.returncode == 1
+    assert "choose another folder for --out" in into.stderr
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, generator: Path, picture: Image.Image):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    picture.save(folder / "a.jpg")
+    picture.save(folder / ".hidden.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "folder.jpg").mkdir()
+    done = photo(folder, "--out", tmp_path / "out", "--model", generator)
+    assert done.returncode == 1
+    assert "pipe.jpg: no regular file" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a-colorized.jpg"]
+
+
+def test_a_name_cannot_command_the_terminal(tmp_path: Path, generator: Path, picture: Image.Image):
+    picture.save(tmp_path / "a.png")
+    (tmp_path / "\x1b[2Jb.png").write_text("no photograph", encoding="utf-8")
+    done = photo(tmp_path, "--out", tmp_path / "out", "--model", generator)
+    assert done.returncode == 1
+    assert "\x1b[2J" not in done.stderr + done.stdout
+    assert "[2Jb.png: not a JPEG" in done.stderr
 
 
 def test_output_inside_the_folder_is_not_colored_again(tmp_path: Path, generator: Path, picture: Image.Image):
