@@ -39,8 +39,11 @@ class GeneratorInfo:
 
 
 def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, images: int) -> GeneratorInfo:
-    """Writes generator.safetensors (float32) and generator.json into a folder, which is made when missing."""
-    weights = safetensors.torch.save(_on_cpu(generator.state_dict()))
+    """Writes generator.safetensors and generator.json into a folder, which is made when missing.
+
+    Weights are rounded to half precision (IEEE 754 binary16): what is scored is then what is shipped.
+    """
+    weights = safetensors.torch.save({name: _half(t) for name, t in _on_cpu(generator.state_dict()).items()})
     info = GeneratorInfo(crop, size, images, hashlib.sha256(weights).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     write_aside(folder / "generator.safetensors", weights)
@@ -192,6 +195,12 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
             yield from _differences(before, now, f"{prefix}{key}.")
         elif before != now:
             yield f"{prefix}{key}: {before} -> {now}"
+
+
+def _half(tensor: Tensor) -> Tensor:
+    """Rounded to binary16, where its range allows."""
+    rounded = tensor.half()
+    return rounded if tensor.is_floating_point() and bool(rounded.isfinite().all()) else tensor
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -49,6 +49,7 @@ class PreprocessConfig(_Section):
 
 
 class GeneratorConfig(_Section):
+    encoder: Literal["none", "efficientnet_lite0", "resnet18", "resnet34", "convnext_tiny"]
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
     levels: Annotated[int, Field(ge=2, le=9)]
     skip: bool
@@ -57,12 +58,18 @@ class GeneratorConfig(_Section):
     norm: Literal["group", "batch", "instance"]
     upsample: Literal["resize", "transposed"]
 
+    @model_validator(mode="after")
+    def _pretrained_levels(self) -> Self:
+        if self.encoder != "none" and self.levels != 5:
+            raise ValueError(f"levels ({self.levels}) must be 5 with the encoder {self.encoder}, which has so many")
+        return self
+
 
 class DiscriminatorConfig(_Section):
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
     receptive_field: Literal[1, 16, 34, 70, 142, 286]
     conditional: bool
-    norm: Literal["none", "group", "batch", "instance"]
+    norm: Literal["none", "group", "batch", "instance", "spectral"]
 
 
 class ObjectiveConfig(_Section):
@@ -82,11 +89,14 @@ class ObjectiveConfig(_Section):
 
 class TrainConfig(_Section):
     seed: NotNegative
+    init: str
     images: Positive
     warmup_images: NotNegative
     batch_size: Positive
     crop: Annotated[int, Field(ge=16, le=2048)]
     learning_rate: Rate
+    encoder_learning_rate: Rate
+    encoder_weights: str
     discriminator_learning_rate: Rate
     betas: Annotated[tuple[Share, Share], Field(strict=False)]
     decay: Literal["none", "linear", "cosine"]

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
@@ -29,24 +29,34 @@ class Game:
     wrong one, it would only work against the reconstruction.
     """
 
-    def __init__(self, config: TrainConfig, processes: Processes) -> None:
-        """Draws the initial weights from the seed: the same in every process."""
-        torch.manual_seed(config.seed)
+    def __init__(self, config: TrainConfig, generator: Generator, processes: Processes) -> None:
+        """
+        Args:
+            config: of the training.
+            generator: to begin with, the same in every process; it is trained in place.
+            processes: that train together.
+        """
         self._config, self._processes = config, processes
         self._device = processes.device
         bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and self._device.type == "cuda")
         self._autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16)
 
-        self._generator = self._place(Generator(config.generator))
+        self._generator = self._place(generator)
         self._average = Average(self._generator, config.ema_half_life) if config.ema_half_life else None
-        self._generator_adam = self._adam(self._generator, config.learning_rate)
+        pretrained = config.generator.encoder != "none"
+        encoder: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
+        for name, parameter in self._generator.named_parameters():
+            (encoder if pretrained and name.startswith("encoder.") else rest).append(parameter)
+        self._generator_adam = self._adam((rest, config.learning_rate), (encoder, config.encoder_learning_rate))
         self._color = self._parallel(self._generator)
 
         self._discriminator: Discriminator | None = None
         if config.objective.adversarial != "none":
+            torch.manual_seed(config.seed)
             discriminator = self._place(Discriminator(config.discriminator))
             self._discriminator = discriminator
-            self._discriminator_adam = self._adam(discriminator, config.discriminator_learning_rate)
+            self._discriminator_adam = self._adam((discriminator.parameters(), config.discriminator_learning_rate))
             self._judge = self._parallel(discriminator)
 
     @property
@@ -158,8 +168,10 @@ class Game:
         return None if z is None else z.view(2, config.batch_size, -1)[:, mine].to(self._device)
 
     def _set_learning_rates(self, images: int) -> None:
-        for (_, _, adam), rate in zip(self._adams(), self.learning_rates(images), strict=False):
-            adam.param_groups[0]["lr"] = rate
+        factor = decay(self._config, images)
+        for _, _, adam in self._adams():
+            for group in adam.param_groups:
+                group["lr"] = factor * group["initial_lr"]
 
     def _place(self, network: N) -> N:
         if self._processes.count > 1 and self._device.type == "cuda":
@@ -174,8 +186,11 @@ class Game:
         with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # the argument's new name is too new
             return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
 
-    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
-        return torch.optim.Adam(network.parameters(), rate, self._config.betas, fused=True)
+    def _adam(self, *groups: tuple[Iterable[nn.Parameter], float]) -> torch.optim.Adam:
+        """Of parameters and their learning rates before decay."""
+        filled = [(list(parameters), rate) for parameters, rate in groups]
+        described = [{"params": held, "lr": rate, "initial_lr": rate} for held, rate in filled if held]
+        return torch.optim.Adam(described, betas=self._config.betas, fused=True)
 
     def _networks(self) -> Iterator[tuple[str, nn.Module]]:
         yield "generator", self._generator

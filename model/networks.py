@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import DiscriminatorConfig, GeneratorConfig
+from model.encoders import Convolutions, Pretrained
+from model.norms import norm
+from model.weights import Weights
 
 _DROPOUT_BLOCKS = 3  # pix2pix drops out in the three decoder blocks nearest the bottleneck
 _STRIDED_LAYERS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}  # receptive field -> 4x4 convolutions of stride 2
@@ -17,38 +20,43 @@ _STRIDED_LAYERS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}  # receptive field
 class Generator(nn.Module):
     """Predicts a and b from L and noise z.
 
-    Encoder: `levels` 4x4 convolutions of stride 2. Decoder: as many doublings, each joined with the encoder's output
-    of the same side (`skip`). No normalisation on the first and on the innermost convolution: the latter may be 1x1
-    pixels, where instance statistics are undefined.
+    Encoder: its own or a pretrained one (`model.encoders`). Decoder: as many doublings as the encoder has levels, each
+    joined with the encoder's features of the same side (`skip`).
 
     Noise: `gaussian` scales and shifts every decoder level after its normalisation (FiLM, Perez et al. 2018), since
     z that is only concatenated to the input gets ignored (pix2pix, section 3.1). `dropout` stays on at use.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: GeneratorConfig, encoder_weights: Weights | None = None) -> None:
+        """
+        Args:
+            config: its shape.
+            encoder_weights: what a pretrained encoder begins with; None where a trained generator's will be loaded.
+
+        Raises:
+            UserError: the weights are of another network.
+        """
         super().__init__()
         self.config = config
-        widths = [config.channels * min(2**level, 8) for level in range(config.levels)]
-        self.encoder = nn.ModuleList()
-        for level, width in enumerate(widths):
-            plain = level in (0, config.levels - 1)
-            self.encoder.append(
-                nn.Sequential(
-                    nn.Identity() if level == 0 else nn.LeakyReLU(0.2),
-                    nn.Conv2d(widths[level - 1] if level else 1, width, 4, stride=2, padding=1),
-                    nn.Identity() if plain else _norm(config.norm, width),
-                )
-            )
+        self.encoder: Convolutions | Pretrained
+        if config.encoder == "none":
+            self.encoder = Convolutions(config)
+            self.encoder.apply(_initialise)
+        else:
+            self.encoder = Pretrained(config.encoder, encoder_weights)
+        self._joins = [config.skip and width > 0 for width in self.encoder.widths[:-1]] + [False]
+        joined = [width if joins else 0 for width, joins in zip(self.encoder.widths, self._joins, strict=True)]
         self.decoder = nn.ModuleList()
+        width = self.encoder.widths[-1]
         for level in reversed(range(1, config.levels)):
-            joined = widths[level] * (2 if config.skip and level < config.levels - 1 else 1)
+            narrower = config.channels * min(2 ** (level - 1), 8)
             noise_size = config.noise_size if config.noise == "gaussian" else 0
             drop = config.noise == "dropout" and config.levels - 1 - level < _DROPOUT_BLOCKS
-            self.decoder.append(_Up(joined, widths[level - 1], config, noise_size, drop))
-        self.to_ab = nn.Sequential(
-            nn.ReLU(), *_doubling(widths[0] * (2 if config.skip else 1), 2, config.upsample), nn.Tanh()
-        )
-        self.apply(_initialise)
+            self.decoder.append(_Up(width + joined[level], narrower, config, noise_size, drop))
+            width = narrower
+        self.to_ab = nn.Sequential(_doubling(width + joined[0], 2, config.upsample), nn.Tanh())
+        self.decoder.apply(_initialise)
+        self.to_ab.apply(_initialise)
 
     def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
         """Colors a batch.
@@ -68,18 +76,11 @@ class Generator(nn.Module):
             raise ValueError(f"height and width must be multiples of {multiple}, got {tuple(L.shape[-2:])}")
         if self.config.noise == "gaussian" and z is None:
             raise ValueError("this generator needs z: (B, noise_size)")
-        features = []
-        x = L
-        for block in self.encoder:
-            x = block(x)
-            features.append(x)
-        for level, block in zip(reversed(range(1, len(features))), self.decoder, strict=True):
-            if self.config.skip and level < len(features) - 1:
-                x = torch.cat((x, features[level]), dim=1)
-            x = block(x, z)
-        if self.config.skip:
-            x = torch.cat((x, features[0]), dim=1)
-        ab: Tensor = self.to_ab(x)
+        features = self.encoder(L)
+        x = features[-1]
+        for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
+            x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, z)
+        ab: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
         return ab
 
     def sample_noise(self, batch: int, rng: torch.Generator) -> Tensor | None:
@@ -90,12 +91,12 @@ class Generator(nn.Module):
 
 
 class _Up(nn.Module):
-    """One decoder level: doubles the side, normalises, lets z scale and shift, drops out where pix2pix does."""
+    """One decoder level: doubles the side, normalises, z scales and shifts, drops out as pix2pix, rectifies."""
 
     def __init__(self, channels_in: int, channels_out: int, config: GeneratorConfig, noise_size: int, drop: bool):
         super().__init__()
-        self.enlarge = nn.Sequential(nn.ReLU(), *_doubling(channels_in, channels_out, config.upsample))
-        self.norm = _norm(config.norm, channels_out)
+        self.enlarge = _doubling(channels_in, channels_out, config.upsample)
+        self.norm = norm(config.norm, channels_out)
         self.modulate = nn.Linear(noise_size, 2 * channels_out) if noise_size else None
         self.drop = drop
 
@@ -104,14 +105,15 @@ class _Up(nn.Module):
         if self.modulate is not None:
             scale, shift = self.modulate(z)[:, :, None, None].chunk(2, dim=1)
             x = x * (1 + scale) + shift
-        return F.dropout(x, 0.5, training=True) if self.drop else x
+        return F.relu(F.dropout(x, 0.5, training=True) if self.drop else x)
 
 
 class Discriminator(nn.Module):
     """PatchGAN: a logit for every overlapping patch of `receptive_field` pixels.
 
     For 1 pixel ("PixelGAN") all convolutions are 1x1; otherwise 4x4, of stride 2 as often as the field asks, then two
-    of stride 1. No normalisation on the first and the last.
+    of stride 1. No normalisation on the first and the last, but for `spectral`: every convolution divided by its
+    largest singular value (Miyato et al. 2018).
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -125,13 +127,17 @@ class Discriminator(nn.Module):
         for index, stride in enumerate(strides):
             width = config.channels * min(2**index, 8)
             layers.append(nn.Conv2d(channels, width, kernel, stride, padding))
-            if index and config.norm != "none":
-                layers.append(_norm(config.norm, width))
+            if index and config.norm not in ("none", "spectral"):
+                layers.append(norm(config.norm, width))
             layers.append(nn.LeakyReLU(0.2))
             channels = width
         layers.append(nn.Conv2d(channels, 1, kernel, 1, padding))
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
+        if config.norm == "spectral":
+            for layer in layers:
+                if isinstance(layer, nn.Conv2d):
+                    nn.utils.parametrizations.spectral_norm(layer)
 
     def forward(self, L: Tensor, ab: Tensor) -> Tensor:
         """Judges patches: L (B, 1, H, W) and ab (B, 2, H, W), both in -1..1 -> logits (B, 1, h, w), real is high.
@@ -178,18 +184,10 @@ class _ResizeConv(nn.Conv2d):
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
-def _doubling(channels_in: int, channels_out: int, upsample: str) -> list[nn.Module]:
+def _doubling(channels_in: int, channels_out: int, upsample: str) -> nn.Module:
     if upsample == "transposed":
-        return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)]
-    return [_ResizeConv(channels_in, channels_out)]
-
-
-def _norm(kind: str, channels: int) -> nn.Module:
-    if kind == "group":
-        return nn.GroupNorm(8, channels)  # channels are multiples of 8
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    return nn.InstanceNorm2d(channels, affine=True)
+        return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)
+    return _ResizeConv(channels_in, channels_out)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -21,6 +21,7 @@ from model.game import Game
 from model.networks import Generator, smallest_side
 from model.processes import Processes, processes, termination
 from model.shards import Shards
+from model.starting import new_generator
 
 HISTORY = "history.jsonl"
 Row = dict[str, float | int | str]
@@ -49,6 +50,7 @@ def train(
     folder: Path,
     identity: Mapping[str, str],
     *,
+    generator: Generator | None = None,
     on_step: Callable[[int], None] | None = None,
     on_log: Callable[[Row], None] | None = None,
     on_sample: Callable[[int, Generator], None] | None = None,
@@ -66,7 +68,8 @@ def train(
         config: its durations are in images, rounded up to whole batches.
         shards: the training photographs.
         folder: of checkpoints and history.jsonl; made when missing. Delete it to start afresh.
-        identity: what else must be the same for a checkpoint to be resumed: data and code versions.
+        identity: what else must be the same for a checkpoint to be resumed: data, code, the generator to begin with.
+        generator: to begin with, trained in place; None for `new_generator`.
         on_step: called with the images seen.
         on_log: called with each row of history.jsonl: images, phase (warmup, full), means since the last row of what
             `Game.play` returns, learning rates, images_per_second.
@@ -85,7 +88,7 @@ def train(
         batch_size = config.batch_size
         steps = math.ceil(config.images / batch_size)
 
-        game, means = Game(config, team), _Means()
+        game, means = Game(config, generator or new_generator(config), team), _Means()
         checkpoint = newest_checkpoint(folder, whole_identity)
         images = checkpoint.images if checkpoint else 0
         if team.least(images) != images:

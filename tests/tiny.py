@@ -29,9 +29,10 @@ _TINY = (
 )
 
 
-def tiny_config(*overrides: str) -> TrainConfig:
-    """params.yaml made tiny; overrides such as "images=32" are below `train`."""
-    return load_config(ROOT / "params.yaml", (), (*_TINY, *(f"train.{override}" for override in overrides))).train
+def tiny_config(*overrides: str, size: int = 24) -> TrainConfig:
+    """params.yaml made tiny, for photographs of `size`; overrides such as "images=32" are below `train`."""
+    ours = (f"preprocess.size={size}", *(f"train.{override}" for override in overrides))
+    return load_config(ROOT / "params.yaml", (), (*_TINY, *ours)).train
 
 
 def tiny_overrides() -> list[str]:

@@ -9,10 +9,11 @@ from torch import nn
 
 from components.evaluate import protocol
 from model.config import EvaluateConfig
-from model.metrics.efficientnet_lite0 import EfficientNetLite0, packaged_weights
+from model.encoders import packaged_weights
+from model.metrics.efficientnet_lite0 import EfficientNetLite0
 from model.metrics.inception import InceptionV3
 from model.metrics.lpips import LPIPS, SMALLEST_SIDE
-from model.metrics.weights import load_weights
+from model.weights import load_weights
 
 
 @dataclass(frozen=True)

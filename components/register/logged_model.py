@@ -13,7 +13,7 @@ import model
 from components import registry, tracking
 
 _SCRIPT = Path(__file__).with_name("pyfunc_model.py")
-_REQUIRED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
+_REQUIRED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch")
 """The distributions that pyfunc_model.py and what it uses of `model` import; pinned to what is installed here."""
 
 

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import torch
 
-from components import tracking
+from components import registry, tracking
 from components.progress import progress
 from components.train.pictures import draw_curves, sample_grid
+from components.workspace import workspace
 from model import training
 from model.checkpoint import save_generator
 from model.config import TrainConfig
 from model.files import folder_aside
 from model.networks import Generator
 from model.shards import Shards
+from model.starting import new_generator, trained_generator
 
 _SAMPLED = 8  # held-out photographs in a grid
 _FINISHED = "finished-training"  # marks a checkpoint folder whose training has come to its end
@@ -49,14 +51,21 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         Interrupted: SIGTERM came; the state is saved.
     """
     shards = Shards.open(dataset, "train")
+    config, begin_with = _start(config)
     identity = {
         "data_version": shards.data_version,
         "dataset": hashlib.sha256((dataset / "dataset.json").read_bytes()).hexdigest(),
         "code_version": code_version,
+        "init": (registry.checksum(begin_with) or "") if begin_with else "",
     }
     folder = checkpoints / _fingerprint(config, identity)
+    generator = (
+        trained_generator(config, begin_with)
+        if begin_with
+        else new_generator(config, workspace() / "cache" / "weights")
+    )
     if int(os.environ.get("RANK", "0")):
-        return training.train(config, shards, folder, identity).images
+        return training.train(config, shards, folder, identity, generator=generator).images
 
     started = time.monotonic()
     for finished in checkpoints.glob(f"{'[0-9a-f]' * 16}/{_FINISHED}"):
@@ -90,7 +99,16 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
             sample_grid(generator, photographs).save(path)
             run.log_artifact(path, "samples")
 
-        trained = training.train(config, shards, folder, identity, on_step=on_step, on_log=on_log, on_sample=on_sample)
+        trained = training.train(
+            config,
+            shards,
+            folder,
+            identity,
+            generator=generator,
+            on_step=on_step,
+            on_log=on_log,
+            on_sample=on_sample,
+        )
         save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=trained.images)
         shutil.copy(folder / training.HISTORY, aside)
         shutil.copytree(folder / "samples", aside / "samples")
@@ -113,6 +131,15 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
     remembered.unlink()
     (folder / _FINISHED).touch()
     return trained.images
+
+
+def _start(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
+    """The configuration with the version that `init` means now in place of an alias, and the folder of that version."""
+    if not config.init:
+        return config, None
+    if config.init.startswith("models:"):
+        config = config.model_copy(update={"init": registry.resolve(config.init).uri})
+    return config, registry.fetch(config.init)
 
 
 def _fingerprint(config: TrainConfig, identity: dict[str, str]) -> str:

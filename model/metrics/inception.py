@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import UserError
-from model.metrics.weights import Weights
+from model.weights import Weights
 
 DIMENSIONS = 2048
 WEIGHTS = (

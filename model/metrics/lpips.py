@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import UserError
-from model.metrics.weights import Weights
+from model.weights import Weights
 
 SMALLEST_SIDE = 32
 """AlexNet's last layers need this many pixels."""

@@ -55,7 +55,7 @@ def test_a_generator_comes_back_as_it_was(tmp_path: Path, overrides: tuple[str, 
     assert not loaded.training
     assert loaded.state_dict().keys() == generator.state_dict().keys()
     for name, tensor in generator.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], tensor), name
+        assert torch.equal(loaded.state_dict()[name], tensor.half().float() if tensor.is_floating_point() else tensor)
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
         "generator.json",
         "generator.safetensors",

@@ -10,8 +10,9 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from torch import Tensor
 
+from model.encoders import packaged_weights
 from model.metrics import kid
-from model.metrics.efficientnet_lite0 import DIMENSIONS, EfficientNetLite0, packaged_weights
+from model.metrics.efficientnet_lite0 import DIMENSIONS, EfficientNetLite0
 from model.metrics.fid import frechet_distance
 from model.metrics.kid import kernel_distance
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from model.errors import UserError
 from model.metrics.inception import DIMENSIONS, InceptionV3
 from model.metrics.lpips import LPIPS, SMALLEST_SIDE
-from model.metrics.weights import load_weights
+from model.weights import load_weights
 
 KEY = "evaluate.inception_weights"
 

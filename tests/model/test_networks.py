@@ -16,7 +16,7 @@ FIELDS = (1, 16, 34, 70, 142, 286)
 
 
 def _generator(**options: object) -> Generator:
-    plain = {"channels": 8, "levels": 3, "skip": True, "noise": "gaussian", "noise_size": 4}
+    plain = {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": "gaussian", "noise_size": 4}
     torch.manual_seed(0)
     return Generator(GeneratorConfig.model_validate(plain | {"norm": "group", "upsample": "resize"} | options))
 
@@ -127,12 +127,12 @@ def test_a_flat_picture_is_colored_flat_only_by_resizing(upsample: str, checkere
 
 def test_resizing_is_nearest_neighbour_then_a_convolution() -> None:
     generator = _generator()
-    activation, enlarge = generator.to_ab[0], generator.to_ab[1]
+    enlarge = generator.to_ab[0]
     with torch.no_grad():
         enlarge.bias.normal_()
         x = torch.randn(2, 16, 5, 7)
-        plain = F.conv2d(F.interpolate(activation(x), scale_factor=2), enlarge.weight, enlarge.bias, padding=1)
-        torch.testing.assert_close(enlarge(activation(x)), plain)
+        plain = F.conv2d(F.interpolate(x, scale_factor=2), enlarge.weight, enlarge.bias, padding=1)
+        torch.testing.assert_close(enlarge(x), plain)
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -158,18 +158,30 @@ def test_the_smallest_side_leaves_a_logit(field: int) -> None:
             discriminator(L[..., 1:, 1:], ab[..., 1:, 1:])
 
 
-@pytest.mark.parametrize("norm", ["none", "group", "batch", "instance"])
+@pytest.mark.parametrize("norm", ["none", "group", "batch", "instance", "spectral"])
 @pytest.mark.parametrize("conditional", [True, False])
 def test_only_a_conditional_discriminator_looks_at_the_lightness(norm: str, conditional: bool) -> None:
-    discriminator = _discriminator(norm=norm, conditional=conditional)
+    discriminator = _discriminator(norm=norm, conditional=conditional).eval()
     ab = torch.rand(2, 2, 32, 32)
     one, other = discriminator(_picture(), ab), discriminator(-_picture(), ab)
     assert torch.equal(one, other) is not conditional
     assert one.isfinite().all()
 
 
+def test_spectral_norm_bounds_every_convolution() -> None:
+    discriminator = _discriminator(norm="spectral", channels=32)
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.mul_(30)
+    for _ in range(200):  # each call is a step of the power iteration
+        discriminator(_picture(), torch.rand(2, 2, 32, 32))
+    for layer in discriminator.eval().layers:
+        if isinstance(layer, torch.nn.Conv2d):
+            assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
 def test_weights_start_as_in_pix2pix() -> None:
     generator = _generator(channels=64, levels=5)
-    for weight in (generator.encoder[3][1].weight, generator.decoder[0].enlarge[1].weight):
+    for weight in (generator.encoder[3][1].weight, generator.decoder[0].enlarge.weight):
         assert weight.std().item() == pytest.approx(0.02, rel=0.02)
         assert weight.mean().item() == pytest.approx(0, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Pretrained weights that metrics look through: from a path, or from a URL with its SHA-256. Never from elsewhere."""
+"""Pretrained weights: from a path, or from a URL with its SHA-256. Never from elsewhere."""
 
 import hashlib
 import io
