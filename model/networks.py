@@ -21,7 +21,8 @@ class Generator(nn.Module):
     """Predicts a and b from L and noise z.
 
     Encoder: its own or a pretrained one (`model.encoders`). Decoder: as many doublings as the encoder has levels, each
-    joined with the encoder's features of the same side (`skip`).
+    joined with the encoder's features of the same side (`skip`). Those of a pretrained encoder, of any size, are
+    normalised first.
 
     Noise: `gaussian` scales and shifts every decoder level after its normalisation (FiLM, Perez et al. 2018), since
     z that is only concatenated to the input gets ignored (pix2pix, section 3.1). `dropout` stays on at use.
@@ -39,11 +40,14 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.encoder: Convolutions | Pretrained
+        self.normalise = nn.ModuleList()
         if config.encoder == "none":
             self.encoder = Convolutions(config)
             self.encoder.apply(_initialise)
         else:
             self.encoder = Pretrained(config.encoder, encoder_weights)
+            for width in self.encoder.widths:
+                self.normalise.append(norm(config.norm, width) if width else nn.Identity())
         self._joins = [config.skip and width > 0 for width in self.encoder.widths[:-1]] + [False]
         joined = [width if joins else 0 for width, joins in zip(self.encoder.widths, self._joins, strict=True)]
         self.decoder = nn.ModuleList()
@@ -77,6 +81,8 @@ class Generator(nn.Module):
         if self.config.noise == "gaussian" and z is None:
             raise ValueError("this generator needs z: (B, noise_size)")
         features = self.encoder(L)
+        for level, normalise in enumerate(self.normalise):
+            features[level] = normalise(features[level])
         x = features[-1]
         for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
             x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, z)

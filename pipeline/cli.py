@@ -46,8 +46,11 @@ def run(
     """Runs the whole retraining graph on this machine."""
     from model.config import load_config
     from pipeline import local_run, summary
+    from pipeline.shipped import ensure_champion
 
     config = load_config(ROOT / "params.yaml", recipe_files(recipe), tuple(overrides or ()))
+    if config.train.init.startswith("models:"):
+        ensure_champion()
     result = local_run.run(config, recipe or "params.yaml", photos)
     summary.show(result, workspace() / "latest")
     raise typer.Exit(result.exit_status)
@@ -65,8 +68,11 @@ def photo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
 ) -> None:
     """Colors photographs with the champion; goes on past those that it cannot color, and lists them at the end."""
+    from pipeline.shipped import CHAMPION, ensure_champion
     from serving.batch import color_photographs
 
+    if model == CHAMPION:
+        ensure_champion()
     failures = color_photographs(files, out, model, samples=samples, seed=seed, overwrite=overwrite)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The photographs in data/: DVC brings them, and says which version they are.
+"""The photographs in data/, and the shipped model in champion/: DVC brings them, and says which version they are.
 
 `python -m pipeline.data pull` and `push` do what `dvc pull data.dvc` and `dvc push data.dvc` do, and say in one
 sentence what went wrong.
@@ -39,16 +39,16 @@ class DataVersion:
     note: str = ""
 
 
-def ensure_data(root: Path) -> DataVersion:
-    """Sees to it that root/data holds photographs, and says which version of them.
+def ensure_data(root: Path, name: str = "data") -> DataVersion:
+    """Sees to it that root/<name> holds its files, and says which version of them.
 
-    Missing photographs are pulled. A folder that holds another version that DVC keeps (after `git pull`, say) is
-    brought to the version of data.dvc. A folder that a user has changed stays as it is.
+    Missing files are pulled. A folder that holds another version that DVC keeps (after `git pull`, say) is brought to
+    the version of <name>.dvc. A folder that a user has changed stays as it is.
 
     Raises:
-        UserError: no data.dvc; or the photographs cannot be had, and why.
+        UserError: no <name>.dvc; or the files cannot be had, and why.
     """
-    with _project(root) as project:
+    with _project(root, name=name) as project:
         if project.needs_pull():
             project.pull()
         found = project.tree()
@@ -57,7 +57,7 @@ def ensure_data(root: Path) -> DataVersion:
             if project.keeps(found):
                 project.pull()
                 found = project.tree()
-                note = "data/ held another version that DVC keeps; it has been brought to the version of data.dvc."
+                note = f"{name}/ held another version that DVC keeps; it has been brought to that of {name}.dvc."
             else:
                 note = project.difference(found)
         return DataVersion(found.oid, len(found), note)
@@ -94,13 +94,14 @@ def folder_version(folder: Path) -> str:
 
 
 @contextmanager
-def _project(root: Path, remote: str | None = None) -> Iterator["_Project"]:
+def _project(root: Path, remote: str | None = None, name: str = "data") -> Iterator["_Project"]:
     from dvc.config import Config
     from dvc.repo import Repo
 
     root = root.resolve()
-    if not (root / "data.dvc").exists():
-        raise UserError(f"{root / 'data.dvc'}: no such file; `dvc add data` makes it of the photographs in data/.")
+    tracked = root / f"{name}.dvc"
+    if not tracked.exists():
+        raise UserError(f"{tracked}: no such file; `dvc add {name}` makes it of what is in {name}/.")
     with explained():
         config = {
             # Moving data needs no git, and DVC's notes on file times belong to the clone: there it can write.
@@ -109,18 +110,17 @@ def _project(root: Path, remote: str | None = None) -> Iterator["_Project"]:
             "remote": {name: {"verify": True} for name in Config(str(root / ".dvc"))["remote"]},
         }
         with Repo(str(root), config=config) as repo:
-            yield _Project(repo, remote)
+            yield _Project(repo, remote, name)
 
 
 class _Project:
-    """An open DVC repository, seen as one folder of photographs."""
+    """An open DVC repository, seen as one tracked folder."""
 
-    def __init__(self, repo: "Repo", remote: str | None) -> None:
-        self._repo = repo
-        self._remote = remote
-        self._file = str(Path(repo.root_dir) / "data.dvc")
+    def __init__(self, repo: "Repo", remote: str | None, name: str) -> None:
+        self._repo, self._remote, self._name = repo, remote, name
+        self._file = str(Path(repo.root_dir) / f"{name}.dvc")
         self._output = repo.stage.load_one(self._file).outs[0]
-        self._unfinished = Path(repo.tmp_dir) / "data-pull-unfinished"
+        self._unfinished = Path(repo.tmp_dir) / f"{name}-pull-unfinished"
         self.recorded = self._output.hash_info
 
     def needs_pull(self) -> bool:
@@ -128,7 +128,7 @@ class _Project:
         return self._unfinished.exists() or not (folder.is_file() or any(path.is_file() for path in folder.rglob("*")))
 
     def tree(self) -> "Tree":
-        """Every file of data/ and its MD5; a file whose time and size are as they were is not read again."""
+        """Every file of the folder and its MD5; a file whose time and size are as they were is not read again."""
         output = self._output
         return _tree(output.cache, output.fs_path, output.fs, output.dvcignore)
 
@@ -147,8 +147,8 @@ class _Project:
             added, deleted = len(now.keys() - before.keys()), len(before.keys() - now.keys())
             counts = f"{changed} changed, {added} added, {deleted} deleted"
         return (
-            f"data/ differs from data.dvc ({counts}) and is used as it is; "
-            "`dvc add data` records it, `dvc checkout --force data` drops the changes."
+            f"{self._name}/ differs from {self._name}.dvc ({counts}) and is used as it is; "
+            f"`dvc add {self._name}` records it, `dvc checkout --force {self._name}` drops the changes."
         )
 
     def pull(self) -> int:
@@ -164,8 +164,8 @@ class _Project:
             complete = self._store().exists(self.recorded.value)  # DVC pushes the list last, if all else is there
         if not complete:
             raise UserError(
-                "The push is incomplete, for DVC's cache here lacks some of what data.dvc lists; "
-                "`dvc add data` puts the photographs of data/ there."
+                f"The push is incomplete, for DVC's cache here lacks some of what {self._name}.dvc lists; "
+                f"`dvc add {self._name}` puts the files of {self._name}/ there."
             )
         return int(pushed)
 
@@ -195,14 +195,14 @@ class _Project:
         listed = self._listed()
         if listed is None:
             return (
-                f"{url}: it does not hold the version {self.recorded.value} of data.dvc; "
+                f"{url}: it does not hold the version {self.recorded.value} of {self._name}.dvc; "
                 "push it from where it was added (`dvc push`), or name another remote."
             )
         absent = {path: md5 for path, md5 in sorted(_files(listed).items()) if not self._output.cache.exists(md5)}
         path, md5 = next(iter(absent.items()))
         others = f" (and {len(absent) - 1} other files)" if len(absent) > 1 else ""
         trouble = "has a damaged copy of" if store.exists(md5) else "lacks"
-        return f"{url}: it {trouble} data/{path}{others}; push again from a clone that has it (`dvc push`)."
+        return f"{url}: it {trouble} {self._name}/{path}{others}; push again from a clone that has it (`dvc push`)."
 
 
 def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: "DvcIgnoreFilter | None" = None) -> "Tree":

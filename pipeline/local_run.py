@@ -147,6 +147,8 @@ class _Session:
         else:
             data_version = folder_version(photos)
         sections = config.sections()
+        if config.train.init.startswith("models:"):  # an alias may move; the cache is to notice
+            sections["train"]["init"] = registry.resolve(config.train.init).uri
         return data_version, {
             "photos": str(photos.resolve()),
             "data_version": data_version,

@@ -9,15 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from components import tracking
+from components import registry, tracking
 from components.train.pictures import curves_page, sample_grid
 from components.train.step import train
 from model.checkpoint import load_generator
@@ -217,3 +218,31 @@ def test_without_photographs_for_validation_those_for_training_are_drawn(workpla
     only = tiny_dataset(workplace / "only", train=9, val=0)
     train(only, Path("model"), Path("checkpoints"), tiny_config("images=16", "warmup_images=0"))
     assert Image.open("model/samples/samples-000000016.png").size == (8 * 24, 3 * 24)
+
+
+def test_it_begins_with_the_champion(workplace: Path, dataset: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    still = ("init=models:/colorizer@champion", "learning_rate=1e-9", "images=8", "warmup_images=8", "ema_half_life=0")
+    train(dataset, Path("out/still"), Path("checkpoints"), tiny_config(*still))
+    champion, _ = load_generator(registry.fetch("models:/colorizer@champion"))
+    begun, _ = load_generator(Path("out/still"))
+    for name, tensor in champion.state_dict().items():
+        torch.testing.assert_close(begun.state_dict()[name], tensor, rtol=1e-3, atol=1e-6)
+    with pytest.raises(UserError, match="levels: 3 -> 2"):
+        train(dataset, Path("out/other"), Path("checkpoints"), tiny_config(still[0], "generator.levels=2"))
+    with pytest.raises(UserError, match="no previous yet"):
+        train(dataset, Path("out/other"), Path("checkpoints"), tiny_config("init=models:/colorizer@previous"))
+    assert not Path("out/other").exists()
+
+
+def test_another_champion_is_another_training(
+    workplace: Path, dataset: Path, retrain: Callable[..., dict[str, Any]]
+) -> None:
+    config = tiny_config("init=models:/colorizer@champion", "images=8", "warmup_images=8")
+    for _ in range(2):
+        retrain(0.5 if registry.champion() is None else 0.9, None if registry.champion() is None else 0.5)
+        train(dataset, Path("out/model"), Path("checkpoints"), config)
+    runs = tracking.connect().search_runs(["0", "1"])
+    logged = {run.data.params.get("train.init") for run in runs}
+    assert len(list(Path("checkpoints").iterdir())) == 1  # a finished one makes way for the next
+    assert {"models:/colorizer/1", "models:/colorizer/2"} <= logged

@@ -1,0 +1,54 @@
+"""A champion as a folder that travels with the repository: out of one registry, into another that is empty.
+
+The folder holds generator.safetensors and generator.json, metrics.json, and version.json with the version's tags.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from components import registry, tracking
+from components.register.logged_model import log_model
+from components.register.step import TAGS
+from model.errors import UserError
+from model.files import folder_aside
+
+_KEPT = (*TAGS, "weights_sha256", "metrics", "metrics_protocol")
+
+
+def export(uri: str, folder: Path) -> registry.Version:
+    """Writes a version's files and tags into a folder, which is replaced as a whole.
+
+    Raises:
+        UserError: there is no such version; its files are missing or damaged; the folder is of something else.
+    """
+    version = registry.resolve(uri)
+    weights = registry.fetch(uri)
+    with folder_aside(folder, marker="version.json") as aside:
+        for name in ("generator.json", "generator.safetensors"):
+            shutil.copyfile(weights / name, aside / name)
+        described = {"schema_version": 1, "tags": {name: version.tags[name] for name in _KEPT if name in version.tags}}
+        (aside / "version.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    return version
+
+
+def adopt(folder: Path) -> registry.Version:
+    """Registers what `export` wrote, with the tags it had, and puts it in service.
+
+    A crash leaves at most a version without an alias; the next call goes on from there.
+
+    Raises:
+        UserError: a file is missing or damaged; MLflow cannot be used.
+    """
+    try:
+        tags = dict(json.loads((folder / "version.json").read_bytes())["tags"])
+        identity = {name: tags[name] for name in ("weights_sha256", "data_version")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / 'version.json'} is missing or damaged; fetch {folder} again.") from None
+    if registry.checksum(folder) != identity["weights_sha256"]:
+        raise UserError(f"{folder}: generator.safetensors is not the one that version.json names; fetch it again.")
+    version = registry.find(identity)
+    if version is None:
+        with tracking.run("import", None) as run:
+            version = registry.create(log_model(folder, run, identity), run.id, tags)
+    return registry.promote(version.number, "it came with the repository, and the registry was empty")
