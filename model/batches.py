@@ -7,9 +7,9 @@ share a batch sees what one process would see.
 import hashlib
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from model.shards import Shards
@@ -19,34 +19,49 @@ class Batches(Dataset[Tensor]):
     """Item `step` is this process's share of that step's batch: (share, 3, crop, crop) uint8 stored LAB.
 
     The stream of photographs is one shuffle of the set after the other; a step takes the next `batch_size` of it.
-    Each is cropped at random and mirrored half the time; colors stay untouched.
+    Of each, a random square window is taken, scaled to `crop` where it is larger, and mirrored half the time; colors
+    stay untouched.
     """
 
-    def __init__(self, shards: Shards, batch_size: int, crop: int, seed: int, rank: int = 0, count: int = 1) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        batch_size: int,
+        crop: int,
+        seed: int,
+        rank: int = 0,
+        count: int = 1,
+        zoom: float = 1.0,
+    ) -> None:
         """
         Args:
-            shards: at least one photograph, of sides of at least `crop`.
+            shards: at least one photograph, of sides of at least `crop` times `zoom`.
             batch_size: over all processes together; a multiple of `count`.
-            crop: pixels.
-            seed: of order, crops and mirroring.
+            crop: pixels; the side of the smallest window.
+            seed: of order, windows and mirroring.
             rank: of this process.
             count: of processes.
+            zoom: the largest window's side over the smallest's.
         """
-        self._shards, self._batch_size, self._crop, self._seed = shards, batch_size, crop, seed
+        self._shards, self._batch_size, self._seed = shards, batch_size, seed
+        self._crop, self._largest = crop, int(crop * zoom)
         self._share = share(batch_size, rank, count)
 
     def __getitem__(self, step: int) -> Tensor:
         draws = seeded(self._seed, "crop", step)
-        room = self._shards.size - self._crop + 1
-        corners = torch.randint(room, (self._batch_size, 2), generator=draws)[self._share].tolist()
-        mirrored = (torch.rand(self._batch_size, generator=draws) < 0.5)[self._share].tolist()
+        sides = torch.randint(self._crop, self._largest + 1, (self._batch_size, 1), generator=draws)
+        corners = (torch.rand(self._batch_size, 2, generator=draws) * (self._shards.size - sides + 1)).int()
+        mirrored = torch.rand(self._batch_size, 1, generator=draws) < 0.5
+        windows = torch.cat((sides, corners, mirrored), dim=1)[self._share].tolist()
         first = step * self._batch_size
         photographs = self._shards[[self._photograph(first + place) for place in range(self._batch_size)[self._share]]]
-        crops = np.empty((len(corners), 3, self._crop, self._crop), np.uint8)
-        for crop, photograph, (top, left), mirror in zip(crops, photographs, corners, mirrored, strict=True):
-            window = photograph[:, top : top + self._crop, left : left + self._crop]
-            crop[:] = window[:, :, ::-1] if mirror else window
-        return torch.from_numpy(crops)
+        crops = torch.empty((len(windows), 3, self._crop, self._crop), dtype=torch.uint8)
+        for crop, photograph, (side, top, left, mirror) in zip(crops, photographs, windows, strict=True):
+            window = torch.from_numpy(photograph)[:, top : top + side, left : left + side]
+            if side > self._crop:
+                window = interpolate(window[None], (self._crop, self._crop), mode="bilinear", antialias=True)[0]
+            crop.copy_(window.flip(-1) if mirror else window)
+        return crops
 
     def _photograph(self, position: int) -> int:
         """The index of the photograph at a position of the endless stream."""

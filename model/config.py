@@ -94,6 +94,7 @@ class TrainConfig(_Section):
     warmup_images: NotNegative
     batch_size: Positive
     crop: Annotated[int, Field(ge=16, le=2048)]
+    zoom: Annotated[float, Field(ge=1, le=8)]
     learning_rate: Rate
     encoder_learning_rate: Rate
     encoder_weights: str
@@ -152,8 +153,11 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
-        if self.train.crop > self.preprocess.size:
-            raise ValueError(f"train.crop ({self.train.crop}) must not exceed preprocess.size ({self.preprocess.size})")
+        if int(self.train.crop * self.train.zoom) > self.preprocess.size:
+            raise ValueError(
+                f"train.crop ({self.train.crop}) times train.zoom ({self.train.zoom:g}) must not exceed "
+                f"preprocess.size ({self.preprocess.size})"
+            )
         return self
 
     def sections(self) -> dict[str, dict[str, Any]]:

@@ -172,8 +172,11 @@ class _Means:
 def _check_fit(config: TrainConfig, shards: Shards, team: Processes) -> None:
     if not len(shards):
         raise UserError("train: the dataset holds no photographs for training; give preprocess more of them.")
-    if config.crop > shards.size:
-        raise UserError(f"train.crop is {config.crop}, but the dataset's photographs have {shards.size} pixels a side.")
+    if int(config.crop * config.zoom) > shards.size:
+        raise UserError(
+            f"train.crop is {config.crop} and train.zoom {config.zoom:g}, but the dataset's photographs have "
+            f"{shards.size} pixels a side."
+        )
     if config.batch_size % team.count:
         raise UserError(
             f"train.batch_size is {config.batch_size}; it must be a multiple of the {team.count} processes."
@@ -187,7 +190,7 @@ def _check_fit(config: TrainConfig, shards: Shards, team: Processes) -> None:
 
 
 def _loader(config: TrainConfig, shards: Shards, team: Processes, steps: range) -> DataLoader[Tensor]:
-    batches = Batches(shards, config.batch_size, config.crop, config.seed, team.rank, team.count)
+    batches = Batches(shards, config.batch_size, config.crop, config.seed, team.rank, team.count, config.zoom)
     gpu = team.device.type == "cuda"
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=4 if gpu else 0, pin_memory=gpu)
 

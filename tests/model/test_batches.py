@@ -79,3 +79,16 @@ def test_a_purpose_has_its_own_draws() -> None:
     draws = [torch.rand(3, generator=seeded(*key)) for key in ((0, "z", 1), (0, "z", 1), (0, "crop", 1), (1, "z", 1))]
     assert torch.equal(draws[0], draws[1])
     assert len({tuple(draw.tolist()) for draw in draws}) == 3
+
+
+def test_larger_windows_are_scaled_down(shards: Shards) -> None:
+    zoomed = Batches(shards, batch_size=20, crop=12, seed=0, zoom=2.0)
+    crops = torch.cat([zoomed[step] for step in range(4)])
+    assert crops.shape == (80, 3, 12, 12)
+    plain = torch.cat([Batches(shards, batch_size=20, crop=12, seed=0)[step] for step in range(4)])
+    # A smooth picture varies more within a crop when the crop shows more of it.
+    steps = [(part[..., 1:].float() - part[..., :-1].float()).abs().mean().item() for part in (crops, plain)]
+    assert 1.2 < steps[0] / steps[1] < 1.9
+    smallest, largest = torch.from_numpy(shards[:]).float().flatten(2).aminmax(dim=2)
+    assert (crops.float().flatten(2).amin(dim=(0, 2)) >= smallest.amin(dim=0)).all()
+    assert (crops.float().flatten(2).amax(dim=(0, 2)) <= largest.amax(dim=0)).all()

@@ -253,7 +253,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, shards: Sha
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (("crop=24",), "train.crop is 24, but the dataset's photographs have 20 pixels"),
+        (("crop=24",), "train.crop is 24 and train.zoom 1, but the dataset's photographs have 20 pixels"),
         (
             ("discriminator.receptive_field=70",),
             "with a receptive field of 70 needs at least 24 pixels",
