@@ -192,7 +192,7 @@ def fetch(uri: str) -> Path:
         return cached
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".partial-") as aside:
-        downloaded = _download(f"{version.uri}/{GENERATOR}", Path(aside))
+        downloaded = download(f"{version.uri}/{GENERATOR}", Path(aside))
         if not expected or checksum(downloaded) != expected:
             raise UserError(
                 f"{version.uri}: the weights in MLflow are damaged (their SHA-256 is not the version's "
@@ -228,7 +228,12 @@ def resolve(uri: str) -> Version:
 
 
 @tracking.explained()
-def _download(uri: str, folder: Path) -> Path:
+def download(uri: str, folder: Path) -> Path:
+    """Copies what MLflow keeps at "models:/..." or "runs:/..." into a folder, below its own name.
+
+    Raises:
+        UserError: it is missing in the artifact store; MLflow cannot be reached.
+    """
     tracking.connect()
     import mlflow
 

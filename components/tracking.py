@@ -129,6 +129,10 @@ class Run:
         """A file, or a folder with all that is in it, below `folder` of the run's artifacts."""
         self._client.log_artifact(self.id, str(path), folder)
 
+    def log_text(self, text: str, path: str) -> None:
+        """A text as a file of the run's artifacts."""
+        self._client.log_text(self.id, text, path)
+
 
 @contextmanager
 def run(name: str, run_id: str | None = None, system_metrics: bool = False) -> Iterator[Run]:

@@ -83,7 +83,7 @@ def photo(
 def sweep(
     variants: Annotated[list[str], typer.Argument(help="Recipes to compare, each on top of --recipe.")],
     out: Annotated[Path, typer.Option(help="Folder for table, histograms and pictures.")],
-    recipe: Annotated[str, typer.Option(help="What all share; several, comma between.")] = "demo",
+    recipe: Annotated[str, typer.Option(help="What all share; several, comma between.")] = "small",
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="On top of it all.")] = None,
 ) -> None:
     """Trains and scores several variants on the same photographs and compares them; registers nothing."""

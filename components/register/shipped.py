@@ -1,6 +1,6 @@
 """A champion as a folder that travels with the repository: out of one registry, into another that is empty.
 
-The folder holds generator.safetensors and generator.json, metrics.json, and version.json with the version's tags.
+The folder holds the generator, its evaluation with the model card, and version.json with the version's tags.
 """
 
 import json
@@ -27,6 +27,7 @@ def export(uri: str, folder: Path) -> registry.Version:
     with folder_aside(folder, marker="version.json") as aside:
         for name in ("generator.json", "generator.safetensors"):
             shutil.copyfile(weights / name, aside / name)
+        registry.download(f"runs:/{version.run_id}/evaluation", aside)
         described = {"schema_version": 1, "tags": {name: version.tags[name] for name in _KEPT if name in version.tags}}
         (aside / "version.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return version
@@ -49,6 +50,7 @@ def adopt(folder: Path) -> registry.Version:
         raise UserError(f"{folder}: generator.safetensors is not the one that version.json names; fetch it again.")
     version = registry.find(identity)
     if version is None:
-        with tracking.run("import", None) as run:
+        with tracking.run("import") as run:
             version = registry.create(log_model(folder, run, identity), run.id, tags)
+            run.log_artifact(folder / "evaluation")
     return registry.promote(version.number, "it came with the repository, and the registry was empty")

@@ -12,6 +12,7 @@ from typing import Any
 
 from components import registry, tracking
 from components.register import gate
+from components.register.card import model_card
 from components.register.logged_model import log_model
 from model.config import RegisterConfig
 from model.errors import UserError
@@ -74,6 +75,8 @@ def register(
         registry.set_alias("challenger", version.number)
         for name in ("metrics.json", "report.html", "samples.png"):
             run.log_artifact(evaluation / name, "evaluation")
+        card = model_card(_read(model / "generator.json"), _training(model), metrics, {**tags, **identity})
+        run.log_text(card, "evaluation/card.md")
     record = {
         "schema_version": 1,
         "version": version.number,
@@ -155,8 +158,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _training_run(model: Path) -> str | None:
+    return _training(model).get("mlflow_run_id")
+
+
+def _training(model: Path) -> dict[str, Any]:
+    """What training.json holds; nothing where there is none."""
     path = model / "training.json"
-    return _read(path).get("mlflow_run_id") if path.exists() else None
+    return _read(path) if path.exists() else {}
 
 
 def _short(value: Mapping[str, Any]) -> str:

@@ -42,7 +42,16 @@ def test_the_first_model_becomes_champion_with_everything_said(
     client = tracking.connect()
     assert client.get_run(run_id).info.status == "FINISHED"
     logged = [Path(file.path).name for file in client.list_artifacts(run_id, "evaluation")]
-    assert logged == ["metrics.json", "report.html", "samples.png"]
+    assert sorted(logged) == ["card.md", "metrics.json", "report.html", "samples.png"]
+    card = Path(client.download_artifacts(run_id, "evaluation/card.md")).read_text(encoding="utf-8")
+    for fact in (
+        record["weights_sha256"],
+        TAGS["git_commit"],
+        TAGS["data_version"],
+        "| ab_intersection | 0.5 |",
+        "fid",
+    ):
+        assert fact in card
 
 
 def test_a_better_model_takes_over_and_a_worse_one_does_not(retrain: Callable[..., dict[str, Any]]) -> None:

@@ -47,6 +47,10 @@ def test_it_arrives_as_it_was(shipped: Path, elsewhere: Path) -> None:
     assert "came with the repository" in version.tags["promotion_reason"]
     assert registry.checksum(registry.fetch("models:/colorizer@champion")) == registry.checksum(shipped)
     assert mlflow.pyfunc.load_model("models:/colorizer@champion")
+    evaluation = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/evaluation"))
+    arrived = {path.name: path.read_bytes() for path in evaluation.iterdir()}
+    assert arrived == {path.name: path.read_bytes() for path in (shipped / "evaluation").iterdir()}
+    assert {"metrics.json", "card.md", "samples.png"} <= arrived.keys()
 
 
 def test_twice_is_once(shipped: Path, elsewhere: Path) -> None:

@@ -41,8 +41,8 @@ class Clone:
         self.dvc("add", "--quiet", "data")
         self.recipe(TINY)
         text = (self.root / "dvc.yaml").read_text()
-        assert text.count("recipes/demo.yaml") == 1
-        (self.root / "dvc.yaml").write_text(text.replace("recipes/demo.yaml", "recipes/tiny.yaml"))
+        assert text.count("recipes/small.yaml") == 1
+        (self.root / "dvc.yaml").write_text(text.replace("recipes/small.yaml", "recipes/tiny.yaml"))
         (self.root / "dvc.lock").unlink(missing_ok=True)
 
     def recipe(self, values: dict[str, object]) -> None:

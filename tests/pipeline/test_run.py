@@ -57,7 +57,7 @@ class Story:
             "PYTHONPATH": str(GUARD),
         }
         settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
-        command = [COLORIZE, "run", "--recipe", "demo", "--photos", self.photos, *settings]
+        command = [COLORIZE, "run", "--recipe", "small", "--photos", self.photos, *settings]
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=280
         )
@@ -148,7 +148,7 @@ def test_every_version_says_what_it_is_made_of(story: Story):
     tags = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}").get_model_version("colorizer", "1").tags
     for tag in ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest"):
         assert tags[tag], tag
-    assert tags["recipe"] == "demo"
+    assert tags["recipe"] == "small"
     assert tags["data_version"].endswith(".dir")
 
 

@@ -1,0 +1,101 @@
+"""The model card of a version: what it is, what it was made of, how it was scored, what it is not for.
+
+After Mitchell et al. 2019, "Model Cards for Model Reporting".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_COLUMNS = {"champion": "champion of then", "gray": "gray", "mean_by_lightness": "mean color by lightness"}
+
+
+def model_card(
+    generator: Mapping[str, Any],
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> str:
+    """Markdown.
+
+    Args:
+        generator: what generator.json holds.
+        training: what training.json holds; what it lacks is said to be unknown.
+        metrics: what metrics.json holds.
+        tags: git_commit, data_version, recipe, weights_sha256.
+
+    Its pictures are those of samples.png, beside it.
+    """
+    shape, protocol = generator["generator"], metrics["protocol"]
+    encoder = "its own convolutions" if shape.get("encoder", "none") == "none" else f"{shape['encoder']} (ImageNet)"
+    seconds = training.get("seconds")
+    lasted = f"{seconds / 3600:.2f} hours" if isinstance(seconds, int | float) else "an unknown time"
+    made_of = {
+        "photographs": f"version `{tags['data_version']}` of `data/`; sources and licences are in it: `SOURCES.csv`",
+        "recipe, code": f"`{tags['recipe']}`, commit `{tags['git_commit']}`",
+        "training": f"{generator['images']} images, repeats counted: windows of {generator['crop']} pixels of "
+        f"photographs of {generator['size']}",
+        "machine": f"{lasted} on {training.get('device', 'an unknown device')}, torch {training.get('torch', '?')}",
+        "weights": f"SHA-256 `{tags['weights_sha256']}`",
+    }
+    return _CARD.format(
+        encoder=encoder,
+        channels=shape["channels"],
+        levels=shape["levels"],
+        made_of="\n".join(f"| {name} | {text} |" for name, text in made_of.items()),
+        table=_table(metrics),
+        count=protocol["images"],
+        size=protocol["size"],
+        absent=", ".join(metrics.get("absent") or {}) or "nothing",
+        definitions=_definitions(protocol),
+    )
+
+
+_CARD = """# Model card: colorizer
+
+Adds plausible colors to a black-and-white photograph: a and b of CIELAB from L and noise, by a conditional GAN (U-Net,
+encoder: {encoder}; {channels} channels, {levels} levels). L is kept as it is.
+
+## What it was made of
+
+| | |
+| --- | --- |
+{made_of}
+
+## How good it is
+
+{table}
+
+On {count} photographs of {size} pixels that it never saw. Not measured: {absent}.
+
+{definitions}
+
+![Best, median and worst by l1_ab: gray, colored, true](samples.png)
+
+## What it is for, and what not
+
+For giving an impression of how a scene may have looked. Its colors are guesses from what such things usually look like
+in its photographs: they are no evidence of what anything, or anybody, looked like. It is poor at what those photographs
+show seldom, and at objects that come in any color.
+"""
+
+
+def _table(metrics: Mapping[str, Any]) -> str:
+    others = [name for name in _COLUMNS if metrics.get(name)]
+    rows = [
+        f"| metric | this model | {' | '.join(_COLUMNS[name] for name in others)} |",
+        f"| --- | ---: |{' ---: |' * len(others)}",
+    ]
+    for name, value in metrics.items():
+        if isinstance(value, int | float):
+            cells = [_figure(value), *(_figure(metrics[other].get(name)) for other in others)]
+            rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _definitions(protocol: Mapping[str, Any]) -> str:
+    described = protocol.get("metrics", {})
+    return "\n".join(f"- `{name}`: {metric['definition']}" for name, metric in described.items())
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
