@@ -200,7 +200,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path, generator: Pat
     [
         (("nowhere.jpg", "--out", "out"), "nowhere.jpg: no such file"),
         ((".", "--out", "out"), "no photographs"),
-        (("a.png", "--out", "out", "--model", "models:/colorizer@champion"), "make run"),
+        (("a.png", "--out", "out", "--model", "models:/colorizer@previous"), "There is no previous yet"),
         (("a.png", "--out", "out", "--model", "models:/other/1"), "models:/colorizer"),
     ],
 )

@@ -1,0 +1,128 @@
+"""The champion against pix2pix's recipe trained for the same time on the same machine: `python -m benchmarks.champion`.
+
+Both see the same training photographs at the same size and are scored on the same test photographs, beside gray and the
+mean color by lightness. Writes metrics.json, report.html and contact_sheet.jpg (every test photograph: gray, pix2pix,
+champion, true) to benchmarks/champion/.
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from components.evaluate.contestants import GeneratorContestant
+from components.evaluate.scoring import delivered
+from components.evaluate.step import evaluate
+from model.checkpoint import load_generator
+from model.color import decode_lab, lab_to_srgb, to_uint8
+from model.config import Config, load_config
+from model.files import folder_aside
+from model.game import Game
+from model.processes import processes
+from model.shards import Shards
+from model.starting import new_generator
+from pipeline import ROOT
+from pipeline.local_run import run_trial
+
+OUT = ROOT / "benchmarks" / "champion"
+BEST = ROOT / "recipes" / "best.yaml"
+_SIDE = 112  # pixels of a picture in the contact sheet
+_ACROSS = 3  # photographs side by side
+
+
+def main(
+    champion: Annotated[Path, typer.Option(help="Generator folder of the champion.")] = ROOT / "champion",
+    seconds: Annotated[float, typer.Option(help="For how long the champion was trained.")] = 0,
+) -> None:
+    """Trains pix2pix's recipe for as long, scores both, draws every test photograph."""
+    best = load_config(ROOT / "params.yaml", (BEST,))
+    rival = _rival(best, images=1)
+    images = round(seconds * _speed(rival) / 100) * 100
+    print(f"pix2pix's recipe: {images} images in about {seconds:.0f} s", flush=True)
+    folders = run_trial(_rival(best, images))
+    trained = json.loads((folders["generator"] / "training.json").read_text(encoding="utf-8"))
+    with folder_aside(OUT, marker="metrics.json") as aside:
+        scored = aside / "scored"
+        metrics = evaluate(folders["dataset"], folders["generator"], scored, best.evaluate, str(champion))
+        shutil.copyfile(scored / "report.html", aside / "report.html")
+        shutil.rmtree(scored)
+        metrics = {"pix2pix": {name: v for name, v in metrics.items() if isinstance(v, float)}, **metrics}
+        metrics = {name: value for name, value in metrics.items() if not isinstance(value, float)}
+        metrics["seconds"] = {"champion": seconds, "pix2pix": trained["seconds"]}
+        metrics["machine"] = trained["device"]
+        (aside / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        test = Shards.open(folders["dataset"], "test")
+        sheet = contact_sheet(test, {"pix2pix recipe": folders["generator"], "champion": champion}, best.evaluate.seed)
+        sheet.save(aside / "contact_sheet.jpg", quality=85)
+    for who in ("champion", "pix2pix", "gray", "mean_by_lightness"):
+        print(who, {name: round(value, 4) for name, value in metrics[who].items() if value is not None})
+
+
+def _rival(best: Config, images: int) -> Config:
+    """pix2pix's recipe at the champion's sizes, for so many images."""
+    sizes = (
+        f"preprocess.size={best.preprocess.size}",
+        f"train.crop={best.train.crop}",
+        "train.generator.levels=7",  # 128 pixels down to one, as 256 with the paper's 8
+        f"train.images={images}",
+        f"train.seed={best.train.seed}",
+        "train.checkpoint_every=2000",
+        "train.sample_every=4000",
+        "train.log_every=400",
+    )
+    return load_config(ROOT / "params.yaml", (ROOT / "recipes" / "pix2pix.yaml",), sizes)
+
+
+def _speed(config: Config) -> float:
+    """Images a second of a training step."""
+    train = config.train
+    stored = torch.randint(60, 190, (train.batch_size, 3, train.crop, train.crop), dtype=torch.uint8)
+    with processes() as team:
+        game = Game(train, new_generator(train), team)
+        for _ in range(5):
+            game.play(stored, 0)
+        started = time.perf_counter()
+        for _ in range(25):
+            game.play(stored, 0)
+        return 25 * train.batch_size / (time.perf_counter() - started)
+
+
+def contact_sheet(test: Shards, models: dict[str, Path], seed: int) -> Image.Image:
+    """Every photograph: gray, each model's coloring, true."""
+    stored = torch.from_numpy(test[:])
+    lab = decode_lab(stored)
+    columns = {"gray": _pixels(torch.cat((lab[:, :1], torch.zeros_like(lab[:, 1:])), dim=1))}
+    for name, folder in models.items():
+        contestant = GeneratorContestant(load_generator(folder)[0], len(test), 1, seed)
+        parts = [range(start, min(start + 16, len(test))) for start in range(0, len(test), 16)]
+        ab = torch.cat([contestant(stored[list(part), :1], part)[0] for part in parts])
+        columns[name] = _pixels(delivered(stored[:, :1], ab))
+    columns["true"] = _pixels(lab)
+    rows = -(-len(test) // _ACROSS)
+    header = 20
+    sheet = Image.new("RGB", (_ACROSS * (len(columns) * _SIDE + 12), rows * (_SIDE + 4) + header), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index in range(len(test)):
+        left = (index % _ACROSS) * (len(columns) * _SIDE + 12)
+        for place, (name, column) in enumerate(columns.items()):
+            if index < _ACROSS:
+                draw.text((left + place * _SIDE + 4, 4), name, "black", ImageFont.load_default(12))
+            picture = Image.fromarray(column[index]).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (left + place * _SIDE, header + (index // _ACROSS) * (_SIDE + 4)))
+    return sheet
+
+
+def _pixels(lab: torch.Tensor) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = to_uint8(lab_to_srgb(lab)).permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+if __name__ == "__main__":
+    typer.run(main)
