@@ -6,6 +6,7 @@ champion, true) to benchmarks/champion/.
 """
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -42,6 +43,8 @@ def main(
     seconds: Annotated[float, typer.Option(help="For how long the champion was trained.")] = 0,
 ) -> None:
     """Trains pix2pix's recipe for as long, scores both, draws every test photograph."""
+    champion = champion.resolve()
+    os.chdir(ROOT)
     best = load_config(ROOT / "params.yaml", (BEST,))
     rival = _rival(best, images=1)
     images = round(seconds * _speed(rival) / 100) * 100
@@ -50,7 +53,8 @@ def main(
     trained = json.loads((folders["generator"] / "training.json").read_text(encoding="utf-8"))
     with folder_aside(OUT, marker="metrics.json") as aside:
         scored = aside / "scored"
-        metrics = evaluate(folders["dataset"], folders["generator"], scored, best.evaluate, str(champion))
+        uri = os.path.relpath(champion)  # this machine's folders are no part of the figures
+        metrics = evaluate(folders["dataset"], folders["generator"], scored, best.evaluate, uri)
         shutil.copyfile(scored / "report.html", aside / "report.html")
         shutil.rmtree(scored)
         metrics = {"pix2pix": {name: v for name, v in metrics.items() if isinstance(v, float)}, **metrics}
