@@ -68,12 +68,16 @@ def photo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
 ) -> None:
     """Colors photographs with the champion; goes on past those that it cannot color, and lists them at the end."""
+    from components import registry
     from pipeline.shipped import CHAMPION, ensure_champion
     from serving.batch import color_photographs
 
-    if model == CHAMPION:
-        ensure_champion()
-    failures = color_photographs(files, out, model, samples=samples, seed=seed, overwrite=overwrite)
+    def generator() -> Path:
+        if model == CHAMPION:
+            ensure_champion()
+        return registry.fetch(model)
+
+    failures = color_photographs(files, out, generator, samples=samples, seed=seed, overwrite=overwrite)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     raise typer.Exit(1 if failures else 0)

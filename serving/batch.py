@@ -1,7 +1,7 @@
 """`colorize photo`: colors photographs and folders of them with one model, and goes on past those that it cannot."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from components import registry
 from components.preprocess.step import SUFFIXES
 from components.progress import progress
 from model.colorizer import Colorizer
@@ -29,7 +28,13 @@ class Job:
 
 
 def color_photographs(
-    inputs: Sequence[Path], out: Path, model: str, *, samples: int = 1, seed: int = 0, overwrite: bool = False
+    inputs: Sequence[Path],
+    out: Path,
+    generator: Callable[[], Path],
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    overwrite: bool = False,
 ) -> list[str]:
     """Writes `<name>-colorized.<ext>` below `out` for each photograph, keeping the sub-folders of the folders given.
 
@@ -41,7 +46,7 @@ def color_photographs(
         inputs: photographs, and folders, whose photographs are found by suffix. Hidden files, and links that lead out
             of the folder, are passed over.
         out: made when missing. What lies in it is not taken for input.
-        model: models:/colorizer@champion, models:/colorizer/3, or a generator folder.
+        generator: gives the generator's folder; asked once it is clear that there is something to color.
         samples: colorings of each photograph.
         seed: the same seed gives the same colorings.
         overwrite: replace pictures that exist; otherwise they are left and reported. A photograph that is itself among
@@ -51,10 +56,10 @@ def color_photographs(
         A sentence for each photograph that could not be colored, and for each folder that could not be read.
 
     Raises:
-        UserError: there is no such input, nothing to color, `out` is a folder to color, or no such model.
+        UserError: there is no such input, nothing to color, `out` is a folder to color, or what `generator` raises.
     """
     jobs, failures = _jobs(inputs, out)
-    colorizer = Colorizer.load(registry.fetch(model), "cuda" if torch.cuda.is_available() else "cpu")
+    colorizer = Colorizer.load(generator(), "cuda" if torch.cuda.is_available() else "cpu")
     taken = {job.source.resolve(): f"{job.source} is itself to be colored" for job in jobs}
     with progress(len(jobs), "color", "photographs") as advance:
         for job, decoded in _decoded_ahead(jobs):

@@ -66,7 +66,10 @@ def make_generator(folder: Path, seed: int, noise: str = "gaussian", broken: boo
     """A random network, whose last layer is made strong enough to give real colors."""
     torch.manual_seed(seed)
     generator = Generator(
-        GeneratorConfig(channels=8, levels=3, skip=True, noise=noise, noise_size=4, norm="group", upsample="resize")
+        GeneratorConfig.model_validate(
+            {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": noise, "noise_size": 4}
+            | {"norm": "group", "upsample": "resize"}
+        )
     )
     for name, parameter in generator.named_parameters():
         if "to_ab" in name or "modulate" in name:

