@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import fcntl
+import hashlib
 import io
 import json
 import logging
@@ -77,14 +78,14 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
     """
     started = time.monotonic()
     with _Session() as session:
-        data_version, arguments = session.arguments(config, photos)
+        origin, arguments = session.arguments(config, photos)
         champion = registry.champion()
         tags = {
             "git_commit": git_commit(),
-            "data_version": data_version,
             "recipe": recipe,
             "pipeline_run_id": f"local-{session.stamp}",
             "image_digest": "none: run on a machine without images",
+            **origin,
         }
         session.execute(
             retraining,
@@ -137,8 +138,8 @@ class _Session:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def arguments(self, config: Config, photos: Path | None) -> tuple[str, dict[str, object]]:
-        """The data version, and the arguments that both graphs take."""
+    def arguments(self, config: Config, photos: Path | None) -> tuple[dict[str, str], dict[str, object]]:
+        """What a version is tagged with for what it was made of, and the arguments that both graphs take."""
         if photos is None:
             photos = ROOT / "data"
             data = ensure_data(ROOT)
@@ -147,13 +148,17 @@ class _Session:
         else:
             data_version = folder_version(photos)
         sections = config.sections()
-        if config.train.init.startswith("models:"):  # an alias may move; the cache is to notice
-            sections["train"]["init"] = registry.resolve(config.train.init).uri
-        return data_version, {
+        codes = {name: code_version(name) for name in CACHED_STEPS}
+        origin = {"data_version": data_version}
+        if config.train.init.startswith("models:"):
+            ingredients = [data_version, *([sections[name], codes[name]] for name in ("preprocess", "train"))]
+            origin["made_by"] = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+            origin["began_with"] = sections["train"]["init"] = _beginning(config.train.init, origin["made_by"])
+        return origin, {
             "photos": str(photos.resolve()),
             "data_version": data_version,
             **{f"{name}_config": sections[name] for name in CACHED_STEPS},
-            **{f"{name}_code": code_version(name) for name in CACHED_STEPS},
+            **{f"{name}_code": code for name, code in codes.items()},
             "checkpoints": str(self.workspace / "checkpoints"),
         }
 
@@ -177,6 +182,15 @@ class _Session:
                 if not any(step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal)[0]):
                     raise
                 return {}
+
+
+def _beginning(init: str, made_by: str) -> str:
+    """The version that an alias means, so that the cache notices when it moves.
+
+    A version that this very training made would be trained once more at every run: then it is where that one began.
+    """
+    version = registry.resolve(init)
+    return version.tags["began_with"] if version.tags.get("made_by") == made_by else version.uri
 
 
 @contextlib.contextmanager

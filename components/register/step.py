@@ -37,7 +37,7 @@ def register(
         evaluation: what evaluate wrote: metrics.json, report.html, samples.png.
         output: folder for registration.json and verdict.md.
         config: the gate's rules.
-        tags: those of `TAGS`.
+        tags: those of `TAGS`, and others.
 
     Returns:
         What registration.json holds: version, model_uri, run_id, weights_sha256, champion (the version it was judged
@@ -67,7 +67,7 @@ def register(
     with tracking.run("register", run_id=version.run_id if version else _training_run(model)) as run:
         if version is None:
             model_id = log_model(model, run, identity)
-            version = registry.create(model_id, run.id, {**{name: tags[name] for name in TAGS}, **identity, **renewed})
+            version = registry.create(model_id, run.id, {**tags, **identity, **renewed})
         else:
             registry.set_tags(version.number, renewed)
             if "gate" in renewed:  # reasons of an earlier verdict, by rules that are no more
