@@ -142,6 +142,20 @@ def test_after_a_failure_what_was_finished_is_reused(story: Story):
     assert mended.outcomes["train"] == "reused"
 
 
+def test_a_run_that_begins_with_the_champion_is_not_repeated_once_it_made_the_champion(story: Story):
+    easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
+    begin = ("train.init=models:/colorizer@champion", *easy)
+    run = story.run(*begin)
+    assert run.status == 0, run.output
+    assert run.outcomes["train"] == run.outcomes["promote"] == "done"
+    champion = story.aliases()["champion"]
+    assert champion != 1
+    again = story.run(*begin)
+    assert again.status == 0, again.output
+    assert again.outcomes["train"] == "reused"
+    assert story.aliases()["champion"] == champion
+
+
 def test_every_version_says_what_it_is_made_of(story: Story):
     from mlflow import MlflowClient
 
