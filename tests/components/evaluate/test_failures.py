@@ -1,0 +1,108 @@
+"""What the evaluate step says when it cannot score, or when what it scores is broken."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.evaluate.step import evaluate
+from components.register.gate import judge
+from model import shards
+from model.config import Rule
+from model.errors import UserError
+from tests.components.evaluate.made import ALWAYS, config
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+RULES = {"l1_ab": Rule(direction="down", change=-100.0, bound=1000.0)}
+
+
+def test_a_generator_that_breaks_gets_null_and_is_rejected(
+    dataset: Path, models: dict[str, Path], workplace: Path
+) -> None:
+    evaluate(dataset, models["broken"], workplace / "out", config(), champion=str(models["champion"]))
+    written = json.loads((workplace / "out" / "metrics.json").read_text(), parse_constant=no_constant)
+    assert all(written[name] is None for name in ALWAYS)
+    assert all("finite" in written["absent"][name] for name in ALWAYS)
+    assert all(np.isfinite(written["champion"][name]) for name in ALWAYS)
+    assert "not a number" in (workplace / "out" / "report.html").read_text()
+    assert np.isnan(pq.read_table(workplace / "out" / "per_photograph.parquet")["l1_ab"]).all()
+    assert judge(written, written["champion"], RULES).outcome == "reject"
+    assert judge(written["champion"], None, RULES).outcome == "promote"  # the rules themselves would let it pass
+
+
+def test_a_champion_that_breaks_is_seen_too(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+    result = evaluate(dataset, models["deterministic"], workplace / "out", config(), champion=str(models["broken"]))
+    assert result["champion"]["l1_ab"] is None
+    assert "champion" in result["absent"]["champion.l1_ab"]
+    assert np.isfinite(result["l1_ab"])
+    assert judge(result, result["champion"], RULES).outcome == "reject"
+
+
+def refused(*arguments: Any, **keywords: Any) -> str:
+    with pytest.raises(UserError) as error:
+        evaluate(*arguments, **keywords)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_mistakes_get_one_sentence_and_leave_no_output(
+    dataset: Path, models: dict[str, Path], workplace: Path, tmp_path: Path
+) -> None:
+    out, challenger = workplace / "out", models["challenger"]
+    assert "preprocess" in refused(workplace, challenger, out, config())
+    assert str(workplace) in refused(dataset, workplace, out, config())
+    assert "no generator folder" in refused(dataset, challenger, out, config(), champion=str(dataset))
+    assert "evaluate.inception_weights" in refused(dataset, challenger, out, config(inception_weights="none.pth"))
+    assert "evaluate.lpips_weights" in refused(dataset, challenger, out, config(lpips_weights="http://127.0.0.1/a"))
+    odd = Path(shutil.copytree(challenger, workplace / "odd"))
+    (odd / "training.json").write_text("[]")
+    assert "training.json" in refused(dataset, odd, out, config())
+    assert not out.exists()
+
+
+def test_a_dataset_without_test_photographs(models: dict[str, Path], workplace: Path) -> None:
+    empty = workplace / "empty"
+    empty.mkdir()
+    rows = [shards.Row("a.jpg", "a" * 64, 16, 16, "train", "kept", "")]
+    shards.write(empty, rows, lambda _: np.full((3, 16, 16), 128, np.uint8), size=16, data_version="0" * 32)
+    assert "no test photographs" in refused(empty, models["challenger"], workplace / "out", config())
+
+
+def command_line(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return subprocess.run(
+        [sys.executable, "-m", "components.evaluate", "--params", str(ROOT / "params.yaml"), *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_line(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+    challenger = str(models["challenger"])
+    done = command_line(
+        workplace, "--dataset", str(dataset), "--model", challenger, "--out", "out", "--set", "evaluate.seed=3"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "out/report.html" in done.stdout
+    assert json.loads((workplace / "out" / "metrics.json").read_text())["protocol"]["seed"] == 3
+    failed = command_line(workplace, "--dataset", "nowhere", "--model", challenger, "--out", "out")
+    assert failed.returncode == 1
+    assert failed.stderr.count("\n") == 1
+    assert failed.stderr.startswith("error: nowhere")

@@ -1,0 +1,172 @@
+"""The evaluate step on real photographs: what it scores, what it writes, where that lands."""
+
+import hashlib
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import skimage.metrics
+import torch
+import torchvision
+from mlflow.tracking import MlflowClient
+
+from components import tracking
+from components.evaluate.instruments import Space
+from components.evaluate.scoring import distances
+from components.evaluate.step import evaluate
+from model.checkpoint import load_generator
+from model.color import decode_lab, lab_to_srgb, to_uint8
+from model.shards import Shards
+from tests.components.evaluate.made import ALWAYS, SIZE, TEST, config
+
+
+def true_lab(dataset: Path) -> torch.Tensor:
+    return decode_lab(torch.from_numpy(Shards.open(dataset, "test")[:]))
+
+
+def test_everybody_gets_every_figure(evaluated: tuple[dict[str, Any], Path]) -> None:
+    result, out = evaluated
+    for figures in (result, result["champion"], result["gray"], result["mean_by_lightness"]):
+        assert figures.keys() >= ALWAYS
+        assert all(np.isfinite(figures[name]) for name in ALWAYS)
+    assert len({figures["l1_ab"] for figures in (result, result["champion"], result["gray"])}) == 3
+    assert json.loads((out / "metrics.json").read_text()) == result
+    figures = json.loads((out / "figures.json").read_text())
+    assert figures == {name: result[name] for name in ALWAYS}
+    assert sorted(path.name for path in out.iterdir()) == [
+        "figures.json",
+        "metrics.json",
+        "per_photograph.parquet",
+        "report.html",
+        "samples.png",
+    ]
+
+
+def test_the_champion_is_scored_as_a_challenger_would_be(
+    evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path], workplace: Path
+) -> None:
+    alone = evaluate(dataset, models["champion"], workplace / "out", config(batch_size=9))  # nor does the batch matter
+    assert "champion" not in alone
+    assert {name: alone[name] for name in ALWAYS} == pytest.approx(evaluated[0]["champion"], rel=1e-3, abs=1e-5)
+
+
+def test_the_same_weights_get_the_same_figures(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+    copy = Path(shutil.copytree(models["challenger"], workplace / "copy"))
+    result = evaluate(dataset, models["challenger"], workplace / "out", config(), champion=str(copy))
+    assert result["champion"] == {name: result[name] for name in result["champion"]}
+
+
+def test_gray_agrees_with_an_independent_computation(evaluated: tuple[dict[str, Any], Path], dataset: Path) -> None:
+    gray = evaluated[0]["gray"]
+    lab = true_lab(dataset)
+    true = to_uint8(lab_to_srgb(lab)).permute(0, 2, 3, 1).numpy()
+    colorless = to_uint8(lab_to_srgb(lab * torch.tensor([1, 0, 0]).view(3, 1, 1))).permute(0, 2, 3, 1).numpy()
+    assert gray["l1_ab"] == pytest.approx(lab[:, 1:].abs().mean().item(), rel=1e-4)
+    psnr = [skimage.metrics.peak_signal_noise_ratio(t, c) for t, c in zip(true, colorless, strict=True)]
+    assert gray["psnr"] == pytest.approx(np.mean(psnr), rel=1e-4)
+    assert gray["ab_intersection"] == pytest.approx((lab[:, 1:] == 0).float().mean().item(), rel=1e-4)
+    assert gray["colorfulness"] < 1
+    assert gray["delta_colorfulness"] == pytest.approx(gray["colorfulness_real"] - gray["colorfulness"], rel=1e-4)
+    assert gray["diversity"] == 0
+
+
+def test_rows_for_photographs_average_to_the_figures(evaluated: tuple[dict[str, Any], Path], dataset: Path) -> None:
+    result, out = evaluated
+    table = pq.read_table(out / "per_photograph.parquet").to_pydict()
+    test = Shards.open(dataset, "test")
+    assert table["sha256"] == test.sha256s
+    assert table["path"] == test.paths
+    for name in ("l1_ab", "psnr", "ssim", "colorfulness", "colorfulness_real", "diversity"):
+        assert np.mean(table[name]) == pytest.approx(result[name])
+    assert np.mean(table["champion_l1_ab"]) == pytest.approx(result["champion"]["l1_ab"])
+    assert all(0 <= value <= 1 for value in table["ab_intersection"])
+
+
+def test_every_figure_has_its_protocol(
+    evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path]
+) -> None:
+    protocol = evaluated[0]["protocol"]
+    assert protocol["metrics"].keys() == ALWAYS
+    assert all(metric["definition"] for metric in protocol["metrics"].values())
+    assert protocol["metrics"]["kid_efflite0"]["weights_sha256"].startswith("57934424")
+    assert (protocol["images"], protocol["size"], protocol["samples"], protocol["seed"]) == (TEST, SIZE, 3, 0)
+    assert protocol["data_version"] == "0123456789abcdef0123456789abcdef"
+    together = "\n".join(Shards.open(dataset, "test").sha256s)
+    assert protocol["photographs_sha256"] == hashlib.sha256(together.encode()).hexdigest()
+    for who in ("challenger", "champion"):
+        assert protocol[who]["weights_sha256"] == load_generator(models[who])[1].weights_sha256
+    assert protocol["champion"]["uri"] == str(models["champion"])
+
+
+def test_what_is_absent_says_why_and_what_to_do(evaluated: tuple[dict[str, Any], Path]) -> None:
+    result, out = evaluated
+    page = (out / "report.html").read_text()
+    assert result["absent"].keys() == {"fid", "kid", "lpips", "fd_efflite0"}
+    assert not result["absent"].keys() & result.keys()
+    for metric, words in {
+        "fid": ["evaluate.inception_weights", "#sha256=6726825d"],
+        "kid": ["evaluate.inception_weights"],
+        "lpips": ["evaluate.lpips_weights", "#sha256=7be5be79"],
+        "fd_efflite0": ["2048", str(TEST), "singular"],
+    }.items():
+        assert all(word in result["absent"][metric] for word in words)
+        assert words[0] in page
+
+
+def test_frechet_distances_begin_where_the_covariance_is_regular() -> None:
+    space = Space("kernel", "frechet", 50, torch.nn.Identity())
+    rng = torch.Generator().manual_seed(0)
+    real, generated = torch.randn(60, 4, generator=rng), torch.randn(60, 4, generator=rng) + 1
+    assert distances(space, real, generated).keys() == {"kernel", "frechet"}
+    assert distances(space, real[:49], generated[:49]).keys() == {"kernel"}
+    assert distances(space, real[:1], generated[:1]) == {}
+
+
+def test_diversity_is_zero_without_noise_and_not_with_it(
+    evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path], workplace: Path
+) -> None:
+    assert evaluated[0]["diversity"] > 0.1
+    result = evaluate(dataset, models["deterministic"], workplace / "out", config())
+    assert result["diversity"] == 0
+
+
+def test_fid_kid_and_lpips_with_weights(
+    dataset: Path, models: dict[str, Path], workplace: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    inception = partial(torchvision.models.inception_v3, weights=None, init_weights=False, aux_logits=False)
+    for name, network in (("i.pth", inception(num_classes=1008)), ("a.pth", torchvision.models.alexnet(weights=None))):
+        torch.save(network.state_dict(), folder / name)
+    chosen = config(inception_weights=str(folder / "i.pth"), lpips_weights=str(folder / "a.pth"))
+    result = evaluate(dataset, models["deterministic"], workplace / "out", chosen)
+    assert result["absent"].keys() == {"fd_efflite0"}
+    for metric, name in {"fid": "i.pth", "kid": "i.pth", "lpips": "a.pth"}.items():
+        sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        assert np.isfinite(result[metric])
+        assert np.isfinite(result["gray"][metric])
+        assert result["protocol"]["metrics"][metric]["weights_sha256"] == sha256
+    assert result["lpips"] > 0
+
+
+def test_figures_land_in_the_run_that_trained(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+    with tracking.run("train") as trained:
+        trained.log_metrics({"reconstruction": 0.1}, step=1000)
+    model = Path(shutil.copytree(models["deterministic"], workplace / "model"))
+    (model / "training.json").write_text(json.dumps({"mlflow_run_id": trained.id}))
+    result = evaluate(dataset, model, workplace / "out", config(), champion=str(models["champion"]))
+    client: MlflowClient = tracking.connect()
+    run = client.get_run(trained.id)
+    assert run.data.metrics["reconstruction"] == 0.1
+    assert run.data.metrics["l1_ab"] == pytest.approx(result["l1_ab"])
+    assert run.data.metrics["champion/l1_ab"] == pytest.approx(result["champion"]["l1_ab"])
+    assert run.data.metrics["gray/ab_intersection"] == pytest.approx(result["gray"]["ab_intersection"])
+    assert client.get_metric_history(trained.id, "l1_ab")[0].step == 1003  # images that the generator has seen
+    logged = {file.path for file in client.list_artifacts(trained.id, "evaluation")}
+    assert logged == {"evaluation/metrics.json", "evaluation/report.html", "evaluation/samples.png"}
+    assert run.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef0123456789abcdef"
