@@ -56,7 +56,7 @@ class GeneratorConfig(_Section):
     noise: Literal["none", "dropout", "gaussian"]
     noise_size: Annotated[int, Field(ge=1, le=512)]
     norm: Literal["group", "batch", "instance"]
-    upsample: Literal["resize", "transposed"]
+    upsample: Literal["resize", "transposed", "shuffle"]
 
     @model_validator(mode="after")
     def _pretrained_levels(self) -> Self:
@@ -79,6 +79,11 @@ class ObjectiveConfig(_Section):
     reconstruction_weight: Weight
     diversity_weight: Weight
     diversity_limit: Weight
+    gradient_penalty_weight: Weight
+    perceptual_weight: Weight
+    colorfulness_weight: Weight
+    transport_weight: Weight
+    classes_weight: Weight
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:

@@ -12,10 +12,21 @@ from torch.nn.parallel import DistributedDataParallel
 from model.averaging import Average
 from model.batches import seed_of, seeded, share
 from model.checkpoint import below
-from model.color import AB_SCALE, decode_lab, to_network
+from model.classes import ColorClassifier
+from model.color import AB_SCALE, decode_lab, from_network, lab_to_srgb, to_network
 from model.config import TrainConfig
+from model.encoders import PACKAGED, Pretrained, packaged_weights
 from model.networks import Discriminator, Generator
-from model.objective import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
+from model.objective import (
+    colorfulness_loss,
+    discriminator_loss,
+    diversity_loss,
+    generator_adversarial_loss,
+    gradient_penalty,
+    perceptual_loss,
+    reconstruction_loss,
+    transport_loss,
+)
 from model.processes import Processes
 
 N = TypeVar("N", bound=nn.Module)
@@ -29,12 +40,15 @@ class Game:
     wrong one, it would only work against the reconstruction.
     """
 
-    def __init__(self, config: TrainConfig, generator: Generator, processes: Processes) -> None:
+    def __init__(
+        self, config: TrainConfig, generator: Generator, processes: Processes, prior: Tensor | None = None
+    ) -> None:
         """
         Args:
             config: of the training.
             generator: to begin with, the same in every process; it is trained in place.
             processes: that train together.
+            prior: `model.classes.class_counts` of the training photographs, where color is classified too.
         """
         self._config, self._processes = config, processes
         self._device = processes.device
@@ -49,7 +63,21 @@ class Game:
         for name, parameter in self._generator.named_parameters():
             (encoder if pretrained and name.startswith("encoder.") else rest).append(parameter)
         self._generator_adam = self._adam((rest, config.learning_rate), (encoder, config.encoder_learning_rate))
-        self._color = self._parallel(self._generator)
+        self._classifier: ColorClassifier | None = None
+        if prior is not None:
+            torch.manual_seed(config.seed)
+            self._classifier = self._place(ColorClassifier(self._generator, prior))
+            self._generator_adam.add_param_group(
+                {
+                    "params": list(self._classifier.head.parameters()),
+                    "lr": config.learning_rate,
+                    "initial_lr": config.learning_rate,
+                }
+            )
+        self._color = self._parallel(self._classifier or self._generator)
+        self._eye: nn.Module | None = None
+        if config.objective.perceptual_weight:
+            self._eye = self._place(Pretrained(PACKAGED, packaged_weights()).requires_grad_(False))
 
         self._discriminator: Discriminator | None = None
         if config.objective.adversarial != "none":
@@ -87,6 +115,8 @@ class Game:
         self._generator.train()
         with self._autocast:
             fake = self._color(torch.cat((L, L[again])), None if z is None else torch.cat((z[0], z[1][again])))
+        if self._classifier is not None:
+            fake, logits = fake
         fake, second = fake[: len(L)].float(), fake[len(L) :].float()
 
         spread = AB_SCALE * fake.detach().flatten(2).std(dim=2).mean()
@@ -95,6 +125,21 @@ class Game:
         if objective.reconstruction != "none":
             losses["reconstruction"] = reconstruction_loss(objective.reconstruction, fake, ab)
             total = total + objective.reconstruction_weight * losses["reconstruction"]
+        if self._classifier is not None:
+            losses["classes"] = self._classifier.loss(logits[: len(L)].float(), ab)
+            total = total + objective.classes_weight * losses["classes"]
+        if self._eye is not None or objective.colorfulness_weight:
+            rgb, real = (lab_to_srgb(from_network(L, x)).clamp(0, 1) for x in (fake, ab))
+            if self._eye is not None:
+                with self._autocast:
+                    losses["perceptual"] = perceptual_loss(self._eye(rgb * 2 - 1), self._eye(real * 2 - 1))
+                total = total + objective.perceptual_weight * losses["perceptual"]
+            if objective.colorfulness_weight and not warm_up:
+                losses["colorfulness"] = colorfulness_loss(rgb, real)
+                total = total + objective.colorfulness_weight * losses["colorfulness"]
+        if objective.transport_weight and not warm_up:
+            losses["transport"] = transport_loss(fake, ab)
+            total = total + objective.transport_weight * losses["transport"]
         if z is not None and len(second):
             losses["diversity"] = diversity_loss(
                 fake[again], second, z[0][again], z[1][again], objective.diversity_limit
@@ -140,11 +185,15 @@ class Game:
 
     def _discriminator_move(self, L: Tensor, ab: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         assert self._discriminator is not None
+        penalty = self._config.objective.gradient_penalty_weight
+        ab = ab.detach().requires_grad_(penalty > 0)
         with self._autocast:
             on_real, on_fake = self._judge(L, ab), self._judge(L, fake)
         on_real, on_fake = on_real.float(), on_fake.float()
         kind = self._config.objective.adversarial
         loss = discriminator_loss(kind, on_real, on_fake)
+        if penalty:
+            loss = loss + penalty * gradient_penalty(on_real, ab)
         self._descend(loss, self._discriminator, self._discriminator_adam)
         border = 0.5 if kind == "lsgan" else 0.0  # between the targets 0 and 1; a logit's even odds
         right = ((on_real > border).float().mean() + (on_fake < border).float().mean()) / 2
@@ -198,9 +247,13 @@ class Game:
             yield "average", self._average.network
         if self._discriminator is not None:
             yield "discriminator", self._discriminator
+        if self._classifier is not None:
+            yield "classes", self._classifier.head
 
     def _adams(self) -> Iterator[tuple[str, nn.Module, torch.optim.Adam]]:
         yield "generator_adam", self._generator, self._generator_adam
+        if self._classifier is not None:
+            yield "classes_adam", self._classifier.head, self._generator_adam
         if self._discriminator is not None:
             yield "discriminator_adam", self._discriminator, self._discriminator_adam
 

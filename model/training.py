@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from model.batches import Batches
 from model.checkpoint import Checkpoint, below, checkpoints, newest_checkpoint, save_checkpoint
+from model.classes import class_counts
 from model.config import TrainConfig
 from model.errors import Interrupted, UserError
 from model.game import Game
@@ -88,7 +89,8 @@ def train(
         batch_size = config.batch_size
         steps = math.ceil(config.images / batch_size)
 
-        game, means = Game(config, generator or new_generator(config), team), _Means()
+        prior = class_counts(shards) if config.objective.classes_weight else None
+        game, means = Game(config, generator or new_generator(config), team, prior), _Means()
         checkpoint = newest_checkpoint(folder, whole_identity)
         images = checkpoint.images if checkpoint else 0
         if team.least(images) != images:

@@ -38,7 +38,10 @@ def _noise(generator: Generator, batch: int = 2, seed: int = 0) -> Tensor | None
 @pytest.mark.parametrize(
     ("skip", "noise", "norm", "upsample"),
     itertools.product(
-        (True, False), ("none", "dropout", "gaussian"), ("group", "batch", "instance"), ("resize", "transposed")
+        (True, False),
+        ("none", "dropout", "gaussian"),
+        ("group", "batch", "instance"),
+        ("resize", "transposed", "shuffle"),
     ),
 )
 def test_every_variant_colors_and_learns(skip: bool, noise: str, norm: str, upsample: str) -> None:
