@@ -13,8 +13,8 @@ from components import registry
 from pipeline.local_run import RunResult
 
 _SHOWN = (
-    "l1_ab", "psnr", "ssim", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0", "fd_efflite0",
-    "fid", "kid", "lpips", "diversity",
+    "l1_ab", "l1_ab_best", "psnr", "ssim", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0",
+    "fd_efflite0", "fid", "kid", "lpips", "diversity", "diversity_lpips",
 )  # fmt: skip
 _OTHERS = {"champion": "champion", "gray": "gray", "mean_by_lightness": "mean color by lightness"}
 

@@ -23,7 +23,7 @@ from model.shards import Shards
 from pipeline import ROOT, local_run
 
 METRICS = (
-    "l1_ab", "psnr", "ssim", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0", "diversity",
+    "l1_ab", "l1_ab_best", "psnr", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0", "diversity",
 )  # fmt: skip
 _PICTURED = 8  # photographs in the contact sheet, spread over the test split
 

@@ -15,6 +15,8 @@ from model.metrics.inception import InceptionV3
 from model.metrics.lpips import LPIPS, SMALLEST_SIDE
 from model.weights import load_weights
 
+_PERCEPTUAL = ("lpips", "diversity_lpips")
+
 
 @dataclass(frozen=True)
 class Space:
@@ -67,14 +69,14 @@ def prepare(config: EvaluateConfig, cache: Path, count: int, size: int, device: 
         absent |= {metric: protocol.no_inception(metric) for metric in ("fid", "kid")}
     perceptual = None
     if not config.lpips_weights:
-        absent["lpips"] = protocol.no_alexnet()
+        absent |= {metric: protocol.no_alexnet(metric) for metric in _PERCEPTUAL}
     elif size < SMALLEST_SIDE:
-        absent["lpips"] = protocol.too_small(size)
+        absent |= {metric: protocol.too_small(metric, size) for metric in _PERCEPTUAL}
     else:
         key = "evaluate.lpips_weights"
         given = load_weights(config.lpips_weights, key, cache)
         perceptual = LPIPS(given, key).to(device)
-        weights["lpips"] = given.sha256
+        weights |= dict.fromkeys(_PERCEPTUAL, given.sha256)
     for space in spaces:
         for metric, needed in ((space.kernel, 2), (space.frechet, space.frechet_from)):
             if count < needed:

@@ -22,6 +22,9 @@ class Metric:
 
 METRICS = {
     "l1_ab": Metric("down", "CIELAB", "mean |error| of a and b over pixels and both channels; mean over photographs"),
+    "l1_ab_best": Metric(
+        "down", "CIELAB", "l1_ab of the nearest of a photograph's colorings to the photograph; mean over photographs"
+    ),
     "psnr": Metric("up", "dB", "of 8-bit sRGB, 100 at most; mean over photographs"),
     "ssim": Metric(
         "up", "", "Wang et al. 2004, 11 x 11 Gaussian window of sigma 1.5, on R, G and B; mean over photographs"
@@ -56,6 +59,7 @@ METRICS = {
         "CIELAB",
         "mean |difference| of a and b over all pairs of a photograph's colorings; mean over photographs",
     ),
+    "diversity_lpips": Metric("up", "", "mean lpips over all pairs of a photograph's colorings; mean over photographs"),
 }
 """In the order of the report's table."""
 
@@ -97,14 +101,14 @@ def no_inception(metric: str) -> str:
     return f"{metric} needs Inception-v3's weights: {source}"
 
 
-def no_alexnet() -> str:
-    """Why `lpips` is absent without weights."""
-    return f"lpips needs AlexNet's weights: set evaluate.lpips_weights to their path, or to {lpips.WEIGHTS}"
+def no_alexnet(metric: str) -> str:
+    """Why `lpips` or `diversity_lpips` is absent without weights."""
+    return f"{metric} needs AlexNet's weights: set evaluate.lpips_weights to their path, or to {lpips.WEIGHTS}"
 
 
-def too_small(size: int) -> str:
-    """Why `lpips` is absent on tiny photographs."""
-    return f"lpips needs photographs of {lpips.SMALLEST_SIDE} pixels; these have {size}"
+def too_small(metric: str, size: int) -> str:
+    """Why `lpips` or `diversity_lpips` is absent on tiny photographs."""
+    return f"{metric} needs photographs of {lpips.SMALLEST_SIDE} pixels; these have {size}"
 
 
 def too_few(metric: str, needed: int, count: int) -> str:

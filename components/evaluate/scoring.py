@@ -12,7 +12,7 @@ from model.color import into_gamut, lab_to_srgb, to_uint8
 from model.metrics.ab_intersection import BINS, ab_histograms, ab_intersection
 from model.metrics.colorfulness import colorfulness
 from model.metrics.delta_colorfulness import delta_colorfulness
-from model.metrics.diversity import diversity
+from model.metrics.diversity import diversity, pairwise
 from model.metrics.fid import frechet_distance
 from model.metrics.kid import kernel_distance
 from model.metrics.l1_ab import l1_ab
@@ -74,15 +74,17 @@ class Tally:
         Args:
             truth: the photographs.
             lightness: (B, 1, H, W) uint8, their stored L.
-            samples: (S, B, 2, H, W), colorings of each in CIELAB units; the first is scored.
+            samples: (S, B, 2, H, W), colorings of each in CIELAB units; the first is scored, all are compared.
             instruments: the ones that `truth` was looked at with.
         """
         self._finite.append(samples.isfinite().flatten(2).all(dim=2).all(dim=0).cpu())
         samples = samples.nan_to_num()  # such a photograph voids the scores anyway; see `scores`
-        colored = look(delivered(lightness, samples[0]), instruments)
+        given = [delivered(lightness, ab) for ab in samples]
+        colored = look(given[0], instruments)
         self._add(colored)
         measured = {
             "l1_ab": l1_ab(colored.ab, truth.ab),
+            "l1_ab_best": torch.stack([l1_ab(lab[:, 1:], truth.ab) for lab in given]).amin(dim=0),
             "psnr": psnr(colored.rgb, truth.rgb),
             "ssim": ssim(colored.rgb, truth.rgb),
             "ab_intersection": ab_intersection(colored.histograms, truth.histograms),
@@ -90,6 +92,8 @@ class Tally:
         }
         if instruments.lpips:
             measured["lpips"] = instruments.lpips(colored.rgb, truth.rgb)
+            pictures = [to_uint8(lab_to_srgb(lab)) for lab in given]
+            measured["diversity_lpips"] = pairwise(pictures, instruments.lpips)
         for name, values in measured.items():
             self._columns[name].append(values.cpu())
 

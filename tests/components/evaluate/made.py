@@ -14,6 +14,7 @@ TRAIN, TEST = 20, 9
 HOSTILE = "a\"'><script>alert(1)</script>&amp;.jpg"
 ALWAYS = {
     "l1_ab",
+    "l1_ab_best",
     "psnr",
     "ssim",
     "colorfulness",

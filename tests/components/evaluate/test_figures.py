@@ -81,7 +81,9 @@ def test_rows_for_photographs_average_to_the_figures(evaluated: tuple[dict[str, 
     test = Shards.open(dataset, "test")
     assert table["sha256"] == test.sha256s
     assert table["path"] == test.paths
-    for name in ("l1_ab", "psnr", "ssim", "colorfulness", "colorfulness_real", "diversity"):
+    assert all(best <= first for best, first in zip(table["l1_ab_best"], table["l1_ab"], strict=True))
+    assert result["l1_ab_best"] < result["l1_ab"]
+    for name in ("l1_ab", "l1_ab_best", "psnr", "ssim", "colorfulness", "colorfulness_real", "diversity"):
         assert np.mean(table[name]) == pytest.approx(result[name])
     assert np.mean(table["champion_l1_ab"]) == pytest.approx(result["champion"]["l1_ab"])
     assert all(0 <= value <= 1 for value in table["ab_intersection"])
@@ -106,7 +108,7 @@ def test_every_figure_has_its_protocol(
 def test_what_is_absent_says_why_and_what_to_do(evaluated: tuple[dict[str, Any], Path]) -> None:
     result, out = evaluated
     page = (out / "report.html").read_text()
-    assert result["absent"].keys() == {"fid", "kid", "lpips", "fd_efflite0"}
+    assert result["absent"].keys() == {"fid", "kid", "lpips", "diversity_lpips", "fd_efflite0"}
     assert not result["absent"].keys() & result.keys()
     for metric, words in {
         "fid": ["evaluate.inception_weights", "#sha256=6726825d"],
@@ -144,14 +146,16 @@ def test_fid_kid_and_lpips_with_weights(
     for name, network in (("i.pth", inception(num_classes=1008)), ("a.pth", torchvision.models.alexnet(weights=None))):
         torch.save(network.state_dict(), folder / name)
     chosen = config(inception_weights=str(folder / "i.pth"), lpips_weights=str(folder / "a.pth"))
-    result = evaluate(dataset, models["deterministic"], workplace / "out", chosen)
+    result = evaluate(dataset, models["deterministic"], workplace / "out", chosen, str(models["challenger"]))
     assert result["absent"].keys() == {"fd_efflite0"}
-    for metric, name in {"fid": "i.pth", "kid": "i.pth", "lpips": "a.pth"}.items():
+    for metric, name in {"fid": "i.pth", "kid": "i.pth", "lpips": "a.pth", "diversity_lpips": "a.pth"}.items():
         sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         assert np.isfinite(result[metric])
         assert np.isfinite(result["gray"][metric])
         assert result["protocol"]["metrics"][metric]["weights_sha256"] == sha256
     assert result["lpips"] > 0
+    assert result["diversity_lpips"] == 0
+    assert result["champion"]["diversity_lpips"] > 0
 
 
 def test_figures_land_in_the_run_that_trained(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
