@@ -50,6 +50,7 @@ def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, 
     description = {
         "schema_version": SCHEMA_VERSION,
         "generator": generator.config.model_dump(mode="json"),
+        "chroma_slope": generator.chroma_slope,
         "crop": crop,
         "size": size,
         "images": images,
@@ -84,6 +85,7 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
     if hashlib.sha256(weights).hexdigest() != info.weights_sha256:
         raise UserError(f"{weights_path} is damaged: its SHA-256 is not the one in generator.json; fetch it again.")
     generator = Generator(check(GeneratorConfig, config, str(description_path)))
+    generator.chroma_slope = float(description.get("chroma_slope", 0.0))  # older ones have none
     try:
         generator.load_state_dict(safetensors.torch.load(weights))
     except (SafetensorError, RuntimeError) as error:

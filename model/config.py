@@ -101,13 +101,14 @@ class TrainConfig(_Section):
     crop: Annotated[int, Field(ge=16, le=2048)]
     zoom: Annotated[float, Field(ge=1, le=8)]
     learning_rate: Rate
-    encoder_learning_rate: Rate
+    encoder_learning_rate: Share
     encoder_weights: str
     discriminator_learning_rate: Rate
     betas: Annotated[tuple[Share, Share], Field(strict=False)]
     decay: Literal["none", "linear", "cosine"]
     decay_from: Share
     ema_half_life: NotNegative
+    calibrate: bool
     clip_gradient: Weight
     precision: Literal["auto", "float32", "bfloat16"]
     checkpoint_every: Positive

@@ -58,6 +58,8 @@ class Game:
         self._generator = self._place(generator)
         self._average = Average(self._generator, config.ema_half_life) if config.ema_half_life else None
         pretrained = config.generator.encoder != "none"
+        if pretrained and not config.encoder_learning_rate:
+            self._generator.encoder.requires_grad_(False)
         encoder: list[nn.Parameter] = []
         rest: list[nn.Parameter] = []
         for name, parameter in self._generator.named_parameters():
@@ -238,7 +240,7 @@ class Game:
     def _adam(self, *groups: tuple[Iterable[nn.Parameter], float]) -> torch.optim.Adam:
         """Of parameters and their learning rates before decay."""
         filled = [(list(parameters), rate) for parameters, rate in groups]
-        described = [{"params": held, "lr": rate, "initial_lr": rate} for held, rate in filled if held]
+        described = [{"params": held, "lr": rate, "initial_lr": rate} for held, rate in filled if held and rate]
         return torch.optim.Adam(described, betas=self._config.betas, fused=True)
 
     def _networks(self) -> Iterator[tuple[str, nn.Module]]:

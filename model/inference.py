@@ -4,7 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.color import AB_SCALE
 from model.networks import Generator
+
+_REFERENCE = 20.0  # CIELAB units: a chroma of middling strength, where the slope is the gain
 
 
 @torch.inference_mode()
@@ -22,11 +25,23 @@ def predict_ab(generator: Generator, L: Tensor, z: Tensor | None) -> Tensor:
         z: (B, noise_size) on the same device, or None for a generator without a noise vector.
 
     Returns:
-        (B, 2, H, W) float32 in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units.
+        (B, 2, H, W) float32; multiply by `model.color.AB_SCALE` for CIELAB units. In -1..1, or beyond where the
+        generator's `chroma_slope` says so.
     """
     sides = [_nearest(side, 2**generator.config.levels) for side in L.shape[-2:]]
     ab: Tensor = generator(_scale(L.float(), sides).contiguous(memory_format=torch.channels_last), z)
-    return _scale(ab.float(), list(L.shape[-2:]))
+    return with_chroma(_scale(ab.float(), list(L.shape[-2:])), generator.chroma_slope)
+
+
+def with_chroma(ab: Tensor, slope: float) -> Tensor:
+    """Chroma c becomes c (1 + slope * c / 20), hue stays: (B, 2, H, W) float32 in -1..1 -> the same, beyond 1 perhaps.
+
+    What the slope is for: `model.calibration`.
+    """
+    if not slope:
+        return ab
+    chroma = AB_SCALE * ab.square().sum(dim=-3, keepdim=True).sqrt()
+    return ab * (1 + slope * chroma / _REFERENCE)
 
 
 def _nearest(side: int, multiple: int) -> int:

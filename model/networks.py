@@ -26,6 +26,10 @@ class Generator(nn.Module):
 
     Noise: `gaussian` scales and shifts every decoder level after its normalisation (FiLM, Perez et al. 2018), since
     z that is only concatenated to the input gets ignored (pix2pix, section 3.1). `dropout` stays on at use.
+
+    Attributes:
+        width: channels of `features`.
+        chroma_slope: how much `model.inference` strengthens what comes out; set by `model.calibration`.
     """
 
     def __init__(self, config: GeneratorConfig, encoder_weights: Weights | None = None) -> None:
@@ -39,6 +43,7 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.config = config
+        self.chroma_slope = 0.0
         self.encoder: Convolutions | Pretrained
         self.normalise = nn.ModuleList()
         if config.encoder == "none":

@@ -33,6 +33,7 @@ def trained_generator(config: TrainConfig, folder: Path) -> Generator:
         UserError: as `load_generator`; or it is of another shape than `config.generator`, naming the difference.
     """
     generator, _ = load_generator(folder)
+    generator.chroma_slope = 0.0  # of what it was; training ends with its own
     found, wanted = generator.config.model_dump(), config.generator.model_dump()
     different = [f"{key}: {found[key]} -> {wanted[key]}" for key in wanted if found[key] != wanted[key]]
     if different:

@@ -20,11 +20,13 @@ from model.files import write_aside
 from model.inference import predict_ab
 from model.metrics.ab_intersection import ab_histograms
 from model.shards import Shards
+from model.training import HISTORY
 from pipeline import ROOT, local_run
 
 METRICS = (
     "l1_ab", "l1_ab_best", "psnr", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0", "diversity",
 )  # fmt: skip
+_CURVES = ("reconstruction", "val_l1_ab", "val_delta_colorfulness", "d_accuracy")  # of history.jsonl
 _PICTURED = 8  # photographs in the contact sheet, spread over the test split
 
 
@@ -35,12 +37,14 @@ class Trial:
     Attributes:
         name: of the variant's recipe.
         metrics: metrics.json.
+        history: rows of history.jsonl.
         histograms: (2, 256) int64, pixels of the test split by a and by b.
         pictures: (n, S, S, 3) uint8.
     """
 
     name: str
     metrics: dict[str, Any]
+    history: list[dict[str, Any]]
     histograms: Tensor
     pictures: NDArray[np.uint8]
 
@@ -48,7 +52,7 @@ class Trial:
 def sweep(base: Sequence[Path], variants: dict[str, Path], overrides: Sequence[str], out: Path) -> list[Trial]:
     """Trains and scores every variant, or reuses what is finished, and compares them.
 
-    Writes table.md, results.json, histograms.png and pictures.png to `out`.
+    Writes table.md, results.json, curves.png, histograms.png and pictures.png to `out`.
 
     Args:
         base: recipes that all share, each on top of the one before.
@@ -70,6 +74,7 @@ def sweep(base: Sequence[Path], variants: dict[str, Path], overrides: Sequence[s
     write_aside(out / "table.md", _table(trials).encode())
     results = {trial.name: trial.metrics for trial in trials}
     write_aside(out / "results.json", (json.dumps(results, indent=2) + "\n").encode())
+    _draw_curves(trials, out / "curves.png")
     _draw_histograms(trials, truth, out / "histograms.png")
     _draw_pictures(trials, truth, out / "pictures.png")
     return trials
@@ -88,7 +93,8 @@ def _trial(name: str, folders: dict[str, Path]) -> Trial:
         if index in pictured:
             pictures.append(_rgb(from_network(L, ab))[0])
     metrics = json.loads((folders["evaluation"] / "metrics.json").read_text(encoding="utf-8"))
-    return Trial(name, metrics, histograms, np.stack(pictures))
+    rows = (folders["generator"] / HISTORY).read_text(encoding="utf-8").splitlines()
+    return Trial(name, metrics, [json.loads(row) for row in rows], histograms, np.stack(pictures))
 
 
 def _pictured(shards: Shards) -> list[int]:
@@ -110,6 +116,19 @@ def _table(trials: Sequence[Trial]) -> str:
         figures = (metrics.get(metric) for metric in METRICS)
         lines.append(f"| {name} | {' | '.join('' if f is None else f'{f:.4g}' for f in figures)} |")
     return "\n".join(lines) + "\n"
+
+
+def _draw_curves(trials: Sequence[Trial], path: Path) -> None:
+    """Over images seen, a row for each variant; the first variant's stand behind the others' in gray."""
+    figure = Figure(figsize=(11, 1.6 * len(trials)), layout="constrained")
+    grid = figure.subplots(len(trials), len(_CURVES), squeeze=False, sharex=True, sharey="col")
+    for row, trial in zip(grid, trials, strict=True):
+        for axes, name in zip(row, _CURVES, strict=True):
+            for history, style in ((trials[0].history, "0.7"), (trial.history, "C0")):
+                points = [(at["images"], at[name]) for at in history if name in at]
+                axes.plot(*(zip(*points, strict=True) if points else ((), ())), color=style, linewidth=1)
+            axes.set_title(f"{trial.name}: {name}", fontsize=8)
+    figure.savefig(path, dpi=80)
 
 
 def _draw_histograms(trials: Sequence[Trial], truth: Shards, path: Path) -> None:

@@ -15,8 +15,10 @@ from components.progress import progress
 from components.train.pictures import draw_curves, sample_grid
 from components.workspace import workspace
 from model import training
+from model.calibration import calibrate
 from model.checkpoint import save_generator
 from model.config import TrainConfig
+from model.errors import UserError
 from model.files import folder_aside
 from model.networks import Generator
 from model.shards import Shards
@@ -109,6 +111,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
             on_log=on_log,
             on_sample=on_sample,
         )
+        slope = _calibrate(trained.generator, dataset) if config.calibrate else 0.0
         save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=trained.images)
         shutil.copy(folder / training.HISTORY, aside)
         shutil.copytree(folder / "samples", aside / "samples")
@@ -118,6 +121,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         facts = {
             "images": trained.images,
             "seconds": round(time.monotonic() - started, 1),  # of the last attempt
+            "chroma_slope": round(slope, 3),
             "device": _device_name(trained.generator),
             "processes": trained.count,
             "torch": torch.__version__,
@@ -162,6 +166,13 @@ def _held_out(dataset: Path) -> torch.Tensor:
     if not len(shards):
         shards = Shards.open(dataset, "train")
     return torch.from_numpy(shards[:_SAMPLED])
+
+
+def _calibrate(generator: Generator, dataset: Path) -> float:
+    shards = Shards.open(dataset, "val")
+    if not len(shards):
+        raise UserError("train.calibrate needs validation photographs; raise preprocess.val_percent, or switch it off.")
+    return calibrate(generator, shards)
 
 
 def _device_name(generator: Generator) -> str:

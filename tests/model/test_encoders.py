@@ -67,6 +67,17 @@ def test_a_generator_around_it_colors_and_learns(encoder: str) -> None:
     assert missing == []
 
 
+def test_a_rate_of_zero_leaves_it_as_it_is() -> None:
+    chosen = config("efficientnet_lite0", "encoder_learning_rate=0", "decay=none")
+    generator = new_generator(chosen)
+    before = {name: parameter.detach().clone() for name, parameter in generator.named_parameters()}
+    with processes() as team:
+        Game(chosen, generator, team).play(torch.randint(90, 160, (8, 3, 32, 32), dtype=torch.uint8), 0)
+    moved = {name for name, parameter in generator.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved
+    assert not {name for name in moved if name.startswith("encoder.")}
+
+
 def test_it_has_its_own_learning_rate() -> None:
     chosen = config("efficientnet_lite0", "learning_rate=0.01", "encoder_learning_rate=0.0001", "decay=none")
     generator = new_generator(chosen)
