@@ -1,8 +1,9 @@
 """The champion against pix2pix's recipe trained for the same time on the same machine: `python -m benchmarks.champion`.
 
 Both see the same training photographs at the same size and are scored on the same test photographs, beside gray and the
-mean color by lightness. Writes metrics.json, report.html and contact_sheet.jpg (every test photograph: gray, pix2pix,
-champion, true) to benchmarks/champion/.
+mean color by lightness. How long the champion takes, and how many images pix2pix's recipe sees in that time, comes from
+the speeds of both, measured in turns, since the champion may have been trained on a busy machine. Writes metrics.json,
+report.html and contact_sheet.jpg (every test photograph: gray, pix2pix, champion, true) to benchmarks/champion/.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +25,7 @@ from components.evaluate.scoring import delivered
 from components.evaluate.step import evaluate
 from model.checkpoint import load_generator
 from model.color import decode_lab, lab_to_srgb, to_uint8
-from model.config import Config, load_config
+from model.config import Config, TrainConfig, load_config
 from model.files import folder_aside
 from model.game import Game
 from model.processes import processes
@@ -36,18 +38,20 @@ OUT = ROOT / "benchmarks" / "champion"
 BEST = ROOT / "recipes" / "best.yaml"
 _SIDE = 112  # pixels of a picture in the contact sheet
 _ACROSS = 3  # photographs side by side
+_ROUNDS = 5
+_IMAGES = 64  # in each round, a multiple of both batch sizes
 
 
 def main(
     champion: Annotated[Path, typer.Option(help="Generator folder of the champion.")] = ROOT / "champion",
-    seconds: Annotated[float, typer.Option(help="For how long the champion was trained.")] = 0,
 ) -> None:
     """Trains pix2pix's recipe for as long, scores both, draws every test photograph."""
     champion = champion.resolve()
     os.chdir(ROOT)
     best = load_config(ROOT / "params.yaml", (BEST,))
-    rival = _rival(best, images=1)
-    images = round(seconds * _speed(rival) / 100) * 100
+    warm_up, game, rival = _speeds((best.train, 0), (best.train, best.train.images), (_rival(best, 1).train, 1))
+    seconds = best.train.warmup_images / warm_up + (best.train.images - best.train.warmup_images) / game
+    images = round(seconds * rival / 100) * 100
     print(f"pix2pix's recipe: {images} images in about {seconds:.0f} s", flush=True)
     folders = run_trial(_rival(best, images))
     trained = json.loads((folders["generator"] / "training.json").read_text(encoding="utf-8"))
@@ -59,7 +63,8 @@ def main(
         shutil.rmtree(scored)
         metrics = {"pix2pix": {name: v for name, v in metrics.items() if isinstance(v, float)}, **metrics}
         metrics = {name: value for name, value in metrics.items() if not isinstance(value, float)}
-        metrics["seconds"] = {"champion": seconds, "pix2pix": trained["seconds"]}
+        metrics["seconds"] = round(seconds)
+        metrics["images"] = {"champion": best.train.images, "pix2pix": images}
         metrics["machine"] = trained["device"]
         (aside / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         test = Shards.open(folders["dataset"], "test")
@@ -74,7 +79,7 @@ def _rival(best: Config, images: int) -> Config:
     sizes = (
         f"preprocess.size={best.preprocess.size}",
         f"train.crop={best.train.crop}",
-        "train.generator.levels=7",  # 128 pixels down to one, as 256 with the paper's 8
+        f"train.generator.levels={(best.train.crop & -best.train.crop).bit_length() - 1}",  # as far down as it halves
         f"train.images={images}",
         f"train.seed={best.train.seed}",
         "train.checkpoint_every=2000",
@@ -84,18 +89,20 @@ def _rival(best: Config, images: int) -> Config:
     return load_config(ROOT / "params.yaml", (ROOT / "recipes" / "pix2pix.yaml",), sizes)
 
 
-def _speed(config: Config) -> float:
-    """Images a second of a training step."""
-    train = config.train
-    stored = torch.randint(60, 190, (train.batch_size, 3, train.crop, train.crop), dtype=torch.uint8)
+def _speeds(*trainings: tuple[TrainConfig, int]) -> list[float]:
+    """Images a second of each training's steps at a position, the median of rounds in turns."""
+    rounds: list[list[float]] = [[] for _ in trainings]
     with processes() as team:
-        game = Game(train, new_generator(train), team)
-        for _ in range(5):
-            game.play(stored, 0)
-        started = time.perf_counter()
-        for _ in range(25):
-            game.play(stored, 0)
-        return 25 * train.batch_size / (time.perf_counter() - started)
+        games = [Game(config, new_generator(config), team) for config, _ in trainings]
+        for number in range(_ROUNDS + 1):
+            for game, (config, at), seconds in zip(games, trainings, rounds, strict=True):
+                stored = torch.randint(60, 190, (config.batch_size, 3, config.crop, config.crop), dtype=torch.uint8)
+                started = time.perf_counter()
+                for _ in range(_IMAGES // config.batch_size):
+                    game.play(stored, at)
+                if number:  # the first round warms up
+                    seconds.append(time.perf_counter() - started)
+    return [_IMAGES / median(seconds) for seconds in rounds]
 
 
 def contact_sheet(test: Shards, models: dict[str, Path], seed: int) -> Image.Image:
