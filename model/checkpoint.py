@@ -7,7 +7,7 @@ bit is found. Both are written aside and renamed, so that a kill leaves the old 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,13 @@ class Checkpoint:
     history_bytes: int
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes checkpoint-<images>.safetensors and removes all but the last two."""
+def checkpoint_path(folder: Path, images: int) -> Path:
+    """Where the checkpoint of a position lies."""
+    return folder / f"checkpoint-{images:012d}.safetensors"
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: Collection[int] = ()) -> Path:
+    """Writes checkpoint-<images>.safetensors and removes all but the last two and those of the positions `keep`."""
     tensors = _on_cpu(checkpoint.tensors)
     state = json.dumps(
         {
@@ -125,10 +130,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     )
     metadata = {"state": state, "sha256": _digest(state, tensors)}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"checkpoint-{checkpoint.images:012d}.safetensors"
+    path = checkpoint_path(folder, checkpoint.images)
     write_aside(path, safetensors.torch.save(tensors, metadata))
+    kept = [checkpoint_path(folder, images) for images in keep]
     for old in checkpoints(folder)[2:]:
-        old.unlink()
+        if old not in kept:
+            old.unlink()
     return path
 
 
@@ -137,17 +144,20 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)  # all of 12 digits: by name is by images
 
 
-def newest_checkpoint(folder: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
+def newest_checkpoint(folder: Path, identity: Mapping[str, Any], until: int | None = None) -> Checkpoint | None:
     """The newest undamaged checkpoint of a folder, or None when there is none. Warns of each damaged one it passes by.
 
     Args:
         folder: may be missing.
         identity: what is to be trained now.
+        until: a position: newer ones do not count.
 
     Raises:
         UserError: the checkpoint belongs to another configuration, dataset or code; names every difference.
     """
     for path in checkpoints(folder):
+        if until is not None and path > checkpoint_path(folder, until):
+            continue
         try:
             checkpoint = _read(path)
         except (OSError, SafetensorError, ValueError, KeyError) as error:

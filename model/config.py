@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.errors import UserError
 
@@ -18,6 +18,15 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"the first limit ({limits[0]:g}) must not exceed the second ({limits[1]:g})")
+    return limits
+
+
+Limits = Annotated[tuple[Weight, Weight], Field(strict=False), AfterValidator(_ordered)]
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -92,6 +101,15 @@ class ObjectiveConfig(_Section):
         return self
 
 
+class HealthConfig(_Section):
+    d_accuracy: Limits
+    ab_spread: Limits
+    z_sensitivity: Weight
+    patience: Positive
+    returns: NotNegative
+    learning_rate_factor: Rate
+
+
 class TrainConfig(_Section):
     seed: NotNegative
     init: str
@@ -114,6 +132,9 @@ class TrainConfig(_Section):
     checkpoint_every: Positive
     sample_every: Positive
     log_every: Positive
+    validate_every: NotNegative
+    select: Literal["last", "l1_ab", "balance"]
+    health: HealthConfig
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
     objective: ObjectiveConfig
@@ -124,6 +145,13 @@ class TrainConfig(_Section):
             raise ValueError(f"warmup_images ({self.warmup_images}) must not exceed images ({self.images})")
         if self.warmup_images and self.objective.reconstruction == "none":
             raise ValueError("warmup_images must be 0 when objective.reconstruction is none")
+        if self.validate_every % self.log_every:
+            raise ValueError(
+                f"validate_every ({self.validate_every}) must be a multiple of log_every ({self.log_every}), to whose "
+                "rows it adds"
+            )
+        if self.select != "last" and not self.validate_every:
+            raise ValueError(f"select ({self.select}) needs validate_every above 0")
         if self.crop % 2**self.generator.levels:
             raise ValueError(
                 f"crop ({self.crop}) must be a multiple of 2 ** generator.levels ({2**self.generator.levels})"

@@ -38,6 +38,9 @@ class Game:
     Warm-up: the generator alone learns to reconstruct. After it, every term of the objective that is switched on
     counts. Diversity waits for the end of the warm-up too: with nobody to tell a plausible second coloring from a
     wrong one, it would only work against the reconstruction.
+
+    Attributes:
+        slowdown: factor of all learning rates, on top of their decay.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Game:
             prior: `model.classes.class_counts` of the training photographs, where color is classified too.
         """
         self._config, self._processes = config, processes
+        self.slowdown = 1.0
         self._device = processes.device
         bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and self._device.type == "cuda")
         self._autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16)
@@ -104,7 +108,8 @@ class Game:
         Returns:
             Float32 scalars on the device: each loss before its weight, `d_accuracy` (share of patches that D judges
             right before its move), `ab_spread` (standard deviation of a generated photograph's a and b, in CIELAB
-            units, mean over photographs: 0 is gray).
+            units, mean over photographs: 0 is gray), `ab_spread_real` (of the photographs' own), `z_sensitivity` (mean
+            |difference| of two colorings with different z, in CIELAB units: 0 where z is ignored).
         """
         objective = self._config.objective
         warm_up = images < self._config.warmup_images
@@ -121,7 +126,7 @@ class Game:
             fake, logits = fake
         fake, second = fake[: len(L)].float(), fake[len(L) :].float()
 
-        spread = AB_SCALE * fake.detach().flatten(2).std(dim=2).mean()
+        watched = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=self._device)
         if objective.reconstruction != "none":
@@ -147,6 +152,7 @@ class Game:
                 fake[again], second, z[0][again], z[1][again], objective.diversity_limit
             )
             total = total + objective.diversity_weight * losses["diversity"]
+            watched["z_sensitivity"] = AB_SCALE * (fake.detach()[again] - second.detach()).abs().mean()
         if self._discriminator is not None and not warm_up:
             losses["discriminator"], losses["d_accuracy"] = self._discriminator_move(L, ab, fake.detach())
             self._discriminator.requires_grad_(False)  # no gradients of weights that this move leaves alone
@@ -158,11 +164,11 @@ class Game:
         self._descend(total, self._generator, self._generator_adam)
         if self._average is not None:
             self._average.update(self._generator, self._config.batch_size)
-        return {name: loss.detach() for name, loss in losses.items()} | {"ab_spread": spread}
+        return {name: loss.detach() for name, loss in losses.items()} | watched
 
     def learning_rates(self, images: int) -> tuple[float, float]:
         """Of the generator and of the discriminator, at a position."""
-        factor = decay(self._config, images)
+        factor = self.slowdown * decay(self._config, images)
         return self._config.learning_rate * factor, self._config.discriminator_learning_rate * factor
 
     def tensors(self) -> dict[str, Tensor]:
@@ -173,6 +179,8 @@ class Game:
         """Takes over what `tensors` gave, on any device."""
         for name, network in self._networks():
             network.load_state_dict(below(tensors, name))
+        for _, _, adam in self._adams():
+            adam.state.clear()  # the warm-up knows no moments of the discriminator
         for name, network, adam in self._adams():
             parameters = dict(network.named_parameters())
             for key, value in below(tensors, name).items():
@@ -219,7 +227,7 @@ class Game:
         return None if z is None else z.view(2, config.batch_size, -1)[:, mine].to(self._device)
 
     def _set_learning_rates(self, images: int) -> None:
-        factor = decay(self._config, images)
+        factor = self.slowdown * decay(self._config, images)
         for _, _, adam in self._adams():
             for group in adam.param_groups:
                 group["lr"] = factor * group["initial_lr"]
@@ -270,6 +278,11 @@ class Game:
         yield "random.cpu", torch.get_rng_state()
         if self._device.type == "cuda":
             yield "random.cuda", torch.cuda.get_rng_state()
+
+
+def _spread(ab: Tensor) -> Tensor:
+    """Of (B, 2, H, W) in -1..1: the standard deviation over a photograph's pixels, in CIELAB units, mean over all."""
+    return AB_SCALE * ab.flatten(2).std(dim=2).mean()
 
 
 def decay(config: TrainConfig, images: int) -> float:

@@ -45,6 +45,12 @@ class Processes:
         """The least of all processes' numbers."""
         return self._reduce(number, dist.ReduceOp.MIN) if self.count > 1 else number
 
+    def told(self, values: Tensor) -> Tensor:
+        """The first one's values, for all; of a tensor on the CPU, of the same shape in every process."""
+        if self.count > 1:
+            dist.broadcast(values, 0)
+        return values
+
     def _reduce(self, number: int, operation: dist.ReduceOp.RedOpType) -> int:
         value = torch.tensor(number)  # on the CPU, thus over gloo: no wait for the GPU
         dist.all_reduce(value, operation)

@@ -1,31 +1,30 @@
 """The training loop: resumes, plays step after step, writes history and checkpoints, stops when it must."""
 
+import logging
 import math
-import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from json import dumps
 from pathlib import Path
-from typing import IO
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from model.batches import Batches
-from model.checkpoint import Checkpoint, below, checkpoints, newest_checkpoint, save_checkpoint
+from model.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from model.classes import class_counts
 from model.config import TrainConfig
 from model.errors import Interrupted, UserError
 from model.game import Game
+from model.health import ALARM, Health, broken
+from model.history import History, Means, Row
 from model.networks import Generator, smallest_side
 from model.processes import Processes, processes, termination
 from model.shards import Shards
 from model.starting import new_generator
+from model.validation import Best, Snapshot, Validation
 
-HISTORY = "history.jsonl"
-Row = dict[str, float | int | str]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,19 @@ class Trained:
     """What came of it.
 
     Attributes:
-        generator: the average when one is kept; in eval mode, on the device it was trained on.
+        generator: the average when one is kept, as `config.select` has it; in eval mode, on the device it was trained
+            on.
         images: photographs seen, repeats counted: `config.images` rounded up to whole batches.
         rank: of this process; 0 writes.
         count: of processes that trained together.
+        snapshot: when the generator was taken and how it scored; None for the last.
     """
 
     generator: Generator
     images: int
     rank: int
     count: int
+    snapshot: Snapshot | None
 
 
 def train(
@@ -55,6 +57,7 @@ def train(
     on_step: Callable[[int], None] | None = None,
     on_log: Callable[[Row], None] | None = None,
     on_sample: Callable[[int, Generator], None] | None = None,
+    on_alarm: Callable[[str], None] | None = None,
 ) -> Trained:
     """Trains a generator, going on from the newest good checkpoint in the folder.
 
@@ -67,18 +70,20 @@ def train(
 
     Args:
         config: its durations are in images, rounded up to whole batches.
-        shards: the training photographs.
+        shards: the training photographs; those for validation are taken from the same dataset.
         folder: of checkpoints and history.jsonl; made when missing. Delete it to start afresh.
         identity: what else must be the same for a checkpoint to be resumed: data, code, the generator to begin with.
         generator: to begin with, trained in place; None for `new_generator`.
         on_step: called with the images seen.
         on_log: called with each row of history.jsonl: images, phase (warmup, full), means since the last row of what
-            `Game.play` returns, learning rates, images_per_second.
+            `Game.play` returns, learning rates, images_per_second; where they fall due `model.validation.FIGURES`,
+            and `health_alarm`.
         on_sample: called every `sample_every` images, and at the end, with the images seen and the generator.
+        on_alarm: called with a line that says what is not healthy and what was done.
 
     Raises:
-        UserError: configuration and shards do not fit together; the folder's checkpoint is of another training; a loss
-            or a weight is no finite number any more.
+        UserError: configuration and shards do not fit together; the folder's checkpoint is of another training; this
+            one is not healthy and there is no way on (`Health.answer`).
         Interrupted: SIGTERM came; the state is saved.
     """
     with processes() as team, termination() as asked_to_stop:
@@ -90,17 +95,21 @@ def train(
         steps = math.ceil(config.images / batch_size)
 
         prior = class_counts(shards) if config.objective.classes_weight else None
-        game, means = Game(config, generator or new_generator(config), team, prior), _Means()
+        game, means = Game(config, generator or new_generator(config), team, prior), Means()
+        health, best = Health(config.health), Best(config)
+        validate = Validation(Shards.open(shards.folder, "val"), team) if config.validate_every else None
         checkpoint = newest_checkpoint(folder, whole_identity)
-        images = checkpoint.images if checkpoint else 0
+        images = saved = checkpoint.images if checkpoint else 0
         if team.least(images) != images:
             raise UserError(f"{folder}: the processes find different checkpoints there; put it on shared storage.")
         if checkpoint:
             game.load(checkpoint.tensors)
             means.load(checkpoint.tensors, team.device)
+            health.load(checkpoint.tensors)
+            best.load(checkpoint.tensors, team.device)
+            game.slowdown = health.slowdown
 
-        with _open_history(folder, checkpoint, team) as history:
-            logged_at, logged_images = time.perf_counter(), images
+        with History(folder, checkpoint.history_bytes if checkpoint else 0, images, team) as history:
             for stored in _loader(config, shards, team, range(images // batch_size, steps)):
                 means.add(game.play(stored, images))
                 rates, phase = game.learning_rates(images), "warmup" if images < config.warmup_images else "full"
@@ -108,67 +117,55 @@ def train(
                 last = images >= config.images
                 if team.first and on_step:
                     on_step(images)
-
-                if last or _due(images, config.log_every, batch_size):
-                    row: Row = {"images": images, "phase": phase, **means.over(team)}
-                    _check_finite(row, folder)
-                    now = time.perf_counter()
-                    row["learning_rate"], row["discriminator_learning_rate"] = rates
-                    row["images_per_second"] = (images - logged_images) / (now - logged_at)
-                    logged_at, logged_images = now, images
-                    means = _Means()
-                    if team.first:
-                        history.write(dumps(row).encode() + b"\n")
-                        if on_log:
-                            on_log(row)
-
                 if team.first and on_sample and (last or _due(images, config.sample_every, batch_size)):
                     on_sample(images, game.trained)
 
+                log = last or _due(images, config.log_every, batch_size)
+                save = last or _due(images, config.checkpoint_every, batch_size)
                 stop = team.any(asked_to_stop()) and not last
-                if stop or last or _due(images, config.checkpoint_every, batch_size):
-                    _check_finite({"images": images, "phase": phase, **means.over(team)}, folder)
-                    tensors = game.tensors() | means.tensors()
-                    if team.any(not _all_finite(tensors)):
-                        _check_finite({"images": images, "phase": phase, "weights": math.nan}, folder)
-                    if team.first and not last:
-                        history.flush()
-                        os.fsync(history.fileno())
-                        save_checkpoint(folder, Checkpoint(images, tensors, whole_identity, history.tell()))
+                if not (log or save or stop):
+                    continue
+                row: Row = {"images": images, "phase": phase, **means.over(team)}
+                if team.any(not _all_finite(game.tensors())):
+                    row["weights"] = math.nan
+                alarm = health.judge(row) if log else broken(row)
+                if alarm and not (log or save):  # only a due step may answer, or SIGTERM would leave a trace
+                    raise _interrupted(saved, config, folder)
+
+                if log or alarm:
+                    row["learning_rate"], row["discriminator_learning_rate"] = rates
+                    row["images_per_second"] = history.speed(images)
+                    if validate and (last or _due(images, config.validate_every, batch_size)):
+                        row |= validate(game.trained)
+                        best.offer(row, game.trained)
+                    if alarm:
+                        row[ALARM] = 1.0
+                    row = history.write(row)
+                    means = Means()
+                    if team.first and on_log:
+                        on_log(row)
+                if alarm:
+                    healthy, line = health.answer(alarm, images, phase, folder, whole_identity)
+                    if healthy:
+                        game.load(healthy.tensors)
+                        game.slowdown = health.slowdown
+                    if team.first:
+                        _log.warning(line)
+                        if on_alarm:
+                            on_alarm(line)
+
+                if stop or (save and not last):
+                    if save:
+                        health.saved(images)
+                    tensors = game.tensors() | means.tensors() | health.tensors() | best.tensors()
+                    if team.first:
+                        state = Checkpoint(images, tensors, whole_identity, history.save())
+                        save_checkpoint(folder, state, keep=health.needed)
+                    saved = images
                 if stop:
-                    raise Interrupted(
-                        f"{images} of {config.images} images are trained and saved in {folder}; start again to go on"
-                    )
-        return Trained(game.trained, images, team.rank, team.count)
-
-
-class _Means:
-    """Means of what steps returned since the last row, summed where they are: no step waits for the device."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        for name, value in values.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def over(self, team: Processes) -> dict[str, float]:
-        """The means over steps and processes; the processes share their sums by this."""
-        if not self._sums:
-            return {}
-        shared = team.mean(torch.stack(list(self._sums.values())))
-        self._sums = dict(zip(self._sums, shared, strict=True))
-        return {name: value / self._counts[name] for name, value in zip(self._sums, shared.tolist(), strict=True)}
-
-    def tensors(self) -> dict[str, Tensor]:
-        sums = {f"sum.{name}": value for name, value in self._sums.items()}
-        return sums | {f"count.{name}": torch.tensor(count) for name, count in self._counts.items()}
-
-    def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        self._sums = {name: value.to(device) for name, value in below(tensors, "sum").items()}
-        self._counts = {name: int(value) for name, value in below(tensors, "count").items()}
+                    raise _interrupted(saved, config, folder)
+        best.restore(game.trained)
+        return Trained(game.trained, images, team.rank, team.count, best.snapshot)
 
 
 def _check_fit(config: TrainConfig, shards: Shards, team: Processes) -> None:
@@ -202,31 +199,8 @@ def _due(images: int, every: int, batch_size: int) -> bool:
     return images // every > (images - batch_size) // every
 
 
-def _open_history(folder: Path, checkpoint: Checkpoint | None, team: Processes) -> IO[bytes]:
-    """For appending, cut to what it was at the checkpoint: the rows after it get written again."""
-    if not team.first:
-        return Path(os.devnull).open("ab")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / HISTORY
-    path.touch()
-    length = checkpoint.history_bytes if checkpoint else 0
-    if path.stat().st_size < length:
-        raise UserError(
-            f"{path} has lost rows that its checkpoint counts; restore it, or delete {folder} to start afresh."
-        )
-    os.truncate(path, length)
-    return path.open("ab")
-
-
-def _check_finite(row: Row, folder: Path) -> None:
-    broken = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
-    if broken:
-        good = next(iter(checkpoints(folder)), None)
-        raise UserError(
-            f"Training broke down within its last {row['images']} images (phase {row['phase']}): no finite number any "
-            f"more: {', '.join(broken)}; lower train.learning_rate or train.clip_gradient. "
-            f"The last good checkpoint is {good or 'none'}."
-        )
+def _interrupted(saved: int, config: TrainConfig, folder: Path) -> Interrupted:
+    return Interrupted(f"{saved} of {config.images} images are trained and saved in {folder}; start again to go on")
 
 
 def _all_finite(tensors: Mapping[str, Tensor]) -> bool:

@@ -17,10 +17,10 @@ from model.checkpoint import load_generator
 from model.color import AB_SCALE, decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
 from model.config import load_config
 from model.files import write_aside
+from model.history import HISTORY
 from model.inference import predict_ab
 from model.metrics.ab_intersection import ab_histograms
 from model.shards import Shards
-from model.training import HISTORY
 from pipeline import ROOT, local_run
 
 METRICS = (

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from model.batches import seeded
 from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
+from model.health import ALARM
 from model.inference import predict_ab
 from model.networks import Generator
 
@@ -20,8 +21,11 @@ _PANELS = {
     "Reconstruction (ab / 110)": ("reconstruction",),
     "The game": ("adversarial", "discriminator"),
     "Share of patches D judges right": ("d_accuracy",),
-    "Spread of a and b (CIELAB units; 0 is gray)": ("ab_spread",),
+    "Spread of a and b (CIELAB units; 0 is gray)": ("ab_spread", "ab_spread_real"),
     "Diversity (ab / 110 per unit of z, negative)": ("diversity",),
+    "Between two colorings of a photograph (CIELAB units)": ("z_sensitivity",),
+    "Validation: error (CIELAB units), difference in colorfulness": ("val_l1_ab", "val_delta_colorfulness"),
+    "Validation: overlap of the histograms": ("val_ab_intersection",),
     "Learning rates": ("learning_rate", "discriminator_learning_rate"),
 }
 """Title of each panel of the curves, and what it draws of history.jsonl."""
@@ -46,13 +50,16 @@ def sample_grid(generator: Generator, stored: Tensor, seed: int = 0) -> Image.Im
 
 
 def draw_curves(history: list[dict[str, Any]], path: Path) -> None:
-    """The rows of history.jsonl as curves over images seen, into a PNG; the warm-up is shaded."""
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    """The rows of history.jsonl as curves over images seen, into a PNG; the warm-up is shaded, an alarm a red line."""
+    figure = Figure(figsize=(12, 9), layout="constrained")
     warm_up = max((row["images"] for row in history if row["phase"] == "warmup"), default=0)
-    for axes, (title, names) in zip(figure.subplots(2, 3).flat, _PANELS.items(), strict=True):
+    for axes, (title, names) in zip(figure.subplots(3, 3).flat, _PANELS.items(), strict=True):
         axes.set_title(title, fontsize=10)
         axes.set_xlim(0, history[-1]["images"])
         axes.axvspan(0, warm_up, color="0.93")
+        for row in history:
+            if ALARM in row:
+                axes.axvline(row["images"], color="tab:red", linewidth=0.8)
         for name in names:
             points = [(row["images"], row[name]) for row in history if name in row]
             if points:

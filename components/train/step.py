@@ -20,6 +20,7 @@ from model.checkpoint import save_generator
 from model.config import TrainConfig
 from model.errors import UserError
 from model.files import folder_aside
+from model.history import HISTORY, Row
 from model.networks import Generator
 from model.shards import Shards
 from model.starting import new_generator, trained_generator
@@ -92,7 +93,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
             advance(images - seen)
             seen = images
 
-        def on_log(row: training.Row) -> None:
+        def on_log(row: Row) -> None:
             numbers = {name: value for name, value in row.items() if isinstance(value, float)}
             run.log_metrics(numbers, step=int(row["images"]))
 
@@ -110,16 +111,20 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
             on_step=on_step,
             on_log=on_log,
             on_sample=on_sample,
+            on_alarm=lambda line: run.set_tags({"health_alarm": line}),
         )
         slope = _calibrate(trained.generator, dataset) if config.calibrate else 0.0
-        save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=trained.images)
-        shutil.copy(folder / training.HISTORY, aside)
+        snapshot = trained.snapshot
+        taken_at = snapshot.images if snapshot else trained.images
+        save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=taken_at)
+        shutil.copy(folder / HISTORY, aside)
         shutil.copytree(folder / "samples", aside / "samples")
-        history = [json.loads(row) for row in (aside / training.HISTORY).read_text(encoding="utf-8").splitlines()]
+        history = [json.loads(row) for row in (aside / HISTORY).read_text(encoding="utf-8").splitlines()]
         draw_curves(history, aside / "curves.png")
         _write_table(history, aside / "history.csv")
         facts = {
             "images": trained.images,
+            **({"snapshot": snapshot.images, f"val_{config.select}": snapshot.score} if snapshot else {}),
             "seconds": round(time.monotonic() - started, 1),  # of the last attempt
             "chroma_slope": round(slope, 3),
             "device": _device_name(trained.generator),
@@ -130,7 +135,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
             "mlflow_run_id": run.id,
         }
         (aside / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        for name in ("curves.png", training.HISTORY):
+        for name in ("curves.png", HISTORY):
             run.log_artifact(aside / name)
     remembered.unlink()
     (folder / _FINISHED).touch()
@@ -151,7 +156,7 @@ def _fingerprint(config: TrainConfig, identity: dict[str, str]) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
-def _write_table(rows: list[training.Row], path: Path) -> None:
+def _write_table(rows: list[Row], path: Path) -> None:
     """The history once more, as a table: what `dvc plots` reads."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -72,7 +72,7 @@ def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
     rows = [json.loads(line) for line in (model / "history.jsonl").read_text().splitlines()]
     for name in ("images", "phase", "reconstruction", "adversarial"):  # the last is empty during the warm-up
         assert [row[name] for row in table] == [str(row.get(name, "")) for row in rows]
-    assert Image.open(model / "curves.png").size == (1200, 600)
+    assert Image.open(model / "curves.png").size == (1200, 900)
     assert Image.open(model / "samples" / "samples-000000064.png").size == (3 * 24, 3 * 24)
 
 
@@ -96,6 +96,31 @@ def test_mlflow_gets_what_the_history_has(workplace: Path, dataset: Path) -> Non
         "history.jsonl",
         "samples",
     }
+
+
+def test_an_alarm_reaches_mlflow(workplace: Path, dataset: Path) -> None:
+    lost = ("warmup_images=48", "health.ab_spread=[0,0.01]", "health.patience=1")
+    train(dataset, Path("model"), Path("checkpoints"), tiny_config(*lost))
+    client = tracking.connect()
+    run = client.get_run(json.loads(Path("model/training.json").read_text())["mlflow_run_id"])
+    (point,) = client.get_metric_history(run.info.run_id, "health_alarm")
+    assert (point.step, point.value) == (64, 1)
+    assert "ab_spread over the photographs' own is" in run.data.tags["health_alarm"]
+    assert "(return 1 of 3)" in run.data.tags["health_alarm"]
+
+
+def test_the_best_snapshot_is_handed_on_with_its_score(workplace: Path, dataset: Path) -> None:
+    config = tiny_config("images=96", "learning_rate=0.005", "validate_every=16", "select=balance")
+    train(dataset, Path("model"), Path("checkpoints"), config)
+    facts = json.loads(Path("model/training.json").read_text())
+    rows = [json.loads(row) for row in Path("model/history.jsonl").read_text().splitlines()]
+    played = (row for row in rows if row["phase"] == "full")
+    scores = {row["images"]: row["val_l1_ab"] + row["val_delta_colorfulness"] / 10 for row in played}
+    assert (facts["images"], facts["val_balance"]) == (96, min(scores.values()))
+    assert scores[facts["snapshot"]] == facts["val_balance"]
+    assert load_generator(Path("model"))[1].images == facts["snapshot"]
+    logged = tracking.connect().get_metric_history(facts["mlflow_run_id"], "val_l1_ab")
+    assert [(point.step, point.value) for point in logged] == [(row["images"], row["val_l1_ab"]) for row in rows]
 
 
 def test_an_injected_run_is_joined(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,9 +172,12 @@ def _distance(one: Path, other: Path) -> float:
 
 
 def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dataset: Path) -> None:
-    alone = _alone(tiny_config(), dataset, tmp_path / "alone")
-    other_seed = _alone(tiny_config("seed=1"), dataset, tmp_path / "other")
-    result = _together(dataset, tmp_path / "together")
+    """Together they validate, hand on the best, and return to a healthy checkpoint: no coloring is that gray."""
+    watched = ("validate_every=16", "select=l1_ab", "health.ab_spread=[0,0.01]", "health.patience=1")
+    alone = _alone(tiny_config(*watched), dataset, tmp_path / "alone")
+    assert [row["images"] for row in _history(alone) if "health_alarm" in row] == [48, 64]
+    other_seed = _alone(tiny_config(*watched, "seed=1"), dataset, tmp_path / "other")
+    result = _together(dataset, tmp_path / "together", *watched)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == [str(images) for images in range(8, 72, 8)]  # the first alone speaks
     # Adam makes a step of full size of any gradient, so rounding grows with the steps, but far below a step's size.
@@ -186,8 +189,8 @@ def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dat
 
     stopped = tmp_path / "stopped"
     with pytest.raises(CrashError):
-        train(tiny_config(), Shards.open(dataset, "train"), stopped, {}, on_step=_stop_at(40, _crash))
-    result = _together(dataset, stopped)
+        train(tiny_config(*watched), Shards.open(dataset, "train"), stopped, {}, on_step=_stop_at(40, _crash))
+    result = _together(dataset, stopped, *watched)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["40", "48", "56", "64"]
     assert _distance(alone, stopped) < 1e-4

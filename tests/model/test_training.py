@@ -66,10 +66,16 @@ def test_the_game_follows_the_warm_up(tmp_path: Path, shards: Shards) -> None:
         (48, "full"),
         (64, "full"),
     ]
-    always = {"images", "phase", "reconstruction", "ab_spread", "images_per_second"}
+    always = {"images", "phase", "reconstruction", "ab_spread", "ab_spread_real", "images_per_second"}
     rates = {"learning_rate", "discriminator_learning_rate"}
     assert rows[1].keys() == always | rates
-    assert rows[3].keys() == always | rates | {"adversarial", "discriminator", "d_accuracy", "diversity"}
+    assert rows[3].keys() == always | rates | {
+        "adversarial",
+        "discriminator",
+        "d_accuracy",
+        "diversity",
+        "z_sensitivity",
+    }
     assert all(0 <= row["d_accuracy"] <= 1 for row in rows[2:])
     assert all(math.isfinite(value) for row in rows for value in row.values() if isinstance(value, float))
 
@@ -210,12 +216,14 @@ def test_a_loss_that_is_no_number_stops_training(
 ) -> None:
     monkeypatch.setattr(game, "reconstruction_loss", _breaking(after=5, broken=broken))
     with pytest.raises(UserError) as raised:
-        train(tiny_config(), shards, tmp_path, {})
+        train(tiny_config("health.returns=0"), shards, tmp_path, {})
     message = str(raised.value)
     for words in ("within its last 48 images", "phase full", "reconstruction", "checkpoint-000000000032.safetensors"):
         assert words in message
     assert [path.stem for path in checkpoints(tmp_path)] == ["checkpoint-000000000032", "checkpoint-000000000016"]
-    assert [row["images"] for row in _history(tmp_path)] == [16, 32]
+    rows = _history(tmp_path)
+    assert [(row["images"], row.get("health_alarm")) for row in rows] == [(16, None), (32, None), (48, 1)]
+    assert "reconstruction" not in rows[2]  # JSON knows no NaN
 
 
 def test_a_checkpoint_between_rows_is_guarded_too(
@@ -232,7 +240,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, shards: Sha
         with torch.no_grad():
             generator.to_ab[-2].bias.fill_(math.inf)
 
-    config = tiny_config("sample_every=48", "log_every=64")
+    config = tiny_config("sample_every=48", "log_every=64", "health.returns=0")
     with pytest.raises(UserError, match=r"last 48 images .*weights.*checkpoint-000000000032"):
         train(config, shards, tmp_path, {}, on_sample=spoil)
     assert len(checkpoints(tmp_path)) == 2
