@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("l1_ab", "ab_intersection", "delta_colorfulness", "kid_efflite0")
 _DIGITS = {"l1_ab": 2, "ab_intersection": 3, "delta_colorfulness": 1, "kid_efflite0": 4}
 _AT_ONCE = 32  # photographs
-_SIDE, _HEADER = 160, 20  # pixels, of the contact sheet
+_SIDE, _HEADER, _GAP = 160, 20, 12  # pixels, of the contact sheet
+_ACROSS = 2  # photographs side by side
 
 Rows = dict[str, dict[str, float]]
 """Of the table: the strength of each damage of a row, in the order in which they come."""
@@ -136,7 +137,8 @@ def table(scores: Scores) -> str:
 @torch.inference_mode()
 def contact_sheet(test: Shards, rows: Rows, contestants: Mapping[str, GeneratorContestant]) -> Image.Image:
     """A photograph for each row, spread over the test split: its gray, each generator's coloring of that, the true."""
-    sheet = Image.new("RGB", ((len(contestants) + 2) * _SIDE, len(rows) * (_SIDE + _HEADER)), "white")
+    width, height = (len(contestants) + 2) * _SIDE + _GAP, _SIDE + _HEADER
+    sheet = Image.new("RGB", (_ACROSS * width - _GAP, -(-len(rows) // _ACROSS) * height), "white")
     draw = ImageDraw.Draw(sheet)
     for number, (row, strengths) in enumerate(rows.items()):
         index = number * (len(test) - 1) // max(1, len(rows) - 1)
@@ -145,11 +147,12 @@ def contact_sheet(test: Shards, rows: Rows, contestants: Mapping[str, GeneratorC
         pictures = {row.replace("_", " "): delivered(lightness, torch.zeros(1, 2, test.size, test.size))}
         pictures |= {name: delivered(lightness, paint(lightness, [index])[0]) for name, paint in contestants.items()}
         pictures["true"] = decode_lab(stored)
-        top = number * (_SIDE + _HEADER)
+        left, top = number % _ACROSS * width, number // _ACROSS * height
         for column, (name, lab) in enumerate(pictures.items()):
             picture = Image.fromarray(to_uint8(lab_to_srgb(lab))[0].permute(1, 2, 0).numpy())
-            sheet.paste(picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), (column * _SIDE, top + _HEADER))
-            draw.text((column * _SIDE + 4, top + 3), name, "black", ImageFont.load_default(12))
+            picture = picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (left + column * _SIDE, top + _HEADER))
+            draw.text((left + column * _SIDE + 4, top + 3), name, "black", ImageFont.load_default(12))
     return sheet
 
 
