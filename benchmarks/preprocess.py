@@ -96,7 +96,7 @@ def main(
                 "ratios": [round(a / b, 2) for a, b in zip(plain, ours, strict=True)],
             }
         )
-    figures = {"machine": _machine(), "date": time.strftime("%Y-%m-%d"), "rows": rows}
+    figures = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "rows": rows}
     result.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(f"{'size':>5} {'plain, photographs/s':>22} {'ours, photographs/s':>22} {'ratio':>7} {'without table':>15}")
     for row in rows:
@@ -117,7 +117,8 @@ def _photographs(photos: Path) -> int:
     return sum(path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".gif") for path in photos.rglob("*"))
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The processor's name, the cores there are, Python's version."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
     return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"

@@ -1,4 +1,5 @@
-"""What each training step sees: which photographs, where they are cropped, whether they are mirrored, and its noise.
+"""What each training step sees: which photographs, where they are cropped, whether they are mirrored or damaged, and
+its noise.
 
 All of it is a pure function of the seed and the step, so training resumes anywhere, and any number of processes that
 share a batch sees what one process would see.
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
+from model.damage import damaged_at_random
 from model.shards import Shards
 
 
@@ -19,8 +21,8 @@ class Batches(Dataset[Tensor]):
     """Item `step` is this process's share of that step's batch: (share, 3, crop, crop) uint8 stored LAB.
 
     The stream of photographs is one shuffle of the set after the other; a step takes the next `batch_size` of it.
-    Of each, a random square window is taken, scaled to `crop` where it is larger, and mirrored half the time; colors
-    stay untouched.
+    Of each, a random square window is taken, scaled to `crop` where it is larger, and mirrored half the time; then its
+    L is damaged with the probability `damage`. Colors stay untouched.
     """
 
     def __init__(
@@ -32,19 +34,22 @@ class Batches(Dataset[Tensor]):
         rank: int = 0,
         count: int = 1,
         zoom: float = 1.0,
+        damage: float = 0.0,
     ) -> None:
         """
         Args:
             shards: at least one photograph, of sides of at least `crop` times `zoom`.
             batch_size: over all processes together; a multiple of `count`.
             crop: pixels; the side of the smallest window.
-            seed: of order, windows and mirroring.
+            seed: of order, windows, mirroring and damage.
             rank: of this process.
             count: of processes.
             zoom: the largest window's side over the smallest's.
+            damage: 0..1, of `model.damage.damaged_at_random`. The windows are the same whatever it is.
         """
         self._shards, self._batch_size, self._seed = shards, batch_size, seed
         self._crop, self._largest = crop, int(crop * zoom)
+        self._damage = damage
         self._share = share(batch_size, rank, count)
 
     def __getitem__(self, step: int) -> Tensor:
@@ -54,13 +59,17 @@ class Batches(Dataset[Tensor]):
         mirrored = torch.rand(self._batch_size, 1, generator=draws) < 0.5
         windows = torch.cat((sides, corners, mirrored), dim=1)[self._share].tolist()
         first = step * self._batch_size
-        photographs = self._shards[[self._photograph(first + place) for place in range(self._batch_size)[self._share]]]
+        places = range(self._batch_size)[self._share]
+        photographs = self._shards[[self._photograph(first + place) for place in places]]
         crops = torch.empty((len(windows), 3, self._crop, self._crop), dtype=torch.uint8)
-        for crop, photograph, (side, top, left, mirror) in zip(crops, photographs, windows, strict=True):
+        for place, crop, photograph, (side, top, left, mirror) in zip(places, crops, photographs, windows, strict=True):
             window = torch.from_numpy(photograph)[:, top : top + side, left : left + side]
             if side > self._crop:
                 window = interpolate(window[None], (self._crop, self._crop), mode="bilinear", antialias=True)[0]
-            crop.copy_(window.flip(-1) if mirror else window)
+            window = window.flip(-1) if mirror else window
+            if self._damage:
+                window = damaged_at_random(window, self._damage, seeded(self._seed, "damage", step, place))
+            crop.copy_(window)
         return crops
 
     def _photograph(self, position: int) -> int:

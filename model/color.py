@@ -16,6 +16,8 @@ _RGB_TO_XYZ = (
     (0.212671, 0.715160, 0.072169),
     (0.019334, 0.119193, 0.950227),
 )  # ITU-R BT.709 primaries with a D65 white point
+LUMINANCE = _RGB_TO_XYZ[1]
+"""What linear sRGB's red, green and blue give to CIE's Y."""
 _WHITE = (0.95047, 1.0, 1.08883)  # D65, 2 degree observer
 _RGB_TO_RELATIVE_XYZ = tuple(tuple(v / white for v in row) for row, white in zip(_RGB_TO_XYZ, _WHITE, strict=True))
 _ROOTS_TO_LAB = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))  # CIE 15, before L's 16 is taken off
@@ -45,8 +47,12 @@ def srgb_to_lightness(rgb: Tensor) -> Tensor:
     """The L of `srgb_to_lab` alone, in half the time: (..., 3, H, W) as it takes -> (..., 1, H, W) float32."""
     _need_three_channels(rgb)
     with torch.autocast(rgb.device.type, enabled=False):
-        luminance = _matrix(_RGB_TO_XYZ[1:2], _to_linear(rgb))
-        return 116 * _cube_root(luminance) - 16
+        return luminance_to_lightness(_matrix(_RGB_TO_XYZ[1:2], _to_linear(rgb)))
+
+
+def luminance_to_lightness(luminance: Tensor) -> Tensor:
+    """CIE 15's L, 0..100, of relative luminance: float32 of any shape, 0..1 from black to white."""
+    return 116 * _cube_root(luminance) - 16
 
 
 def lab_to_srgb(lab: Tensor) -> Tensor:
@@ -63,7 +69,16 @@ def lab_to_srgb(lab: Tensor) -> Tensor:
     """
     _need_three_channels(lab)
     with torch.autocast(lab.device.type, enabled=False):
-        return _from_linear(_lab_to_linear(lab.float()))
+        return _from_linear(lab_to_linear(lab.float()))
+
+
+def lab_to_linear(lab: Tensor) -> Tensor:
+    """CIELAB to sRGB before its curve, proportional to light: (..., 3, H, W) float32, unclipped, of the same shape."""
+    L, a, b = lab.unbind(-3)
+    fy = (L + 16) / 116
+    f = torch.stack((fy + a / 500, fy, fy - b / 200), dim=-3)
+    xyz = f.clamp(min=6 / 29) ** 3 + (f - 6 / 29).clamp(max=0) / _KAPPA_SLOPE
+    return _matrix(_XYZ_TO_RGB, xyz * _column(_WHITE, f))
 
 
 def into_gamut(lab: Tensor, steps: int = 12) -> Tensor:
@@ -101,7 +116,7 @@ def in_gamut(lab: Tensor, tolerance: float = 1e-4) -> Tensor:
     """Which pixels sRGB can show: (..., 3, H, W) CIELAB -> (..., H, W) bool. The tolerance is in units of 0..1 RGB."""
     _need_three_channels(lab)
     with torch.autocast(lab.device.type, enabled=False):
-        linear = _lab_to_linear(lab.float())  # sRGB's curve is monotonic: bending the two bounds spares its powers
+        linear = lab_to_linear(lab.float())  # sRGB's curve is monotonic: bending the two bounds spares its powers
         low, high = -tolerance / 12.92, ((1 + tolerance + 0.055) / 1.055) ** 2.4
         inside: Tensor = (linear.amin(dim=-3) >= low) & (linear.amax(dim=-3) <= high)
         return inside
@@ -170,14 +185,6 @@ def _cube_root(xyz: Tensor) -> Tensor:
     """CIE 15's f: the cube root, below _EPSILON its tangent. exp(log / 3) takes a third of the time of a power."""
     root = xyz.clamp(min=_EPSILON).log().div_(3).exp_()
     return (xyz - _EPSILON).clamp(max=0).mul_(_KAPPA_SLOPE).add_(root)
-
-
-def _lab_to_linear(lab: Tensor) -> Tensor:
-    L, a, b = lab.unbind(-3)
-    fy = (L + 16) / 116
-    f = torch.stack((fy + a / 500, fy, fy - b / 200), dim=-3)
-    xyz = f.clamp(min=6 / 29) ** 3 + (f - 6 / 29).clamp(max=0) / _KAPPA_SLOPE
-    return _matrix(_XYZ_TO_RGB, xyz * _column(_WHITE, f))
 
 
 def _matrix(rows: tuple[tuple[float, ...], ...], channels: Tensor) -> Tensor:

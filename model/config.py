@@ -118,6 +118,7 @@ class TrainConfig(_Section):
     batch_size: Positive
     crop: Annotated[int, Field(ge=16, le=2048)]
     zoom: Annotated[float, Field(ge=1, le=8)]
+    damage: Share
     learning_rate: Rate
     encoder_learning_rate: Share
     encoder_weights: str

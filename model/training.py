@@ -189,7 +189,9 @@ def _check_fit(config: TrainConfig, shards: Shards, team: Processes) -> None:
 
 
 def _loader(config: TrainConfig, shards: Shards, team: Processes, steps: range) -> DataLoader[Tensor]:
-    batches = Batches(shards, config.batch_size, config.crop, config.seed, team.rank, team.count, config.zoom)
+    batches = Batches(
+        shards, config.batch_size, config.crop, config.seed, team.rank, team.count, config.zoom, config.damage
+    )
     gpu = team.device.type == "cuda"
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=4 if gpu else 0, pin_memory=gpu)
 

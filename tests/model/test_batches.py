@@ -92,3 +92,22 @@ def test_larger_windows_are_scaled_down(shards: Shards) -> None:
     smallest, largest = torch.from_numpy(shards[:]).float().flatten(2).aminmax(dim=2)
     assert (crops.float().flatten(2).amin(dim=(0, 2)) >= smallest.amin(dim=0)).all()
     assert (crops.float().flatten(2).amax(dim=(0, 2)) <= largest.amax(dim=0)).all()
+
+
+def test_damage_is_of_the_lightness_of_the_same_windows(shards: Shards) -> None:
+    plain = Batches(shards, batch_size=20, crop=16, seed=0)
+    hurt = Batches(shards, batch_size=20, crop=16, seed=0, damage=0.5)
+    changed = 0
+    for step in range(6):
+        assert torch.equal(hurt[step][:, 1:], plain[step][:, 1:])
+        changed += int((hurt[step][:, 0] != plain[step][:, 0]).flatten(1).any(dim=1).sum())
+    assert 30 < changed < 90  # of 120
+    assert torch.equal(Batches(shards, batch_size=20, crop=16, seed=0, damage=0.5)[5], hurt[5])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_damaged_photographs_too(shards: Shards, count: int) -> None:
+    whole = Batches(shards, batch_size=8, crop=16, seed=0, zoom=1.5, damage=0.7)
+    shares = [Batches(shards, 8, 16, 0, rank, count, zoom=1.5, damage=0.7) for rank in range(count)]
+    for step in (0, 3):
+        assert torch.equal(torch.cat([part[step] for part in shares]), whole[step])

@@ -44,6 +44,7 @@ def test_the_later_overrides_the_earlier(tmp_path: Path) -> None:
         ("train.learning_rate=0", ("train.learning_rate", "greater than 0")),
         ("train.learning_rate=.nan", ("train.learning_rate", "nan")),
         ("train.betas=[0.5]", ("train.betas",)),
+        ("train.damage=1.5", ("train.damage", "1.5", "less than or equal to 1")),
         ("train.decay=exponential", ("train.decay", "'exponential'", "'none', 'linear' or 'cosine'")),
         ("train.generator.channels=12", ("train.generator.channels", "12", "multiple of 8")),
         ("train.discriminator.receptive_field=71", ("train.discriminator.receptive_field", "71", "70")),

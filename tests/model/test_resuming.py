@@ -23,7 +23,7 @@ from model.shards import Shards
 from model.training import train
 from tests.tiny import ROOT, tiny_config, tiny_dataset
 
-EVERYTHING_RANDOM = ("generator.noise=gaussian", "generator.norm=batch", "discriminator.norm=batch")
+EVERYTHING_RANDOM = ("generator.noise=gaussian", "generator.norm=batch", "discriminator.norm=batch", "damage=0.5")
 DROPOUT = ("generator.noise=dropout",)
 
 
