@@ -23,9 +23,9 @@ _PANELS = {
     "Share of patches D judges right": ("d_accuracy",),
     "Spread of a and b (CIELAB units; 0 is gray)": ("ab_spread", "ab_spread_real"),
     "Diversity (ab / 110 per unit of z, negative)": ("diversity",),
-    "Between two colorings of a photograph (CIELAB units)": ("z_sensitivity",),
-    "Validation: error (CIELAB units), difference in colorfulness": ("val_l1_ab", "val_delta_colorfulness"),
-    "Validation: overlap of the histograms": ("val_ab_intersection",),
+    "Between colorings of a photograph (CIELAB)": ("z_sensitivity",),
+    "Validation: l1_ab, delta_colorfulness": ("val_l1_ab", "val_delta_colorfulness"),
+    "Validation: ab_intersection": ("val_ab_intersection",),
     "Learning rates": ("learning_rate", "discriminator_learning_rate"),
 }
 """Title of each panel of the curves, and what it draws of history.jsonl."""
@@ -64,7 +64,7 @@ def draw_curves(history: list[dict[str, Any]], path: Path) -> None:
             points = [(row["images"], row[name]) for row in history if name in row]
             if points:
                 axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
-        if len(names) > 1:
+        if len(axes.get_legend_handles_labels()[1]) > 1:
             axes.legend(fontsize=8)
     figure.supxlabel("images seen", fontsize=10)
     figure.savefig(path, dpi=100)
