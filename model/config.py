@@ -54,6 +54,7 @@ class PreprocessConfig(_Section):
     near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
     val_percent: Annotated[int, Field(ge=0, le=50)]
     test_percent: Annotated[int, Field(ge=1, le=50)]
+    labels: Annotated[str, Field(pattern=r"^(|folder|.+\.csv)$")]
     min_photographs: Positive
 
 
