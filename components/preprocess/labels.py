@@ -6,8 +6,6 @@ from pathlib import Path, PurePosixPath
 
 from model.errors import UserError
 
-_COLUMNS = ("file", "label")
-
 
 def labels_by(source: str, photos: Path) -> Callable[[str], str | None]:
     """The function that gives a photograph's label by its path in the manifest, None where it has none.
@@ -37,16 +35,16 @@ def _read(photos: Path, source: str) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin theirs with a mark
             table = csv.DictReader(file)
-            if missing := set(_COLUMNS) - set(table.fieldnames or ()):
+            if missing := {"file", "label"} - set(table.fieldnames or ()):
                 raise UserError(f"{path} lacks the column {' and '.join(sorted(missing))}; it needs file and label.")
-            lines = [(table.line_num, *(row[column] or "" for column in _COLUMNS)) for row in table]
+            lines = [(table.line_num, row["file"] or "", row["label"] or "") for row in table]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; preprocess.labels names it.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read: {error}.") from None
     labels: dict[str, str] = {}
-    for number, file, label in lines:
-        name = PurePosixPath(file.strip()).as_posix()
+    for number, listed, label in lines:
+        name = PurePosixPath(listed.strip()).as_posix()
         if name in labels:
             raise UserError(f"{path}, line {number}: {name} is listed twice.")
         if not (photos / name).is_file():
