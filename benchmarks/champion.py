@@ -111,7 +111,7 @@ def contact_sheet(test: Shards, models: dict[str, Path], seed: int) -> Image.Ima
     lab = decode_lab(stored)
     columns = {"gray": _pixels(torch.cat((lab[:, :1], torch.zeros_like(lab[:, 1:])), dim=1))}
     for name, folder in models.items():
-        contestant = GeneratorContestant(load_generator(folder)[0], len(test), 1, seed)
+        contestant = GeneratorContestant(load_generator(folder)[0], test, 1, seed)
         parts = [range(start, min(start + 16, len(test))) for start in range(0, len(test), 16)]
         ab = torch.cat([contestant(stored[list(part), :1], part)[0] for part in parts])
         columns[name] = _pixels(delivered(stored[:, :1], ab))

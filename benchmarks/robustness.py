@@ -60,7 +60,7 @@ def main(
         config = load_config(ROOT / "params.yaml").evaluate
         test = Shards.open(dataset, "test")
         contestants = {
-            folder.name: GeneratorContestant(load_generator(folder)[0], len(test), 1, config.seed) for folder in models
+            folder.name: GeneratorContestant(load_generator(folder)[0], test, 1, config.seed) for folder in models
         }
         if len(contestants) < len(models):
             raise UserError("Two generator folders have the same name, which is what the table calls them; rename one.")

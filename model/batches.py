@@ -1,12 +1,14 @@
-"""What each training step sees: which photographs, where they are cropped, whether they are mirrored or damaged, and
-its noise.
+"""What each training step sees: which photographs, where they are cropped, whether they are mirrored or damaged, their
+labels, and its noise.
 
 All of it is a pure function of the seed and the step, so training resumes anywhere, and any number of processes that
 share a batch sees what one process would see.
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +18,20 @@ from torch.utils.data import Dataset
 from model.damage import damaged_at_random
 from model.shards import Shards
 
+_HIDDEN = 0.1  # share of labels that are, so that coloring without one is learnt too
 
-class Batches(Dataset[Tensor]):
-    """Item `step` is this process's share of that step's batch: (share, 3, crop, crop) uint8 stored LAB.
+
+class Batch(NamedTuple):
+    """A process's share of what a step sees."""
+
+    stored: Tensor
+    """(share, 3, crop, crop) uint8 stored LAB."""
+    y: Tensor
+    """(share,) int64, each photograph's label as its place in a list of names, -1 where it has none or it is hidden."""
+
+
+class Batches(Dataset[Batch]):
+    """Item `step` is this process's share of that step's batch.
 
     The stream of photographs is one shuffle of the set after the other; a step takes the next `batch_size` of it.
     Of each, a random square window is taken, scaled to `crop` where it is larger, and mirrored half the time; then its
@@ -35,6 +48,7 @@ class Batches(Dataset[Tensor]):
         count: int = 1,
         zoom: float = 1.0,
         damage: float = 0.0,
+        labels: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -46,13 +60,15 @@ class Batches(Dataset[Tensor]):
             count: of processes.
             zoom: the largest window's side over the smallest's.
             damage: 0..1, of `model.damage.damaged_at_random`. The windows are the same whatever it is.
+            labels: names that count; one in ten is hidden.
         """
         self._shards, self._batch_size, self._seed = shards, batch_size, seed
         self._crop, self._largest = crop, int(crop * zoom)
         self._damage = damage
         self._share = share(batch_size, rank, count)
+        self._labels = torch.from_numpy(shards.label_indices(labels))
 
-    def __getitem__(self, step: int) -> Tensor:
+    def __getitem__(self, step: int) -> Batch:
         draws = seeded(self._seed, "crop", step)
         sides = torch.randint(self._crop, self._largest + 1, (self._batch_size, 1), generator=draws)
         corners = (torch.rand(self._batch_size, 2, generator=draws) * (self._shards.size - sides + 1)).int()
@@ -60,7 +76,8 @@ class Batches(Dataset[Tensor]):
         windows = torch.cat((sides, corners, mirrored), dim=1)[self._share].tolist()
         first = step * self._batch_size
         places = range(self._batch_size)[self._share]
-        photographs = self._shards[[self._photograph(first + place) for place in places]]
+        chosen = [self._photograph(first + place) for place in places]
+        photographs = self._shards[chosen]
         crops = torch.empty((len(windows), 3, self._crop, self._crop), dtype=torch.uint8)
         for place, crop, photograph, (side, top, left, mirror) in zip(places, crops, photographs, windows, strict=True):
             window = torch.from_numpy(photograph)[:, top : top + side, left : left + side]
@@ -70,7 +87,8 @@ class Batches(Dataset[Tensor]):
             if self._damage:
                 window = damaged_at_random(window, self._damage, seeded(self._seed, "damage", step, place))
             crop.copy_(window)
-        return crops
+        hidden = torch.rand(self._batch_size, generator=seeded(self._seed, "label", step)) < _HIDDEN
+        return Batch(crops, self._labels[chosen].masked_fill(hidden[self._share], -1))
 
     def _photograph(self, position: int) -> int:
         """The index of the photograph at a position of the endless stream."""

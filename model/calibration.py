@@ -36,12 +36,14 @@ def calibrate(generator: Generator, shards: Shards) -> float:
     """
     device = next(generator.parameters()).device
     generator.chroma_slope = 0.0
+    y = torch.from_numpy(shards.label_indices(generator.config.labels)).to(device)
     parts, real = [], []
     for start in range(0, min(len(shards), _PHOTOGRAPHS), _AT_ONCE):
-        lab = decode_lab(torch.from_numpy(shards[start : min(start + _AT_ONCE, _PHOTOGRAPHS)]).to(device))
+        part = slice(start, min(start + _AT_ONCE, _PHOTOGRAPHS))
+        lab = decode_lab(torch.from_numpy(shards[part]).to(device))
         L, _ = to_network(lab)
         z = generator.sample_noise(len(L), seeded("calibrate", start))
-        parts.append((L, predict_ab(generator, L, None if z is None else z.to(device))))
+        parts.append((L, predict_ab(generator, L, None if z is None else z.to(device), y[part])))
         real.append(colorfulness(to_uint8(lab_to_srgb(lab))))
     wanted = torch.cat(real).mean()
     low, high = 0.0, _HIGHEST

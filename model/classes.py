@@ -36,9 +36,9 @@ class ColorClassifier(nn.Module):
         weights = 1 / ((1 - _UNIFORM) * p + _UNIFORM / len(p))
         self.register_buffer("weights", weights / (p * weights).sum(), persistent=False)  # 1 on average over pixels
 
-    def forward(self, L: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, L: Tensor, z: Tensor | None, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """ab (B, 2, H, W) and the classes' logits (B, classes, H / 4, W / 4)."""
-        features = self.generator.features(L, z)
+        features = self.generator.features(L, z, y)
         return self.generator.to_ab(features), self.head(F.avg_pool2d(features, 2))
 
     def loss(self, logits: Tensor, ab: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model import color
 from model.checkpoint import load_generator
+from model.errors import UserError
 from model.inference import predict_ab
 from model.networks import Generator
 from model.upsampling import GuidedUpsampling
@@ -59,8 +60,20 @@ class Colorizer:
         generator, info = load_generator(folder)
         return cls(generator, info.size, device)
 
+    def check_label(self, label: str | None) -> None:
+        """
+        Raises:
+            UserError: this generator does not know the label; names those it knows.
+        """
+        known = self.generator.config.labels
+        if label is not None and label not in known:
+            knows = f"it knows {', '.join(known)}" if known else "it was trained without labels; color without one"
+            raise UserError(f"this model does not know the label {label}: {knows}.")
+
     @torch.inference_mode()
-    def colorize(self, rgb: NDArray[np.uint8], seed: int = 0, samples: int = 1) -> NDArray[np.uint8]:
+    def colorize(
+        self, rgb: NDArray[np.uint8], seed: int = 0, samples: int = 1, label: str | None = None
+    ) -> NDArray[np.uint8]:
         """Colors a photograph. Only its L is looked at: what color it has is not seen.
 
         Args:
@@ -68,24 +81,27 @@ class Colorizer:
             seed: 0 or more. The same seed gives the same pictures.
             samples: how many pictures. Sample i does not depend on how many there are. A generator without noise
                 makes them all alike.
+            label: what the photograph shows, one of `generator.config.labels`; None for unknown.
 
         Returns:
             (samples, H, W, 3) uint8 sRGB.
 
         Raises:
             ValueError: an argument of another shape, dtype or range.
+            UserError: as `check_label`.
         """
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
             raise ValueError(f"need (H, W, 3) uint8 of at least one pixel, got {rgb.shape} {rgb.dtype}")
         if seed < 0 or samples < 1:
             raise ValueError(f"need a seed of 0 or more and at least one sample, got {seed} and {samples}")
+        self.check_label(label)
         height, width = rgb.shape[:2]
         strips = _strips(height, width)
         L = torch.cat([self._lightness(rgb[strip]) for strip in strips], dim=-2)
         small = _scaled(L, self.size)
         colored = np.empty((samples, height, width, 3), dtype=np.uint8)
         for sample in range(samples):
-            full = GuidedUpsampling.fit(small, self._predict(small, seed, sample), height, width)
+            full = GuidedUpsampling.fit(small, self._predict(small, seed, sample, label), height, width)
             for strip in strips:
                 lab = torch.cat((L[:, strip], full.rows(L[:, strip], strip.start)))
                 pixels = color.to_uint8(color.lab_to_srgb(color.into_gamut(lab)))
@@ -93,10 +109,10 @@ class Colorizer:
         return colored
 
     def colorize_batch(
-        self, photographs: Iterable[NDArray[np.uint8]], seed: int = 0, samples: int = 1
+        self, photographs: Iterable[NDArray[np.uint8]], seed: int = 0, samples: int = 1, label: str | None = None
     ) -> Iterator[NDArray[np.uint8]]:
         """Colors photographs of any sizes, one after the other as they are asked for, each as `colorize` would."""
-        return (self.colorize(rgb, seed, samples) for rgb in photographs)
+        return (self.colorize(rgb, seed, samples, label) for rgb in photographs)
 
     def _lightness(self, rgb: NDArray[np.uint8]) -> Tensor:
         """(n, W, 3) uint8 -> (1, n, W) float32 in 0..100, on the device."""
@@ -104,13 +120,14 @@ class Colorizer:
         # The rounding of white, 1e-5 above 100, would be out of gamut.
         return color.srgb_to_lightness(pixels).clamp(0, 100)
 
-    def _predict(self, L: Tensor, seed: int, sample: int) -> Tensor:
+    def _predict(self, L: Tensor, seed: int, sample: int, label: str | None) -> Tensor:
         """(1, h, w) L in 0..100 -> (2, h, w) ab in CIELAB units."""
         own_seed = int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0])
         z = self.generator.sample_noise(1, torch.Generator().manual_seed(own_seed))
+        y = None if label is None else torch.tensor([self.generator.config.labels.index(label)], device=self.device)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(own_seed)  # for dropout as noise, which draws from the process's own generator
-            ab = predict_ab(self.generator, (L / 50 - 1)[None], z if z is None else z.to(self.device))
+            ab = predict_ab(self.generator, (L / 50 - 1)[None], z if z is None else z.to(self.device), y)
         return ab[0] * color.AB_SCALE
 
 

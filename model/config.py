@@ -54,6 +54,7 @@ class PreprocessConfig(_Section):
     near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
     val_percent: Annotated[int, Field(ge=0, le=50)]
     test_percent: Annotated[int, Field(ge=1, le=50)]
+    labels: Annotated[str, Field(pattern=r"^(|folder|.+\.csv)$")]
     min_photographs: Positive
 
 
@@ -66,11 +67,18 @@ class GeneratorConfig(_Section):
     noise_size: Annotated[int, Field(ge=1, le=512)]
     norm: Literal["group", "batch", "instance"]
     upsample: Literal["resize", "transposed", "shuffle"]
+    labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
     @model_validator(mode="after")
     def _pretrained_levels(self) -> Self:
         if self.encoder != "none" and self.levels != 5:
             raise ValueError(f"levels ({self.levels}) must be 5 with the encoder {self.encoder}, which has so many")
+        return self
+
+    @model_validator(mode="after")
+    def _each_label_once(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels ({', '.join(self.labels)}) must not repeat a name")
         return self
 
 

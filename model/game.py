@@ -88,7 +88,7 @@ class Game:
         self._discriminator: Discriminator | None = None
         if config.objective.adversarial != "none":
             torch.manual_seed(config.seed)
-            discriminator = self._place(Discriminator(config.discriminator))
+            discriminator = self._place(Discriminator(config.discriminator, len(config.generator.labels)))
             self._discriminator = discriminator
             self._discriminator_adam = self._adam((discriminator.parameters(), config.discriminator_learning_rate))
             self._judge = self._parallel(discriminator)
@@ -98,12 +98,13 @@ class Game:
         """The generator for use, in eval mode while nobody plays: the average when one is kept."""
         return self._average.network if self._average else self._generator.eval()
 
-    def play(self, stored: Tensor, images: int) -> dict[str, Tensor]:
+    def play(self, stored: Tensor, images: int, y: Tensor | None = None) -> dict[str, Tensor]:
         """One step.
 
         Args:
             stored: (share, 3, crop, crop) uint8, this process's share of the batch.
             images: seen before this step. Noise and learning rates follow from it.
+            y: (share,) int64, the photographs' labels (see `Generator.forward`); needed where the generator has labels.
 
         Returns:
             Float32 scalars on the device: each loss before its weight, `d_accuracy` (share of patches that D judges
@@ -116,12 +117,17 @@ class Game:
         self._set_learning_rates(images)
         L, ab = to_network(decode_lab(stored.to(self._device, non_blocking=True)))
         L, ab = L.contiguous(), ab.contiguous(memory_format=torch.channels_last)
+        y = y.to(self._device, non_blocking=True) if y is not None and self._config.generator.labels else None
         z = self._noise(images)
         # A quarter of the photographs is colored a second time, with other noise, in the same pass.
         again = slice(0, len(L) if objective.diversity_weight and z is not None and not warm_up else 0, 4)
         self._generator.train()
         with self._autocast:
-            fake = self._color(torch.cat((L, L[again])), None if z is None else torch.cat((z[0], z[1][again])))
+            fake = self._color(
+                torch.cat((L, L[again])),
+                None if z is None else torch.cat((z[0], z[1][again])),
+                None if y is None else torch.cat((y, y[again])),
+            )
         if self._classifier is not None:
             fake, logits = fake
         fake, second = fake[: len(L)].float(), fake[len(L) :].float()
@@ -154,10 +160,10 @@ class Game:
             total = total + objective.diversity_weight * losses["diversity"]
             watched["z_sensitivity"] = AB_SCALE * (fake.detach()[again] - second.detach()).abs().mean()
         if self._discriminator is not None and not warm_up:
-            losses["discriminator"], losses["d_accuracy"] = self._discriminator_move(L, ab, fake.detach())
+            losses["discriminator"], losses["d_accuracy"] = self._discriminator_move(L, ab, fake.detach(), y)
             self._discriminator.requires_grad_(False)  # no gradients of weights that this move leaves alone
             with self._autocast:
-                logits = self._discriminator(L, fake)
+                logits = self._discriminator(L, fake, y)
             self._discriminator.requires_grad_(True)
             losses["adversarial"] = generator_adversarial_loss(objective.adversarial, logits.float())
             total = total + objective.adversarial_weight * losses["adversarial"]
@@ -193,12 +199,12 @@ class Game:
         if "random.cuda" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"])
 
-    def _discriminator_move(self, L: Tensor, ab: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def _discriminator_move(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self._discriminator is not None
         penalty = self._config.objective.gradient_penalty_weight
         ab = ab.detach().requires_grad_(penalty > 0)
         with self._autocast:
-            on_real, on_fake = self._judge(L, ab), self._judge(L, fake)
+            on_real, on_fake = self._judge(L, ab, y), self._judge(L, fake, y)
         on_real, on_fake = on_real.float(), on_fake.float()
         kind = self._config.objective.adversarial
         loss = discriminator_loss(kind, on_real, on_fake)

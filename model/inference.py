@@ -11,7 +11,7 @@ _REFERENCE = 20.0  # CIELAB units: a chroma of middling strength, where the slop
 
 
 @torch.inference_mode()
-def predict_ab(generator: Generator, L: Tensor, z: Tensor | None) -> Tensor:
+def predict_ab(generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | None = None) -> Tensor:
     """a and b at the scale of L, in float32.
 
     Each side that is no multiple of 2 ** levels is scaled to the nearest one for the network, and a and b are scaled
@@ -23,13 +23,14 @@ def predict_ab(generator: Generator, L: Tensor, z: Tensor | None) -> Tensor:
         generator: in eval mode, on the device of L.
         L: (B, 1, H, W) in -1..1, of any height and width.
         z: (B, noise_size) on the same device, or None for a generator without a noise vector.
+        y: (B,) int64 on the same device, the labels (see `Generator.forward`); None for unknown ones.
 
     Returns:
         (B, 2, H, W) float32; multiply by `model.color.AB_SCALE` for CIELAB units. In -1..1, or beyond where the
         generator's `chroma_slope` says so.
     """
     sides = [_nearest(side, 2**generator.config.levels) for side in L.shape[-2:]]
-    ab: Tensor = generator(_scale(L.float(), sides).contiguous(memory_format=torch.channels_last), z)
+    ab: Tensor = generator(_scale(L.float(), sides).contiguous(memory_format=torch.channels_last), z, y)
     return with_chroma(_scale(ab.float(), list(L.shape[-2:])), generator.chroma_slope)
 
 

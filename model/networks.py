@@ -27,6 +27,9 @@ class Generator(nn.Module):
     Noise: `gaussian` scales and shifts every decoder level after its normalisation (FiLM, Perez et al. 2018), since
     z that is only concatenated to the input gets ignored (pix2pix, section 3.1). `dropout` stays on at use.
 
+    Labels: the embedding of a photograph's label y, one row for each name and one for "unknown", stands beside z and
+    takes the same way. Without labels there is no embedding.
+
     Attributes:
         width: channels of `features`.
         chroma_slope: how much `model.inference` strengthens what comes out; set by `model.calibration`.
@@ -55,25 +58,28 @@ class Generator(nn.Module):
                 self.normalise.append(norm(config.norm, width) if width else nn.Identity())
         self._joins = [config.skip and width > 0 for width in self.encoder.widths[:-1]] + [False]
         joined = [width if joins else 0 for width, joins in zip(self.encoder.widths, self._joins, strict=True)]
+        self.embed = nn.Embedding(len(config.labels) + 1, config.noise_size) if config.labels else None
+        modulated_by = config.noise_size * ((config.noise == "gaussian") + (self.embed is not None))
         self.decoder = nn.ModuleList()
         width = self.encoder.widths[-1]
         for level in reversed(range(1, config.levels)):
             narrower = config.channels * min(2 ** (level - 1), 8)
-            noise_size = config.noise_size if config.noise == "gaussian" else 0
             drop = config.noise == "dropout" and config.levels - 1 - level < _DROPOUT_BLOCKS
-            self.decoder.append(_Up(width + joined[level], narrower, config, noise_size, drop))
+            self.decoder.append(_Up(width + joined[level], narrower, config, modulated_by, drop))
             width = narrower
         self.width = width + joined[0]
         self.to_ab = nn.Sequential(_doubling(self.width, 2, config.upsample), nn.Tanh())
         self.decoder.apply(_initialise)
         self.to_ab.apply(_initialise)
 
-    def forward(self, L: Tensor, z: Tensor | None = None) -> Tensor:
+    def forward(self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """Colors a batch.
 
         Args:
             L: (B, 1, H, W) in -1..1; H and W multiples of 2 ** levels.
             z: (B, noise_size) for gaussian noise, otherwise ignored.
+            y: (B,) int64, each photograph's label as its place in `config.labels`, -1 for unknown; None for all
+                unknown. Ignored without labels.
 
         Returns:
             ab (B, 2, H, W) in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units.
@@ -86,18 +92,29 @@ class Generator(nn.Module):
             raise ValueError(f"height and width must be multiples of {multiple}, got {tuple(L.shape[-2:])}")
         if self.config.noise == "gaussian" and z is None:
             raise ValueError("this generator needs z: (B, noise_size)")
-        ab: Tensor = self.to_ab(self.features(L, z))
+        ab: Tensor = self.to_ab(self.features(L, z, y))
         return ab
 
-    def features(self, L: Tensor, z: Tensor | None = None) -> Tensor:
+    def features(self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
         """What the last layer makes a and b of: (B, `width`, H / 2, W / 2). Arguments as `forward`."""
+        condition = self._condition(z, y, len(L))
         features = self.encoder(L)
         for level, normalise in enumerate(self.normalise):
             features[level] = normalise(features[level])
         x = features[-1]
         for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
-            x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, z)
+            x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, condition)
         return torch.cat((x, features[0]), dim=1) if self._joins[0] else x
+
+    def _condition(self, z: Tensor | None, y: Tensor | None, batch: int) -> Tensor | None:
+        """What modulates the decoder: (batch, noise_size) or twice as wide; None where there is nothing."""
+        z = z if self.config.noise == "gaussian" else None
+        if self.embed is None:
+            return z
+        unknown = len(self.config.labels)
+        rows = torch.full((batch,), unknown, device=self.embed.weight.device)
+        label: Tensor = self.embed(rows if y is None else torch.where(y < 0, rows, y))
+        return label if z is None else torch.cat((z, label), dim=1)
 
     def sample_noise(self, batch: int, rng: torch.Generator) -> Tensor | None:
         """z for a batch: (batch, noise_size) float32 on the CPU from N(0, 1), or None where z is no vector."""
@@ -107,19 +124,19 @@ class Generator(nn.Module):
 
 
 class _Up(nn.Module):
-    """One decoder level: doubles the side, normalises, z scales and shifts, drops out as pix2pix, rectifies."""
+    """One decoder level: doubles the side, normalises, z and label scale and shift, drops out as pix2pix, rectifies."""
 
-    def __init__(self, channels_in: int, channels_out: int, config: GeneratorConfig, noise_size: int, drop: bool):
+    def __init__(self, channels_in: int, channels_out: int, config: GeneratorConfig, modulated_by: int, drop: bool):
         super().__init__()
         self.enlarge = _doubling(channels_in, channels_out, config.upsample)
         self.norm = norm(config.norm, channels_out)
-        self.modulate = nn.Linear(noise_size, 2 * channels_out) if noise_size else None
+        self.modulate = nn.Linear(modulated_by, 2 * channels_out) if modulated_by else None
         self.drop = drop
 
-    def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         x = self.norm(self.enlarge(x))
         if self.modulate is not None:
-            scale, shift = self.modulate(z)[:, :, None, None].chunk(2, dim=1)
+            scale, shift = self.modulate(condition)[:, :, None, None].chunk(2, dim=1)
             x = x * (1 + scale) + shift
         return F.relu(F.dropout(x, 0.5, training=True) if self.drop else x)
 
@@ -130,13 +147,22 @@ class Discriminator(nn.Module):
     For 1 pixel ("PixelGAN") all convolutions are 1x1; otherwise 4x4, of stride 2 as often as the field asks, then two
     of stride 1. No normalisation on the first and the last, but for `spectral`: every convolution divided by its
     largest singular value (Miyato et al. 2018).
+
+    Labels, where there are any, come in by projection (Miyato and Koyama 2018, "cGANs with Projection Discriminator"):
+    to each patch's logit is added the inner product of the label's embedding with the mean of the features that the
+    logit is computed from. An unknown label adds nothing.
     """
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    def __init__(self, config: DiscriminatorConfig, labels: int = 0) -> None:
+        """
+        Args:
+            config: its shape.
+            labels: how many there are.
+        """
         super().__init__()
         self.config = config
         strided = _STRIDED_LAYERS[config.receptive_field]
-        kernel, padding = (4, 1) if strided else (1, 0)
+        kernel, padding = self._kernel, self._padding = (4, 1) if strided else (1, 0)
         channels = 3 if config.conditional else 2
         strides = [2] * strided + [1] if strided else [1, 1]
         layers: list[nn.Module] = []
@@ -150,18 +176,26 @@ class Discriminator(nn.Module):
         layers.append(nn.Conv2d(channels, 1, kernel, 1, padding))
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
+        self.embed = nn.Embedding(labels, channels) if labels else None
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, 0.0, 0.02)
         if config.norm == "spectral":
-            for layer in layers:
-                if isinstance(layer, nn.Conv2d):
+            for layer in list(self.modules()):
+                if isinstance(layer, nn.Conv2d | nn.Embedding):
                     nn.utils.parametrizations.spectral_norm(layer)
 
-    def forward(self, L: Tensor, ab: Tensor) -> Tensor:
+    def forward(self, L: Tensor, ab: Tensor, y: Tensor | None = None) -> Tensor:
         """Judges patches: L (B, 1, H, W) and ab (B, 2, H, W), both in -1..1 -> logits (B, 1, h, w), real is high.
 
-        An unconditional discriminator does not look at L.
+        An unconditional discriminator does not look at L. y as the generator's.
         """
-        logits: Tensor = self.layers(torch.cat((L, ab), dim=1) if self.config.conditional else ab)
-        return logits
+        features = self.layers[:-1](torch.cat((L, ab), dim=1) if self.config.conditional else ab)
+        logits: Tensor = self.layers[-1](features)
+        if self.embed is None or y is None:
+            return logits
+        label = self.embed(y.clamp(min=0)) * (y >= 0)[:, None]
+        projection = torch.einsum("bc,bchw->bhw", label, features)[:, None]
+        return logits + F.avg_pool2d(projection, self._kernel, 1, self._padding)
 
     def receptive_field(self) -> int:
         """The side in pixels of the patch behind one logit, worked out from the layers' kernels and strides."""

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from model.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PER_SHARD = 1024
 """Photographs in a full shard."""
 ENCODING = "uint8 (N, 3, size, size): L * 255 / 100, a + 128, b + 128"
@@ -45,6 +46,8 @@ class Row:
     """Ignored: no photograph by its suffix."""
     reason: str
     """Why it was rejected or ignored, else empty."""
+    label: str | None = None
+    """null unless kept, and where it has none."""
 
 
 _MANIFEST = pa.schema(
@@ -56,6 +59,7 @@ _MANIFEST = pa.schema(
         pa.field("split", pa.string()),
         pa.field("status", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
     ]
 )
 
@@ -112,21 +116,34 @@ class Shards:
     @cached_property
     def sha256s(self) -> list[str]:
         """The content hash of each photograph's file, in the order of the photographs."""
-        return [sha256 for sha256, _ in self._manifest]
+        return [sha256 for sha256, _, _ in self._manifest]
 
     @cached_property
     def paths(self) -> list[str]:
         """Each photograph's path below the folder of photographs, in the order of the photographs."""
-        return [path for _, path in self._manifest]
+        return [path for _, path, _ in self._manifest]
 
     @cached_property
-    def _manifest(self) -> list[tuple[str, str]]:
-        path = self.folder / "manifest.parquet"
+    def labels(self) -> list[str | None]:
+        """Each photograph's label, None where it has none, in the order of the photographs."""
+        return [label for _, _, label in self._manifest]
+
+    def label_indices(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Each photograph's label as its place in `names`, -1 where it has none or another: (n,)."""
+        places = {name: place for place, name in enumerate(names)}
+        if not places:
+            return np.full(len(self), -1)
+        return np.array([-1 if label is None else places.get(label, -1) for label in self.labels], dtype=np.int64)
+
+    @cached_property
+    def _manifest(self) -> list[tuple[str, str, str | None]]:
+        path, columns = self.folder / "manifest.parquet", ["sha256", "path", "label"]
         try:
-            table = pq.read_table(path, columns=["sha256", "path"], filters=[("split", "=", self.split)])
+            table = pq.read_table(path, columns=columns, filters=[("split", "=", self.split)])
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); {_FIX}.") from None
-        rows = sorted(zip(table["sha256"].to_pylist(), table["path"].to_pylist(), strict=True))
+        # By the hash, which no two share: a label that is None is never compared.
+        rows = sorted(zip(*(table[column].to_pylist() for column in columns), strict=True))
         if len(rows) != len(self):
             raise UserError(f"{path} lists {len(rows)} {self.split} photographs, the shards hold {len(self)}; {_FIX}.")
         return rows
@@ -197,6 +214,7 @@ def write(
         "size": size,
         "encoding": ENCODING,
         "counts": {split: len(kept[split]) for split in SPLITS},
+        "labels": dict(sorted(Counter(row.label for row in rows if row.label is not None).items())),
         "shards": shards,
         "manifest": {"file": manifest.name, "sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()},
     }

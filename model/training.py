@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from model.batches import Batches
+from model.batches import Batch, Batches
 from model.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from model.classes import class_counts
 from model.config import TrainConfig
@@ -110,8 +110,8 @@ def train(
             game.slowdown = health.slowdown
 
         with History(folder, checkpoint.history_bytes if checkpoint else 0, images, team) as history:
-            for stored in _loader(config, shards, team, range(images // batch_size, steps)):
-                means.add(game.play(stored, images))
+            for stored, y in _loader(config, shards, team, range(images // batch_size, steps)):
+                means.add(game.play(stored, images, y))
                 rates, phase = game.learning_rates(images), "warmup" if images < config.warmup_images else "full"
                 images += batch_size
                 last = images >= config.images
@@ -176,6 +176,13 @@ def _check_fit(config: TrainConfig, shards: Shards, team: Processes) -> None:
             f"train.crop is {config.crop} and train.zoom {config.zoom:g}, but the dataset's photographs have "
             f"{shards.size} pixels a side."
         )
+    if labels := config.generator.labels:
+        known = {label for label in shards.labels if label is not None}
+        if unknown := [label for label in labels if label not in known]:
+            raise UserError(
+                f"train.generator.labels names {', '.join(unknown)}, but the labels of the photographs for training "
+                f"are {', '.join(sorted(known)) or 'none at all: see preprocess.labels'}."
+            )
     if config.batch_size % team.count:
         raise UserError(
             f"train.batch_size is {config.batch_size}; it must be a multiple of the {team.count} processes."
@@ -188,9 +195,17 @@ def _check_fit(config: TrainConfig, shards: Shards, team: Processes) -> None:
         )
 
 
-def _loader(config: TrainConfig, shards: Shards, team: Processes, steps: range) -> DataLoader[Tensor]:
+def _loader(config: TrainConfig, shards: Shards, team: Processes, steps: range) -> DataLoader[Batch]:
     batches = Batches(
-        shards, config.batch_size, config.crop, config.seed, team.rank, team.count, config.zoom, config.damage
+        shards,
+        config.batch_size,
+        config.crop,
+        config.seed,
+        team.rank,
+        team.count,
+        config.zoom,
+        config.damage,
+        config.generator.labels,
     )
     gpu = team.device.type == "cuda"
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=4 if gpu else 0, pin_memory=gpu)

@@ -27,8 +27,8 @@ _BATCH = 16
 
 
 class Validation:
-    """Colors the photographs for validation at their stored size, always with the same z, and scores that as
-    evaluation does."""
+    """Colors the photographs for validation at their stored size, always with the same z, each with its own label
+    where the generator has labels, and scores that as evaluation does."""
 
     def __init__(self, shards: Shards, team: Processes) -> None:
         """
@@ -59,6 +59,7 @@ class Validation:
     def _measure(self, generator: Generator) -> Tensor:
         device = next(generator.parameters()).device
         z = generator.sample_noise(len(self._shards), seeded("validate"))
+        y = torch.from_numpy(self._shards.label_indices(generator.config.labels)).to(device)
         errors: list[Tensor] = []
         colorful: list[Tensor] = []
         histograms = torch.zeros(2, 2, BINS, dtype=torch.int64, device=device)
@@ -67,7 +68,7 @@ class Validation:
             for start in range(0, len(self._shards), _BATCH):
                 part = slice(start, start + _BATCH)
                 lab = decode_lab(torch.from_numpy(self._shards[part]).to(device))
-                ab = predict_ab(generator, to_network(lab)[0], None if z is None else z[part].to(device))
+                ab = predict_ab(generator, to_network(lab)[0], None if z is None else z[part].to(device), y[part])
                 if not bool(ab.isfinite().all()):
                     return torch.full((len(FIGURES),), math.nan, dtype=torch.float64)
                 both = torch.stack((into_gamut(torch.cat((lab[:, :1], AB_SCALE * ab), dim=1)), lab))

@@ -65,6 +65,9 @@ def photo(
     ] = "models:/colorizer@champion",
     samples: Annotated[int, typer.Option(min=1, max=100, help="Colorings of each photograph.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same colorings.")] = 0,
+    label: Annotated[
+        str | None, typer.Option(help="What they show, such as dusk, for a model that was trained with labels.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
 ) -> None:
     """Colors photographs with the champion; goes on past those that it cannot color, and lists them at the end."""
@@ -77,7 +80,7 @@ def photo(
             ensure_champion()
         return registry.fetch(model)
 
-    failures = color_photographs(files, out, generator, samples=samples, seed=seed, overwrite=overwrite)
+    failures = color_photographs(files, out, generator, samples=samples, seed=seed, label=label, overwrite=overwrite)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     raise typer.Exit(1 if failures else 0)

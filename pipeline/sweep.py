@@ -86,9 +86,10 @@ def _trial(name: str, folders: dict[str, Path]) -> Trial:
     histograms = torch.zeros(2, 256, dtype=torch.int64)
     pictures = []
     pictured = set(_pictured(shards))
+    labels = torch.from_numpy(shards.label_indices(generator.config.labels))
     for index in range(len(shards)):
         L, _ = to_network(decode_lab(torch.from_numpy(shards[[index]])))
-        ab = predict_ab(generator, L, generator.sample_noise(1, seeded(0, index)))
+        ab = predict_ab(generator, L, generator.sample_noise(1, seeded(0, index)), labels[[index]])
         histograms += ab_histograms(ab * AB_SCALE)[0]
         if index in pictured:
             pictures.append(_rgb(from_network(L, ab))[0])

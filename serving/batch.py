@@ -34,6 +34,7 @@ def color_photographs(
     *,
     samples: int = 1,
     seed: int = 0,
+    label: str | None = None,
     overwrite: bool = False,
 ) -> list[str]:
     """Writes `<name>-colorized.<ext>` below `out` for each photograph, keeping the sub-folders of the folders given.
@@ -49,6 +50,7 @@ def color_photographs(
         generator: gives the generator's folder; asked once it is clear that there is something to color.
         samples: colorings of each photograph.
         seed: the same seed gives the same colorings.
+        label: what the photographs show, as the model knows it; None for unknown.
         overwrite: replace pictures that exist; otherwise they are left and reported. A photograph that is itself among
             the inputs is never replaced.
 
@@ -56,10 +58,12 @@ def color_photographs(
         A sentence for each photograph that could not be colored, and for each folder that could not be read.
 
     Raises:
-        UserError: there is no such input, nothing to color, `out` is a folder to color, or what `generator` raises.
+        UserError: there is no such input, nothing to color, `out` is a folder to color, the model does not know the
+            label, or what `generator` raises.
     """
     jobs, failures = _jobs(inputs, out)
     colorizer = Colorizer.load(generator(), "cuda" if torch.cuda.is_available() else "cpu")
+    colorizer.check_label(label)
     taken = {job.source.resolve(): f"{job.source} is itself to be colored" for job in jobs}
     with progress(len(jobs), "color", "photographs") as advance:
         for job, decoded in _decoded_ahead(jobs):
@@ -67,7 +71,7 @@ def color_photographs(
                 photograph = decoded.result()
                 targets = _targets(job, photograph, samples)
                 _require_free(targets, taken, overwrite)
-                colored = colorizer.colorize(photograph.rgb, seed, samples)
+                colored = colorizer.colorize(photograph.rgb, seed, samples, label)
                 contents = [encode(picture, photograph) for picture in colored]
                 for target, content in zip(targets, contents, strict=True):
                     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """A dataset and a configuration small enough that a training takes a second."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,13 @@ def tiny_overrides() -> list[str]:
     return [part for override in _TINY for part in ("--set", override)]
 
 
-def tiny_dataset(folder: Path, train: int = 20, val: int = 3, size: int = 24) -> Path:
-    """Smooth colored pictures: a and b follow from L and the place, so there is something to learn."""
+def tiny_dataset(
+    folder: Path, train: int = 20, val: int = 3, size: int = 24, labels: Sequence[str | None] = (None,)
+) -> Path:
+    """Smooth colored pictures: a and b follow from L and the place, so there is something to learn.
+
+    Labels are given in turn; they have nothing to do with the colors.
+    """
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
     labs, rows = {}, []
@@ -53,7 +59,7 @@ def tiny_dataset(folder: Path, train: int = 20, val: int = 3, size: int = 24) ->
         name = hashlib.sha256(stored.tobytes()).hexdigest()
         labs[name] = stored
         split = "train" if index < train else "val"
-        rows.append(shards.Row(f"{index}.png", name, size, size, split, "kept", ""))
+        rows.append(shards.Row(f"{index}.png", name, size, size, split, "kept", "", labels[index % len(labels)]))
     folder.mkdir(parents=True, exist_ok=True)
     shards.write(folder, rows, labs.__getitem__, size=size, data_version="0123456789abcdef0123456789abcdef")
     return folder

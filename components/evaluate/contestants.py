@@ -10,6 +10,7 @@ from model.batches import seeded
 from model.color import AB_SCALE
 from model.inference import predict_ab
 from model.networks import Generator
+from model.shards import Shards
 
 
 class Contestant(Protocol):
@@ -31,17 +32,18 @@ class Contestant(Protocol):
 class GeneratorContestant:
     """A generator, at the scale of the stored photographs, whatever crop it was trained on."""
 
-    def __init__(self, generator: Generator, count: int, samples: int, seed: int) -> None:
+    def __init__(self, generator: Generator, test: Shards, samples: int, seed: int) -> None:
         """
         Args:
             generator: in eval mode, on the device to be used.
-            count: photographs in the test split.
+            test: the test split. A generator with labels is told those of the photographs.
             samples: colorings of each, if the generator has noise.
             seed: of z. Dropout draws anew for each batch, so its colorings depend on the batch size too.
         """
         self._generator, self._seed = generator, seed
         self._samples = 1 if generator.config.noise == "none" else samples
-        self._noise = [generator.sample_noise(count, seeded(seed, "evaluate", sample)) for sample in range(samples)]
+        self._noise = [generator.sample_noise(len(test), seeded(seed, "evaluate", n)) for n in range(samples)]
+        self._labels = torch.from_numpy(test.label_indices(generator.config.labels))
 
     def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:
         L = lightness.float() / 127.5 - 1
@@ -51,4 +53,6 @@ class GeneratorContestant:
         return torch.stack(samples) * AB_SCALE
 
     def _color(self, L: Tensor, z: Tensor | None, photographs: Sequence[int]) -> Tensor:
-        return predict_ab(self._generator, L, None if z is None else z[list(photographs)].to(L.device))
+        chosen = list(photographs)
+        y = self._labels[chosen].to(L.device)
+        return predict_ab(self._generator, L, None if z is None else z[chosen].to(L.device), y)

@@ -87,6 +87,7 @@ def conditions(
         "crop": "none: the stored squares, whole",
         "colors": "a and b brought into sRGB's gamut at constant L and hue, sRGB rounded to 8 bits; diversity: before",
         "scale": "the generator sees a side at the nearest multiple of 2 ** levels; a and b are scaled back bilinearly",
+        "labels": "a generator that was trained with labels is told each photograph's own",
         "seed": config.seed,
         "samples": config.samples,
         "data_version": test.data_version,

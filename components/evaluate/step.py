@@ -60,10 +60,10 @@ def evaluate(
             raise UserError(f"{dataset} has no {shards.split} photographs; add photographs and run preprocess again.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     contestants: dict[str, Contestant] = {"gray": Gray(), "mean_by_lightness": MeanByLightness(train)}
-    contestants["challenger"], challenger = _contestant(model, len(test), config, device)
+    contestants["challenger"], challenger = _contestant(model, test, config, device)
     conditions: dict[str, Any] = {"challenger": vars(challenger)}
     if champion:
-        rival, info = _contestant(registry.fetch(champion), len(test), config, device)
+        rival, info = _contestant(registry.fetch(champion), test, config, device)
         conditions["champion"] = {"uri": champion, **vars(info)}
         if info.weights_sha256 != challenger.weights_sha256:
             contestants["champion"] = rival
@@ -98,11 +98,11 @@ def evaluate(
 
 
 def _contestant(
-    folder: Path, count: int, config: EvaluateConfig, device: torch.device
+    folder: Path, test: Shards, config: EvaluateConfig, device: torch.device
 ) -> tuple[Contestant, GeneratorInfo]:
     generator, info = load_generator(folder)
     generator.to(memory_format=torch.channels_last).to(device)
-    return GeneratorContestant(generator, count, config.samples, config.seed), info
+    return GeneratorContestant(generator, test, config.samples, config.seed), info
 
 
 def _score(

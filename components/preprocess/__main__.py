@@ -29,6 +29,9 @@ def main(
         print(f"kept {summary['kept']} photographs: {splits}")
         for kind, count in summary["rejected"].items():
             print(f"rejected {count}: {kind}")
+        if summary["labels"]:
+            labels = ", ".join(f"{count} {name}" for name, count in summary["labels"].items())
+            print(f"labels: {labels}; {summary['kept'] - sum(summary['labels'].values())} without")
         print(f"ignored {summary['ignored']} other files; {out / 'manifest.parquet'} has a row for every file")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from components.preprocess import pool
 from components.preprocess.duplicates import near_duplicates
+from components.preprocess.labels import labels_by
 from components.preprocess.worker import Prepared, Task, color_table, prepare
 from components.progress import progress
 from model import shards
@@ -35,7 +36,7 @@ def preprocess(
     unreadable files; a short side below `min_side`; a mean CIELAB chroma below `min_chroma`; exact duplicates; and
     near-duplicates (pHash of the central square, within `near_duplicate_bits`), of which the one with the smallest
     SHA-256 stays, so that no two look-alikes can land in different splits. The split of what is kept follows from the
-    SHA-256 of the file's bytes alone.
+    SHA-256 of the file's bytes alone. Its label is its own, whatever those of its duplicates are.
 
     The shards are the same to the byte whatever the files' names and the number of workers, as long as Pillow, its
     codecs and torch are. Memory holds a few photographs a worker and some hundred bytes of bookkeeping for each file;
@@ -48,11 +49,12 @@ def preprocess(
         workers: processes that decode; by default one for each processor.
 
     Returns:
-        {"kept": n, "train": n, "val": n, "test": n, "ignored": n, "rejected": {kind of reason: n}}.
+        {"kept": n, "train": n, "val": n, "test": n, "ignored": n, "rejected": {kind of reason: n},
+        "labels": {label: n}}.
 
     Raises:
         UserError: `photos` is no folder, the output cannot be written, too few photographs remain, or none for
-            training or test.
+            training or test; the labels cannot be had (see `labels_by`), or no photograph gets one.
     """
     if not photos.is_dir():
         raise UserError(f"{photos} is no folder; give the folder of photographs.")
@@ -77,6 +79,7 @@ class _Candidate:
 
 
 def _fill(folder: Path, photos: Path, config: PreprocessConfig, data_version: str, workers: int) -> dict[str, Any]:
+    label_of = labels_by(config.labels, photos)
     aside = folder / "aside"
     aside.mkdir()
     task = Task(config.size, config.min_side, config.min_chroma, color_table(), aside / "pixels")
@@ -105,10 +108,11 @@ def _fill(folder: Path, photos: Path, config: PreprocessConfig, data_version: st
         if reason:
             rows.append(replace(candidate.row, status="rejected", reason=reason))
         else:
-            rows.append(replace(candidate.row, split=split_of(candidate.row.sha256, config)))
-            slots[candidate.row.sha256] = candidate.slot
+            row = candidate.row
+            rows.append(replace(row, split=split_of(row.sha256, config), label=label_of(row.path)))
+            slots[row.sha256] = candidate.slot
     summary = _summary(rows)
-    _require_enough(photos, summary, config.min_photographs)
+    _require_enough(photos, summary, config)
     shards.write(folder, rows, lambda sha256: task.read(slots[sha256]), size=config.size, data_version=data_version)
     shutil.rmtree(aside)
     return summary
@@ -167,15 +171,16 @@ def _summary(rows: list[Row]) -> dict[str, Any]:
         **{str(split): splits[split] for split in shards.SPLITS},
         "ignored": statuses["ignored"],
         "rejected": dict(rejected.most_common()),
+        "labels": dict(sorted(Counter(row.label for row in rows if row.label).items())),
     }
 
 
-def _require_enough(photos: Path, summary: dict[str, Any], least: int) -> None:
+def _require_enough(photos: Path, summary: dict[str, Any], config: PreprocessConfig) -> None:
     rejected = ", ".join(f"{count} {kind}" for kind, count in summary["rejected"].items()) or "none"
-    if summary["kept"] < least:
+    if summary["kept"] < config.min_photographs:
         raise UserError(
-            f"{photos}: {summary['kept']} usable photographs, preprocess.min_photographs asks for {least}; "
-            f"rejected: {rejected}; ignored: {summary['ignored']} other files."
+            f"{photos}: {summary['kept']} usable photographs, preprocess.min_photographs asks for "
+            f"{config.min_photographs}; rejected: {rejected}; ignored: {summary['ignored']} other files."
         )
     for split in ("train", "test"):
         if not summary[split]:
@@ -183,3 +188,8 @@ def _require_enough(photos: Path, summary: dict[str, Any], least: int) -> None:
                 f"{photos}: none of {summary['kept']} usable photographs falls into the {split} split; add photographs "
                 f"(rejected: {rejected})."
             )
+    if config.labels and not summary["labels"]:
+        raise UserError(
+            f"{photos}: preprocess.labels is {config.labels}, and none of {summary['kept']} usable photographs gets a "
+            "label by it."
+        )

@@ -35,6 +35,7 @@ def model_card(
         "training": f"{generator['images']} images, repeats counted: windows of {generator['crop']} pixels of "
         f"photographs of {generator['size']}",
         "machine": f"{lasted} on {training.get('device', 'an unknown device')}, torch {training.get('torch', '?')}",
+        **({"labels": ", ".join(shape["labels"])} if shape.get("labels") else {}),
         "weights": f"SHA-256 `{tags['weights_sha256']}`",
     }
     return _CARD.format(

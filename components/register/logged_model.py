@@ -71,7 +71,8 @@ def _signature() -> Any:
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     image = Schema([ColSpec("binary", "image")])
-    return ModelSignature(inputs=image, outputs=image, params=ParamSchema([ParamSpec("seed", "long", 0)]))
+    params = ParamSchema([ParamSpec("seed", "long", 0), ParamSpec("label", "string", "")])
+    return ModelSignature(inputs=image, outputs=image, params=params)
 
 
 def _example() -> tuple[Any, dict[str, int]]:

@@ -23,18 +23,20 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.colorizer = Colorizer.load(Path(context.artifacts["generator"]), device)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Colors each photograph; `params["seed"]` chooses among its possible colorings.
+        """Colors each photograph; `params["seed"]` chooses among its possible colorings, `params["label"]` is what the
+        photographs show, for a model that was trained with labels.
 
         Raises:
+            model.errors.UserError: the model does not know the label.
             model.images.ImageError: a file that cannot be decoded.
         """
         from model.images import decode, encode
 
-        seed = int((params or {}).get("seed", 0))
+        seed, label = int((params or {}).get("seed", 0)), (params or {}).get("label") or None
         colored = []
         for content in model_input["image"]:
             photograph = decode(content)
-            colored.append(encode(self.colorizer.colorize(photograph.rgb, seed=seed)[0], like=photograph))
+            colored.append(encode(self.colorizer.colorize(photograph.rgb, seed, label=label)[0], like=photograph))
         return pd.DataFrame({"image": colored}, index=model_input.index)
 
 

@@ -31,19 +31,21 @@ _PANELS = {
 """Title of each panel of the curves, and what it draws of history.jsonl."""
 
 
-def sample_grid(generator: Generator, stored: Tensor, seed: int = 0) -> Image.Image:
+def sample_grid(generator: Generator, stored: Tensor, y: Tensor | None = None, seed: int = 0) -> Image.Image:
     """Photographs side by side: gray above, colored by the generator in the middle, true below.
 
     Args:
         generator: in eval mode, on any device.
         stored: (n, 3, S, S) uint8 stored LAB.
+        y: (n,) int64, their labels (see `Generator.forward`); None for unknown ones.
         seed: of z; the same seed gives every photograph the same z in every grid.
     """
     device = next(generator.parameters()).device
     lab = decode_lab(stored.to(device))
     L, _ = to_network(lab)
     z = generator.sample_noise(len(stored), seeded(seed, "sample"))
-    colored = into_gamut(from_network(L, predict_ab(generator, L, None if z is None else z.to(device))))
+    z, y = (None if given is None else given.to(device) for given in (z, y))
+    colored = into_gamut(from_network(L, predict_ab(generator, L, z, y)))
     gray = torch.cat((lab[:, :1], torch.zeros_like(lab[:, 1:])), dim=1)
     rows = [torch.cat(tuple(lab_to_srgb(row)), dim=-1) for row in (gray, colored, lab)]
     return Image.fromarray(to_uint8(torch.cat(rows, dim=-2)).permute(1, 2, 0).cpu().numpy())

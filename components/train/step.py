@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -75,7 +76,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         if finished.parent != folder:
             shutil.rmtree(finished.parent)
     (folder / "samples").mkdir(parents=True, exist_ok=True)
-    photographs = _held_out(dataset)
+    photographs, labels = _held_out(dataset, config.generator.labels)
     remembered = folder / "mlflow_run_id"
     run_id = remembered.read_text(encoding="utf-8") if remembered.exists() else None
     with (
@@ -99,7 +100,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
 
         def on_sample(images: int, generator: Generator) -> None:
             path = folder / "samples" / f"samples-{images:09d}.png"
-            sample_grid(generator, photographs).save(path)
+            sample_grid(generator, photographs, labels).save(path)
             run.log_artifact(path, "samples")
 
         trained = training.train(
@@ -165,12 +166,12 @@ def _write_table(rows: list[Row], path: Path) -> None:
         table.writerows(rows)
 
 
-def _held_out(dataset: Path) -> torch.Tensor:
-    """The first photographs for validation, or for training where there are none: (n, 3, S, S) uint8."""
+def _held_out(dataset: Path, labels: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first photographs for validation, or for training where there are none: (n, 3, S, S) uint8 and their y."""
     shards = Shards.open(dataset, "val")
     if not len(shards):
         shards = Shards.open(dataset, "train")
-    return torch.from_numpy(shards[:_SAMPLED])
+    return torch.from_numpy(shards[:_SAMPLED]), torch.from_numpy(shards.label_indices(labels)[:_SAMPLED])
 
 
 def _calibrate(generator: Generator, dataset: Path) -> float:

@@ -75,6 +75,12 @@ photographs = pandas.DataFrame({"image": [open(path, "rb").read() for path in sy
 for seed in (1, 1, 2):
     for content in loaded.predict(photographs, params={"seed": seed})["image"]:
         print(base64.b64encode(content).decode())
+try:
+    loaded.predict(photographs, params={"label": "noon"})
+except Exception as error:
+    assert "does not know the label noon: it was trained without labels" in str(error), error
+else:
+    raise AssertionError("it colored")
 assert "components" not in sys.modules
 assert sys.modules["model"].__file__.endswith("code/model/__init__.py"), sys.modules["model"].__file__
 """

@@ -229,6 +229,20 @@ def test_a_grid_shows_gray_colored_and_true(dataset: Path) -> None:
     assert not np.array_equal(np.asarray(sample_grid(generator, stored, seed=1)), grid)
 
 
+def test_a_grid_shows_photographs_with_their_labels(workplace: Path) -> None:
+    labelled = tiny_dataset(workplace / "labelled", labels=("day", "night"))
+    train(labelled, Path("model"), Path("checkpoints"), tiny_config("generator.labels=[day, night]"))
+    generator, _ = load_generator(Path("model"))
+    assert generator.config.labels == ("day", "night")
+    held_out = Shards.open(labelled, "val")
+    y = torch.from_numpy(held_out.label_indices(generator.config.labels))
+    last = np.asarray(Image.open("model/samples/samples-000000064.png")).astype(int)
+    told, untold = (
+        np.asarray(sample_grid(generator, torch.from_numpy(held_out[:]), given)).astype(int) for given in (y, None)
+    )
+    assert np.abs(last - told).mean() < np.abs(last - untold).mean()  # weights are rounded when they are saved
+
+
 def test_the_page_holds_everything_itself(workplace: Path, dataset: Path) -> None:
     train(dataset, Path("model"), Path("checkpoints"), tiny_config(), "<script>alert(1)</script>")
     curves_page(Path("model"), Path("pages/curves"))

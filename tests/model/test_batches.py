@@ -33,7 +33,7 @@ def _windows(shards: Shards, side: int) -> dict[bytes, Window]:
 
 
 def _shown(shards: Shards, batches: Batches, steps: range) -> list[Window]:
-    crops = [crop for step in steps for crop in batches[step]]
+    crops = [crop for step in steps for crop in batches[step].stored]
     windows = _windows(shards, crops[0].shape[-1])
     return [windows[crop.numpy().tobytes()] for crop in crops]
 
@@ -57,8 +57,8 @@ def test_a_step_is_the_same_whenever_it_is_asked(shards: Shards) -> None:
     forwards = [one[step] for step in range(6)]
     other = Batches(shards, batch_size=8, crop=16, seed=0)
     for step in reversed(range(6)):
-        assert torch.equal(other[step], forwards[step])
-    assert not torch.equal(Batches(shards, batch_size=8, crop=16, seed=1)[0], forwards[0])
+        assert torch.equal(other[step].stored, forwards[step].stored)
+    assert not torch.equal(Batches(shards, batch_size=8, crop=16, seed=1)[0].stored, forwards[0].stored)
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
@@ -66,7 +66,7 @@ def test_processes_share_the_batch_of_one(shards: Shards, count: int) -> None:
     whole = Batches(shards, batch_size=8, crop=16, seed=0)
     shares = [Batches(shards, 8, 16, 0, rank, count) for rank in range(count)]
     for step in (0, 3):
-        assert torch.equal(torch.cat([part[step] for part in shares]), whole[step])
+        assert torch.equal(torch.cat([part[step].stored for part in shares]), whole[step].stored)
 
 
 def test_a_batch_larger_than_the_set(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_a_purpose_has_its_own_draws() -> None:
 
 def test_larger_windows_are_scaled_down(shards: Shards) -> None:
     zoomed = Batches(shards, batch_size=20, crop=12, seed=0, zoom=2.0)
-    crops = torch.cat([zoomed[step] for step in range(4)])
+    crops = torch.cat([zoomed[step].stored for step in range(4)])
     assert crops.shape == (80, 3, 12, 12)
-    plain = torch.cat([Batches(shards, batch_size=20, crop=12, seed=0)[step] for step in range(4)])
+    plain = torch.cat([Batches(shards, batch_size=20, crop=12, seed=0)[step].stored for step in range(4)])
     # A smooth picture varies more within a crop when the crop shows more of it.
     steps = [(part[..., 1:].float() - part[..., :-1].float()).abs().mean().item() for part in (crops, plain)]
     assert 1.2 < steps[0] / steps[1] < 1.9
@@ -99,10 +99,10 @@ def test_damage_is_of_the_lightness_of_the_same_windows(shards: Shards) -> None:
     hurt = Batches(shards, batch_size=20, crop=16, seed=0, damage=0.5)
     changed = 0
     for step in range(6):
-        assert torch.equal(hurt[step][:, 1:], plain[step][:, 1:])
-        changed += int((hurt[step][:, 0] != plain[step][:, 0]).flatten(1).any(dim=1).sum())
+        assert torch.equal(hurt[step].stored[:, 1:], plain[step].stored[:, 1:])
+        changed += int((hurt[step].stored[:, 0] != plain[step].stored[:, 0]).flatten(1).any(dim=1).sum())
     assert 30 < changed < 90  # of 120
-    assert torch.equal(Batches(shards, batch_size=20, crop=16, seed=0, damage=0.5)[5], hurt[5])
+    assert torch.equal(Batches(shards, batch_size=20, crop=16, seed=0, damage=0.5)[5].stored, hurt[5].stored)
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -110,4 +110,23 @@ def test_processes_share_damaged_photographs_too(shards: Shards, count: int) -> 
     whole = Batches(shards, batch_size=8, crop=16, seed=0, zoom=1.5, damage=0.7)
     shares = [Batches(shards, 8, 16, 0, rank, count, zoom=1.5, damage=0.7) for rank in range(count)]
     for step in (0, 3):
-        assert torch.equal(torch.cat([part[step] for part in shares]), whole[step])
+        assert torch.equal(torch.cat([part[step].stored for part in shares]), whole[step].stored)
+
+
+def test_labels_come_with_their_photographs_and_one_in_ten_is_hidden(tmp_path: Path) -> None:
+    labelled = Shards.open(tiny_dataset(tmp_path, labels=("night", None, "day")), "train")
+    names = ("day", "night")
+    batches = Batches(labelled, batch_size=20, crop=24, seed=0, labels=names)
+    given = labelled.label_indices(names)
+    assert set(given.tolist()) == {-1, 0, 1}
+    steps = range(40)
+    shown = [photograph for photograph, *_ in _shown(labelled, batches, steps)]
+    seen = torch.cat([batches[step].y for step in steps])
+    expected = torch.from_numpy(given)[shown]
+    changed = seen != expected
+    assert (seen[changed] == -1).all()
+    assert 0.06 < changed[expected >= 0].float().mean() < 0.14  # some 530 tosses
+    parts = [Batches(labelled, 20, 24, 0, rank, 4, labels=names)[7].y for rank in range(4)]
+    assert torch.equal(torch.cat(parts), batches[7].y)
+    assert torch.equal(batches[7].stored, Batches(labelled, 20, 24, 0)[7].stored)
+    assert (Batches(labelled, 20, 24, 0)[7].y == -1).all()

@@ -110,6 +110,24 @@ def test_dropout_as_noise_is_seeded_too(tmp_path: Path, photograph: np.ndarray):
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_a_label_is_another_coloring_and_a_strange_one_is_named(tmp_path: Path, photograph: np.ndarray):
+    subject = Colorizer.load(generator_folder(tmp_path, "generator.labels=[day, night]"))
+    small = photograph[::4, ::4]
+    pictures = [subject.colorize(small, 1, label=label)[0] for label in (None, "day", "night")]
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert not np.array_equal(pictures[one], pictures[other])
+    assert np.array_equal(next(subject.colorize_batch([small], 1, label="night"))[0], pictures[2])
+    for picture in pictures:
+        assert np.abs(lightness(picture) - lightness(small)).max() < 0.5
+    with pytest.raises(UserError, match=r"does not know the label noon: it knows day, night\."):
+        subject.colorize(small, label="noon")
+
+
+def test_a_label_for_a_model_without_labels(subject: Colorizer, photograph: np.ndarray):
+    with pytest.raises(UserError, match="does not know the label day: it was trained without labels; color without"):
+        subject.colorize(photograph, label="day")
+
+
 def test_strips_leave_no_seams(subject: Colorizer, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     whole = subject.colorize(photograph)
     monkeypatch.setattr(colorizer, "_STRIP_PIXELS", 3 * photograph.shape[1])

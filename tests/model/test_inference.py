@@ -12,7 +12,15 @@ from model.networks import Generator
 def generator() -> Generator:
     torch.manual_seed(0)
     config = GeneratorConfig(
-        encoder="none", channels=8, levels=4, skip=True, noise="gaussian", noise_size=3, norm="group", upsample="resize"
+        encoder="none",
+        channels=8,
+        levels=4,
+        skip=True,
+        noise="gaussian",
+        noise_size=3,
+        norm="group",
+        upsample="resize",
+        labels=(),
     )
     return Generator(config).eval()
 

@@ -17,14 +17,15 @@ FIELDS = (1, 16, 34, 70, 142, 286)
 
 def _generator(**options: object) -> Generator:
     plain = {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": "gaussian", "noise_size": 4}
+    plain |= {"norm": "group", "upsample": "resize", "labels": []}
     torch.manual_seed(0)
-    return Generator(GeneratorConfig.model_validate(plain | {"norm": "group", "upsample": "resize"} | options))
+    return Generator(GeneratorConfig.model_validate(plain | options))
 
 
-def _discriminator(**options: object) -> Discriminator:
+def _discriminator(labels: int = 0, **options: object) -> Discriminator:
     plain = {"channels": 8, "receptive_field": 34, "conditional": True, "norm": "group"}
     torch.manual_seed(0)
-    return Discriminator(DiscriminatorConfig.model_validate(plain | options))
+    return Discriminator(DiscriminatorConfig.model_validate(plain | options), labels)
 
 
 def _picture(side: int = 32, batch: int = 2) -> Tensor:
@@ -150,6 +151,49 @@ def test_the_receptive_field_is_what_its_name_says(field: int) -> None:
     assert ((seen.amax(dim=0) - seen.amin(dim=0) + 1) == field).all()
 
 
+@pytest.mark.parametrize("noise", ["gaussian", "dropout", "none"])
+def test_each_label_and_none_colors_in_its_own_way(noise: str) -> None:
+    generator = _generator(labels=["day", "night"], noise=noise)
+    z = _noise(generator, 3)
+    L = _picture(batch=1).expand(3, -1, -1, -1)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        colored = generator(L, None if z is None else z[:1].expand(3, -1), torch.tensor([0, 1, -1]))
+        for one, other in ((0, 1), (1, 2), (0, 2)):
+            assert (colored[one] - colored[other]).abs().mean() > 1e-4
+        torch.manual_seed(0)
+        silent = generator(L, z)
+        torch.manual_seed(0)
+        assert torch.equal(silent, generator(L, z, torch.tensor([-1, -1, -1])))
+    generator(L, z, torch.tensor([0, 1, -1])).square().mean().backward()
+    assert (generator.embed.weight.grad.abs().amax(dim=1) > 0).all()
+
+
+def test_without_labels_there_is_nothing_of_them() -> None:
+    for network in (_generator(), _discriminator(), _discriminator(norm="spectral")):
+        assert not [name for name in network.state_dict() if "embed" in name]
+    labelled = _generator(labels=["day"]).state_dict()
+    assert {name for name, tensor in labelled.items() if name not in _generator().state_dict()} == {"embed.weight"}
+    assert labelled["decoder.0.modulate.weight"].shape[1] == 8  # z and as much of y
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_label_projects_on_the_features_behind_each_logit(field: int) -> None:
+    discriminator = _discriminator(labels=2, receptive_field=field, norm="none").double()
+    with torch.no_grad():
+        discriminator.embed.weight.mul_(1000)  # so that it outweighs the logit
+        side = max(field + 34, 64)
+        L, ab = torch.zeros(3, 1, side, side, dtype=torch.float64), torch.randn(1, 2, side, side, dtype=torch.float64)
+        day, night, unknown = discriminator(L, ab.expand(3, -1, -1, -1), torch.tensor([0, 1, -1]))
+        assert torch.equal(unknown, discriminator(L, ab.expand(3, -1, -1, -1))[2])
+        assert (day - night).abs().mean() > 1e-6
+    ab.requires_grad_(True)
+    logits = discriminator(L[:1], ab, torch.tensor([1]))
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    seen = ab.grad[0].abs().sum(dim=0).nonzero()
+    assert ((seen.amax(dim=0) - seen.amin(dim=0) + 1) == field).all()
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_smallest_side_leaves_a_logit(field: int) -> None:
     discriminator = _discriminator(receptive_field=field, norm="instance")
@@ -172,14 +216,14 @@ def test_only_a_conditional_discriminator_looks_at_the_lightness(norm: str, cond
 
 
 def test_spectral_norm_bounds_every_convolution() -> None:
-    discriminator = _discriminator(norm="spectral", channels=32)
+    discriminator = _discriminator(norm="spectral", channels=32, labels=3)
     with torch.no_grad():
         for parameter in discriminator.parameters():
             parameter.mul_(30)
     for _ in range(200):  # each call is a step of the power iteration
-        discriminator(_picture(), torch.rand(2, 2, 32, 32))
-    for layer in discriminator.eval().layers:
-        if isinstance(layer, torch.nn.Conv2d):
+        discriminator(_picture(), torch.rand(2, 2, 32, 32), torch.tensor([0, 2]))
+    for layer in (*discriminator.eval().layers, discriminator.embed):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Embedding):
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
 
 

@@ -1,5 +1,6 @@
 """The dataset folder: what is written is read, and what is damaged is named."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -17,8 +18,8 @@ def lab_of(sha256: str) -> np.ndarray:
     return np.random.default_rng(int(sha256, 16)).integers(0, 256, (3, SIZE, SIZE), dtype=np.uint8)
 
 
-def kept(number: int, split: str) -> Row:
-    return Row(f"{number}.jpg", f"{number:064x}", 10, 10, split, "kept", "")  # type: ignore[arg-type]
+def kept(number: int, split: str, label: str | None = None) -> Row:
+    return Row(f"{number}.jpg", f"{number:064x}", 10, 10, split, "kept", "", label)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -85,9 +86,20 @@ def test_no_dataset_and_another_schema_are_refused(tmp_path: Path, dataset: Path
     with pytest.raises(UserError, match="run preprocess first"):
         Shards.open(tmp_path / "nowhere", "train")
     description = dataset / "dataset.json"
-    description.write_text(description.read_text().replace('"schema_version": 1', '"schema_version": 99'))
-    with pytest.raises(UserError, match="99"):
+    description.write_text(description.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(UserError, match="schema_version is 1, this program reads 2; run preprocess again"):
         Shards.open(dataset, "train")
+
+
+def test_labels_come_as_names_and_as_places_in_a_list(tmp_path: Path):
+    rows = [kept(2, "train", "night"), kept(5, "train"), kept(4, "train", "day"), kept(1, "test", "night")]
+    shards.write(tmp_path, rows, lab_of, size=SIZE, data_version="abc.dir")
+    train = Shards.open(tmp_path, "train")
+    assert train.labels == ["night", "day", None]
+    assert train.label_indices(("day", "night")).tolist() == [1, 0, -1]
+    assert train.label_indices(("night",)).tolist() == [0, -1, -1]
+    assert train.label_indices(()).tolist() == [-1, -1, -1]
+    assert json.loads((tmp_path / "dataset.json").read_text())["labels"] == {"day": 1, "night": 2}
 
 
 def test_the_same_photograph_twice_is_refused(tmp_path: Path):

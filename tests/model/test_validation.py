@@ -64,7 +64,7 @@ def test_it_measures_as_evaluation_does(dataset: Path) -> None:
     stored, bare = torch.from_numpy(val[:]), Instruments((), None, {}, {})
     truth, tally, seen = Tally(), Tally(), look(decode_lab(stored), bare)
     truth.add_truth(seen)
-    contestant = GeneratorContestant(generator, len(val), 2, 0)
+    contestant = GeneratorContestant(generator, val, 2, 0)
     tally.add(seen, stored[:, :1], contestant(stored[:, :1], range(len(val))), bare)
     scores = tally.scores(truth, ())
     assert scores["l1_ab"] > 1

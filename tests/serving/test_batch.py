@@ -217,3 +217,19 @@ def test_mistakes_are_one_sentence(
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     shutil.rmtree(tmp_path / "workspace", ignore_errors=True)
+
+
+def test_a_label_colors_and_a_strange_one_ends_it_at_once(tmp_path: Path, picture: Image.Image):
+    generator = generator_folder(tmp_path / "generator", "generator.labels=[day, night]")
+    picture.save(tmp_path / "old.png")
+    contents = []
+    for label in ((), ("--label", "day"), ("--label", "night")):
+        out = tmp_path / "-".join(("out", *label))
+        done = photo(tmp_path / "old.png", "--out", out, "--model", generator, *label)
+        assert done.returncode == 0, done.stderr
+        contents.append((out / "old-colorized.png").read_bytes())
+    assert len(set(contents)) == 3
+    done = photo(tmp_path / "old.png", "--out", tmp_path / "none", "--model", generator, "--label", "noon")
+    assert done.returncode == 1
+    assert done.stderr == "error: this model does not know the label noon: it knows day, night.\n"
+    assert not (tmp_path / "none").exists()

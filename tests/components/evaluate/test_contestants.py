@@ -10,10 +10,14 @@ from components.evaluate.baselines import MeanByLightness
 from components.evaluate.contestants import GeneratorContestant
 from components.evaluate.scoring import delivered
 from model import shards
+from model.batches import seeded
 from model.checkpoint import load_generator
-from model.color import decode_lab, in_gamut
+from model.color import AB_SCALE, decode_lab, in_gamut
+from model.inference import predict_ab
+from model.networks import Generator
 from model.shards import Shards
 from tests.components.evaluate.made import TEST
+from tests.tiny import tiny_config, tiny_dataset
 
 
 def test_mean_by_lightness_against_brute_force_and_between_levels(tmp_path: Path) -> None:
@@ -59,10 +63,10 @@ def test_colorings_are_scored_as_delivered() -> None:
 
 @pytest.mark.parametrize("which", ["challenger", "dropout"])
 def test_colorings_repeat_with_the_seed_and_differ_without(which: str, dataset: Path, models: dict[str, Path]) -> None:
-    generator = load_generator(models[which])[0]
-    lightness = torch.from_numpy(Shards.open(dataset, "test")[:4])[:, :1]
+    generator, test = load_generator(models[which])[0], Shards.open(dataset, "test")
+    lightness = torch.from_numpy(test[:4])[:, :1]
     first, again, other = (
-        GeneratorContestant(generator, TEST, samples=2, seed=seed)(lightness, range(4)) for seed in (0, 0, 1)
+        GeneratorContestant(generator, test, samples=2, seed=seed)(lightness, range(4)) for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert (first - other).abs().mean() > 0.01
@@ -70,7 +74,21 @@ def test_colorings_repeat_with_the_seed_and_differ_without(which: str, dataset: 
 
 
 def test_a_photographs_noise_does_not_depend_on_its_batch(dataset: Path, models: dict[str, Path]) -> None:
-    contestant = GeneratorContestant(load_generator(models["challenger"])[0], TEST, samples=2, seed=0)
-    lightness = torch.from_numpy(Shards.open(dataset, "test")[:])[:, :1]
+    test = Shards.open(dataset, "test")
+    contestant = GeneratorContestant(load_generator(models["challenger"])[0], test, samples=2, seed=0)
+    lightness = torch.from_numpy(test[:])[:, :1]
     together = contestant(lightness, range(TEST))
     torch.testing.assert_close(contestant(lightness[[7, 2]], [7, 2]), together[:, [7, 2]], atol=1e-3, rtol=0)
+
+
+def test_a_generator_with_labels_is_told_those_of_the_photographs(tmp_path: Path) -> None:
+    test = Shards.open(tiny_dataset(tmp_path, labels=("day", None, "night", "noon")), "train")
+    torch.manual_seed(0)
+    generator = Generator(tiny_config("generator.labels=[day, night]").generator).eval()
+    stored, L = torch.from_numpy(test[:])[:, :1], torch.from_numpy(test[:]).float()[:, :1] / 127.5 - 1
+    (colored,) = GeneratorContestant(generator, test, samples=1, seed=0)(stored, range(len(test)))
+    z = generator.sample_noise(len(test), seeded(0, "evaluate", 0))
+    y = torch.tensor([{"day": 0, "night": 1}.get(label or "", -1) for label in test.labels])
+    assert {0, 1, -1} == set(y.tolist())
+    torch.testing.assert_close(colored, predict_ab(generator, L, z, y) * AB_SCALE)
+    assert (colored - predict_ab(generator, L, z) * AB_SCALE).abs().max() > 0.01
