@@ -67,6 +67,7 @@ class GeneratorConfig(_Section):
     noise_size: Annotated[int, Field(ge=1, le=512)]
     norm: Literal["group", "batch", "instance"]
     upsample: Literal["resize", "transposed", "shuffle"]
+    test_time_augmentation: bool
     labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
     @model_validator(mode="after")

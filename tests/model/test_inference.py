@@ -8,8 +8,7 @@ from model.inference import predict_ab
 from model.networks import Generator
 
 
-@pytest.fixture(scope="module")
-def generator() -> Generator:
+def made(test_time_augmentation: bool) -> Generator:
     torch.manual_seed(0)
     config = GeneratorConfig(
         encoder="none",
@@ -21,8 +20,14 @@ def generator() -> Generator:
         norm="group",
         upsample="resize",
         labels=(),
+        test_time_augmentation=test_time_augmentation,
     )
     return Generator(config).eval()
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return made(test_time_augmentation=False)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 16), (31, 45), (1, 5), (100, 7)])
@@ -61,3 +66,12 @@ def test_scaling_keeps_places(generator: Generator, shape: tuple[int, int]) -> N
         ab = predict_ab(generator, L, torch.zeros(1, 3))
     inner = (..., slice(4, -4), slice(4, -4))  # at the border there is nothing to interpolate with
     torch.testing.assert_close(ab[inner], L[inner].expand(1, 2, -1, -1), atol=0.01, rtol=0)
+
+
+def test_augmented_a_mirror_image_is_colored_as_a_mirror_image() -> None:
+    L, z = torch.rand(2, 1, 37, 52, generator=torch.Generator().manual_seed(0)) * 2 - 1, torch.randn(2, 3)
+    for augmented in (False, True):
+        generator = made(augmented)
+        colored, mirrored = predict_ab(generator, L, z), predict_ab(generator, L.flip(-1), z).flip(-1)
+        assert colored.shape == (2, 2, 37, 52)
+        assert torch.allclose(colored, mirrored, atol=1e-6) == augmented

@@ -37,7 +37,7 @@ def make_generator(folder: Path, seed: int, noise: str = "gaussian", broken: boo
     generator = Generator(
         GeneratorConfig.model_validate(
             {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": noise, "noise_size": 4}
-            | {"norm": "group", "upsample": "resize", "labels": []}
+            | {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False}
         )
     )
     for name, parameter in generator.named_parameters():
