@@ -86,8 +86,8 @@ def conditions(
         "size": test.size,
         "crop": "none: the stored squares, whole",
         "colors": "a and b brought into sRGB's gamut at constant L and hue, sRGB rounded to 8 bits; diversity: before",
-        "scale": "the generator sees a side at the nearest multiple of 2 ** levels; a and b are scaled back bilinearly; "
-        "with test-time augmentation, the mean of four looks: mirrored too, and at 1.3 times that side",
+        "scale": "the generator sees a side at the nearest multiple of 2 ** levels; a and b are scaled back bilinearly;"
+        " with test-time augmentation, the mean of four looks: mirrored too, and at 1.3 times that side",
         "labels": "a generator that was trained with labels is told each photograph's own",
         "seed": config.seed,
         "samples": config.samples,
