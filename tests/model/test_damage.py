@@ -45,7 +45,7 @@ def _details(lightness: Tensor) -> Tensor:
     return lightness.diff(dim=1).diff(dim=2).square().mean(dim=(1, 2))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(stored=pictures, name=names, strength=st.floats(0, 1), seed=st.integers(0, 99))
 def test_no_damage_touches_a_or_b(stored: Tensor, name: str, strength: float, seed: int) -> None:
     before = stored.clone()
@@ -56,7 +56,7 @@ def test_no_damage_touches_a_or_b(stored: Tensor, name: str, strength: float, se
     assert torch.equal(after, damaged(stored, name, strength, seeded(seed)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(stored=pictures, probability=st.floats(0, 1), seed=st.integers(0, 99))
 def test_nor_does_training(stored: Tensor, probability: float, seed: int) -> None:
     after = damaged_at_random(stored, probability, seeded(seed))
