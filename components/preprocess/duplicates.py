@@ -2,10 +2,25 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Hashes = NDArray[np.uint64]
 
 _ROWS, _COLUMNS = 256, 16384  # a block of distances takes 32 MiB
+
+# The lowest 8 of the 32 waves of a discrete cosine transform.
+_WAVES = np.cos(np.pi / 64 * np.outer(np.arange(8), np.arange(1, 64, 2)))
+_MIRRORED = np.where(np.arange(8) % 2, -1, 1)  # what a mirror makes of them: every other one changes its sign
+
+
+def perceptual_hashes(gray: NDArray[np.uint8]) -> tuple[int, int]:
+    """The pHash, of 64 bits, of a (H, W) uint8 picture and of its mirror image, from one transform.
+
+    The hashes of `imagehash.phash`, up to waves that equal the median to the last bits.
+    """
+    small = Image.fromarray(gray).resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=1)
+    low = _WAVES @ np.asarray(small, dtype=np.float64) @ _WAVES.T
+    return _above_median(low), _above_median(low * _MIRRORED)
 
 
 def near_duplicates(hashes: Hashes, mirrored: Hashes, bits: int) -> NDArray[np.int64]:
@@ -49,3 +64,8 @@ def _close(
     turned = np.bitwise_count(mirrored[rows, None] ^ others)
     close: NDArray[np.bool_] = np.minimum(as_is, turned) <= bits
     return close
+
+
+def _above_median(waves: NDArray[np.float64]) -> int:
+    middle = np.sort(waves, axis=None)[31:33].mean()
+    return int.from_bytes(np.packbits(waves > middle).tobytes())

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from components.preprocess import pool
+from components.preprocess.colors import color_table
 from components.preprocess.duplicates import near_duplicates
 from components.preprocess.labels import labels_by
-from components.preprocess.worker import Prepared, Task, color_table, prepare
+from components.preprocess.worker import Prepared, Task, prepare
 from components.progress import progress
 from model import shards
 from model.config import PreprocessConfig
@@ -62,8 +63,8 @@ def preprocess(
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
         raise UserError(f"{output} and {photos} lie in one another; choose another folder for the dataset.")
     try:
-        with folder_aside(output, "dataset.json") as folder:
-            return _fill(folder, photos, config, data_version, workers or pool.cores())
+        with folder_aside(output, "dataset.json") as folder, tempfile.TemporaryFile(dir=folder) as pixels:
+            return _fill(folder, pixels.fileno(), photos, config, data_version, workers or pool.cores())
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror}.") from None
 
@@ -78,13 +79,11 @@ class _Candidate:
     mirrored: int
 
 
-def _fill(folder: Path, photos: Path, config: PreprocessConfig, data_version: str, workers: int) -> dict[str, Any]:
+def _fill(
+    folder: Path, pixels: int, photos: Path, config: PreprocessConfig, data_version: str, workers: int
+) -> dict[str, Any]:
     label_of = labels_by(config.labels, photos)
-    aside = folder / "aside"
-    aside.mkdir()
-    task = Task(config.size, config.min_side, config.min_chroma, color_table(), aside / "pixels")
-    task.pixels.touch()
-
+    task = Task(config.size, config.min_side, config.min_chroma, color_table(workers), pixels)
     rows: list[Row] = []
     candidates: list[_Candidate] = []
     jobs: list[tuple[int, Path]] = []
@@ -114,7 +113,6 @@ def _fill(folder: Path, photos: Path, config: PreprocessConfig, data_version: st
     summary = _summary(rows)
     _require_enough(photos, summary, config)
     shards.write(folder, rows, lambda sha256: task.read(slots[sha256]), size=config.size, data_version=data_version)
-    shutil.rmtree(aside)
     return summary
 
 

@@ -1,22 +1,23 @@
 """What a worker process does with one file: hash, decode, crop, scale, convert."""
 
+import errno
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagehash
 import numpy as np
-import scipy.fftpack  # noqa: F401 - imagehash imports it at the first hash; here it is done once, before the fork
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torch.utils.dlpack import from_dlpack
 
-from model.color import encode_lab, srgb_to_lab
+from components.preprocess.colors import look_up
+from components.preprocess.duplicates import perceptual_hashes
 from model.images import ImageError, decode
-
-_CHROMA_SCALE = 1.9  # sRGB's largest chroma, 133.8, as 254
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,18 @@ class Task:
     min_chroma: float
     colors: Tensor
     """Of `color_table`."""
-    pixels: Path
-    """A file of fixed slots, one per input: (3, size, size) uint8 LAB. So no pixels gather in anyone's memory."""
+    pixels: int
+    """Descriptor of a file of fixed slots, one per input: (3, size, size) uint8 LAB. So no pixels gather in memory."""
 
     def read(self, slot: int) -> NDArray[np.uint8]:
         """The (3, size, size) LAB of a slot."""
-        count = 3 * self.size**2
-        return np.fromfile(self.pixels, np.uint8, count, offset=slot * count).reshape(3, self.size, self.size)
+        lab = np.empty((3, self.size, self.size), dtype=np.uint8)
+        os.preadv(self.pixels, [lab.data], slot * lab.nbytes)
+        return lab
 
     def write(self, slot: int, lab: NDArray[np.uint8]) -> None:
-        with self.pixels.open("r+b", buffering=0) as file:
-            file.seek(slot * lab.nbytes)
-            file.write(lab.data)
+        if os.pwrite(self.pixels, lab.data, slot * lab.nbytes) < lab.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @dataclass(frozen=True)
@@ -54,23 +55,6 @@ class Prepared:
     """pHash of 64 bits of the central square's lightness."""
     mirrored: int = 0
     """pHash of its mirror image."""
-
-
-def color_table() -> Tensor:
-    """The stored LAB of every 8-bit color, by R + 256 G + 65536 B: (2^24,) int32 of the bytes L, a, b, scaled chroma.
-
-    There are only so many colors: `model.color` converts each once, and workers look theirs up, five times as fast.
-    """
-    table = torch.empty((256, 256, 256, 4), dtype=torch.uint8)
-    levels = torch.arange(256, dtype=torch.uint8)
-    plane = torch.stack((levels.expand(256, 256), levels[:, None].expand(256, 256), torch.zeros(256, 256)))
-    rgb = plane.to(torch.uint8)
-    for blue, into in enumerate(table):
-        rgb[2] = blue
-        lab = srgb_to_lab(rgb)
-        into[..., :3] = encode_lab(lab).movedim(0, 2)
-        into[..., 3] = torch.hypot(lab[1], lab[2]).mul_(_CHROMA_SCALE).round_()
-    return table.view(torch.int32).flatten()
 
 
 def prepare(job: tuple[int, Path], task: Task) -> Prepared:
@@ -92,40 +76,28 @@ def prepare(job: tuple[int, Path], task: Task) -> Prepared:
     width, height = photograph.width, photograph.height
     if min(width, height) < task.min_side:
         return Prepared(sha256, width, height, f"too small: {width} x {height}, min_side is {task.min_side}")
-    lab, chroma = _to_lab(_central_square(photograph.image, task.size), task.colors)
+    stored, chroma = look_up(_central_square(photograph.image, task.size), task.colors)
     if chroma < task.min_chroma:
         return Prepared(
             sha256, width, height, f"colorless: mean chroma {chroma:.1f}, min_chroma is {task.min_chroma:g}"
         )
+    lab = stored.numpy()
     task.write(slot, lab)
-    return Prepared(sha256, width, height, "", *_perceptual_hashes(lab[0]))
+    return Prepared(sha256, width, height, "", *perceptual_hashes(lab[0]))
 
 
 def _central_square(image: Image.Image, size: int) -> Tensor:
-    """(3, size, size) uint8."""
+    """(size, size, 4) uint8, contiguous: red, green, blue, and a fourth channel of no meaning."""
     side = min(image.size)
     top, left = (image.height - side) // 2, (image.width - side) // 2
-    square = torch.from_numpy(np.array(image))[top : top + side, left : left + side].permute(2, 0, 1)
-    return interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0]
+    square = _pixels(image)[None, top : top + side, left : left + side].permute(0, 3, 1, 2)
+    return interpolate(square, (size, size), mode="bicubic", antialias=True)[0].permute(1, 2, 0).contiguous()
 
 
-def _to_lab(rgb: Tensor, colors: Tensor) -> tuple[NDArray[np.uint8], float]:
-    """(3, size, size) uint8 LAB as `color.encode_lab` stores it, looked up by color, and its mean chroma."""
-    red, green, blue = rgb.int()
-    codes = blue.bitwise_left_shift_(16).add_(green, alpha=256).add_(red)
-    found = colors.index_select(0, codes.flatten()).view(codes.shape)
-    lab = torch.empty_like(rgb)
-    for channel in lab:
-        channel.copy_(found)  # takes the lowest byte
-        found >>= 8
-    return lab.numpy(), int((found & 0xFF).sum()) / found.numel() / _CHROMA_SCALE
-
-
-def _perceptual_hashes(lightness: NDArray[np.uint8]) -> tuple[int, int]:
-    # 32 x 32 is where pHash starts from.
-    small = Image.fromarray(lightness).resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=1)
-    return _phash(small), _phash(ImageOps.mirror(small))
-
-
-def _phash(gray: Image.Image) -> int:
-    return int.from_bytes(np.packbits(imagehash.phash(gray).hash).tobytes())
+def _pixels(image: Image.Image) -> Tensor:
+    """(H, W, 4) uint8 of an RGB image, as Pillow holds it: no copy, up to 16 MiB, where it begins another block."""
+    try:
+        flat = from_dlpack(pa.array(image).flatten())
+    except ValueError:
+        flat = torch.from_numpy(np.array(image.convert("RGBX")))
+    return flat.view(image.height, image.width, 4)

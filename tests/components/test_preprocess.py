@@ -4,18 +4,22 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
-from components.preprocess.duplicates import near_duplicates
+from components.preprocess.colors import color_table, look_up
+from components.preprocess.duplicates import near_duplicates, perceptual_hashes
 from components.preprocess.step import preprocess, split_of
+from components.preprocess.worker import Task, prepare
 from model import color
 from model.config import PreprocessConfig, load_config
 from model.errors import UserError
@@ -97,6 +101,42 @@ def test_shards_hold_the_photographs(album: Path, dataset: Path):
             square = image.convert("RGB").resize((32, 32), Image.Resampling.BICUBIC, box)
         expected = color.encode_lab(color.srgb_to_lab(torch.tensor(np.asarray(square)).permute(2, 0, 1))).numpy()
         assert np.abs(train[[index]][0].astype(int) - expected.astype(int)).mean() < 4
+
+
+@pytest.fixture(scope="module")
+def colors() -> torch.Tensor:
+    return color_table(2)
+
+
+def test_colors_looked_up_are_those_converted(colors: torch.Tensor):
+    rgbx = torch.randint(256, (300, 200, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    lab = color.srgb_to_lab(rgbx[..., :3].permute(2, 0, 1))
+    found, chroma = look_up(rgbx, colors)
+    assert torch.equal(found, color.encode_lab(lab))
+    assert chroma == pytest.approx(float(lab[1:].norm(dim=0).mean()), abs=0.05)
+
+
+def test_a_picture_of_more_than_16_mebibytes_is_scaled_as_any_other(album: Path, colors: torch.Tensor, tmp_path: Path):
+    with Image.open(sorted(album.glob("*.jpg"))[0]) as image:
+        large = image.convert("RGB").resize((2600, 1900), Image.Resampling.BICUBIC)
+    large.save(tmp_path / "large.bmp")
+    with tempfile.TemporaryFile() as pixels:
+        task = Task(CONFIG.size, CONFIG.min_side, CONFIG.min_chroma, colors, pixels.fileno())
+        assert prepare((3, tmp_path / "large.bmp"), task).reason == ""
+        lab = task.read(3)
+    square = torch.tensor(np.asarray(large.resize((32, 32), Image.Resampling.BICUBIC, (350, 0, 2250, 1900))))
+    expected = color.encode_lab(color.srgb_to_lab(square.permute(2, 0, 1))).numpy()
+    assert np.abs(lab.astype(int) - expected.astype(int)).mean() < 1
+
+
+def test_perceptual_hashes_are_imagehash_s(album: Path):
+    for path in sorted(album.glob("*.jpg"))[:20]:
+        if path.name[0].isupper():
+            gray = Image.open(path).convert("L").resize((286, 286))
+            small = gray.resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=1)
+            expected = [imagehash.phash(picture).hash for picture in (small, ImageOps.mirror(small))]
+            found = np.array(perceptual_hashes(np.asarray(gray)), dtype=">u8").view(np.uint8)
+            assert np.array_equal(np.unpackbits(found).reshape(2, 8, 8), expected), path.name
 
 
 def test_the_same_bytes_for_any_number_of_workers_and_any_names(album: Path, dataset: Path, tmp_path: Path):
