@@ -217,9 +217,10 @@ class _Replaced:
     """Looks like the generator to those who use it."""
 
     def __init__(self, generator: "Generator", run: "Network") -> None:
-        self.config, self.sample_noise, self._run = generator.config, generator.sample_noise, run
+        self.config, self.sample_noise = generator.config, generator.sample_noise
+        self.chroma_slope, self._run = generator.chroma_slope, run
 
-    def __call__(self, L: "Tensor", z: "Tensor") -> "Tensor":
+    def __call__(self, L: "Tensor", z: "Tensor", y: None = None) -> "Tensor":
         return self._run(L, z)
 
 
@@ -230,7 +231,7 @@ class _Timed(_Replaced):
         super().__init__(generator, generator)
         self.seconds = 0.0
 
-    def __call__(self, L: "Tensor", z: "Tensor") -> "Tensor":
+    def __call__(self, L: "Tensor", z: "Tensor", y: None = None) -> "Tensor":
         started = time.perf_counter()
         ab = self._run(L, z)
         self.seconds += time.perf_counter() - started

@@ -7,6 +7,7 @@ own, a turn is a block of steps, and what was prepared during the other way's tu
 
 import tempfile
 import time
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ import typer
 
 from benchmarks.machine import FOLDER, ROOT, speedup, write
 from components.preprocess.step import preprocess
+from model.batches import Batch
 from model.config import TrainConfig, load_config
 from model.game import Game
 from model.processes import processes
@@ -67,19 +69,19 @@ def compare(config: TrainConfig, shards: Shards, rounds: int, block: int = 1) ->
         fixed, read = [], []
         for turn in range(rounds + 1):
             for times, batches in ((fixed, iter([batch] * (block + drained))), (read, steps)):
-                for stored in islice(batches, drained):
-                    game.play(stored, 0)
+                for read_ahead in islice(batches, drained):
+                    game.play(read_ahead.stored, 0, read_ahead.y)
                 seconds = _seconds(game, islice(batches, block), team.device) / block
                 if turn:  # the first round warms up
                     times.append(seconds)
     return fixed, read
 
 
-def _seconds(game: Game, batches: "islice[torch.Tensor]", device: torch.device) -> float:
+def _seconds(game: Game, batches: Iterable[Batch], device: torch.device) -> float:
     _wait(device)
     started = time.perf_counter()
-    for stored in batches:
-        game.play(stored, 0)
+    for batch in batches:
+        game.play(batch.stored, 0, batch.y)
     _wait(device)
     return time.perf_counter() - started
 

@@ -89,7 +89,7 @@ def ours(config: TrainConfig, shards: Shards) -> Callable[[], object]:
     with processes() as team:
         game = Game(config, new_generator(config), team)
         batches = iter(_loader(config, shards, team, range(100_000)))
-    return lambda: game.play(next(batches), 0)
+    return lambda: game.play(next(batches).stored, 0)
 
 
 class Photographs(Dataset[tuple[Tensor, Tensor]]):
