@@ -1,0 +1,95 @@
+"""Training on real shards against training on one batch that stays in memory: `python -m benchmarks.reading`.
+
+The same game plays both, in turns: what the loader costs is all that differs. The steps are those of the warm-up, the
+shortest there are, so that reading has the least to hide behind. On a GPU, whose loader works ahead in processes of its
+own, a turn is a block of steps, and what was prepared during the other way's turn is used up before the clock starts.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks.machine import FOLDER, ROOT, speedup, write
+from components.preprocess.step import preprocess
+from model.batches import Batch
+from model.config import TrainConfig, load_config
+from model.game import Game
+from model.processes import processes
+from model.shards import Shards
+from model.starting import new_generator
+from model.training import _loader
+
+_DRAINED = 16  # batches that a GPU's loader holds ready, and more
+_GPU_BLOCK = 64  # steps
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each way; a turn is a step on a CPU.")] = 40,
+    photos: Annotated[Path, typer.Option(help="Folder of photographs.")] = ROOT / "data",
+    result: Annotated[Path, typer.Option(help="Where the figures go.")] = FOLDER / "reading.json",
+) -> None:
+    """Measures the recipes small and best, and on a GPU the defaults of params.yaml too."""
+    gpu = torch.cuda.is_available()
+    figures, rows = {}, []
+    for recipe in ("small", "best", *(["defaults"] if gpu else [])):
+        recipes = () if recipe == "defaults" else (ROOT / "recipes" / f"{recipe}.yaml",)
+        config = load_config(ROOT / "params.yaml", recipes)
+        with tempfile.TemporaryDirectory() as scratch:
+            preprocess(photos, Path(scratch) / "dataset", config.preprocess, data_version="benchmark")
+            shards = Shards.open(Path(scratch) / "dataset", "train")
+            fixed, read = compare(config.train, shards, rounds=12 if gpu else rounds, block=_GPU_BLOCK if gpu else 1)
+        share = speedup(fixed, read)
+        figures[f"{recipe}: speed on shards / on one batch in memory"] = share
+        rows.append({"recipe": recipe, "step": median(fixed), "step_with_reading": median(read), "ratio": share})
+    device = torch.cuda.get_device_name() if gpu else "CPU"
+    write(result, figures, device=device, torch=torch.__version__, rounds=rounds, seconds=rows)
+
+
+def compare(config: TrainConfig, shards: Shards, rounds: int, block: int = 1) -> tuple[list[float], list[float]]:
+    """Seconds a step, of each round: with one batch in memory, and with the training's own loader.
+
+    Args:
+        config: of the training.
+        shards: to read.
+        rounds: turns of each way.
+        block: steps in a turn. Where it is more than one, as many as the loader prefetches are read first.
+    """
+    drained = _DRAINED if block > 1 else 0
+    with processes() as team:
+        game = Game(config, new_generator(config), team)
+        steps = iter(_loader(config, shards, team, range((rounds + 1) * (block + drained))))
+        batch = next(iter(_loader(config, shards, team, range(1))))
+        fixed, read = [], []
+        for turn in range(rounds + 1):
+            for times, batches in ((fixed, iter([batch] * (block + drained))), (read, steps)):
+                for read_ahead in islice(batches, drained):
+                    game.play(read_ahead.stored, 0, read_ahead.y)
+                seconds = _seconds(game, islice(batches, block), team.device) / block
+                if turn:  # the first round warms up
+                    times.append(seconds)
+    return fixed, read
+
+
+def _seconds(game: Game, batches: Iterable[Batch], device: torch.device) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    for batch in batches:
+        game.play(batch.stored, 0, batch.y)
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,93 @@
+"""The speed benchmarks' parts at tiny sizes: that they run and measure what they say."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import bench, machine, reading, train_step, train_step_gpu
+from benchmarks.coloring import mosaic
+from model.shards import Shards
+from tests.tiny import tiny_config, tiny_dataset
+
+
+@pytest.fixture(autouse=True)
+def float32_products():
+    yield
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_ways_take_turns():
+    called: list[str] = []
+    ways = {name: lambda name=name: called.append(name) for name in "ab"}
+    assert [len(times) for times in machine.in_turns(ways, rounds=2).values()] == [2, 2]
+    assert called == list("ababab")
+    assert machine.speedup([2.0, 8.0, 3.0], [1.0, 2.0, 1.0]) == 3
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_reading_plays_both_ways_equally_often(tmp_path: Path, block: int):
+    shards = Shards.open(tiny_dataset(tmp_path), "train")
+    fixed, read = reading.compare(tiny_config(), shards, rounds=2, block=block)
+    assert len(fixed) == len(read) == 2
+
+
+def test_plain_and_ours_train_on_the_same_photographs(tmp_path: Path, photos: Path):
+    config = train_step.pix2pix(
+        32, "train.generator.channels=8", "train.discriminator.channels=8", "train.discriminator.receptive_field=16"
+    )
+    shards = Shards.open(tiny_dataset(tmp_path, size=config.preprocess.size), "train")
+    paths = sorted((photos / "scratch").glob("*.jpg"))[:4]
+    for way in (train_step.plain(config, paths), train_step.ours(config.train, shards)):
+        way()
+        spent = train_step.shares(way)
+        assert spent["convolutions"] > 0
+        assert sum(spent.values()) == pytest.approx(1, abs=0.05)
+    L, ab = train_step.Photographs(paths, 36, 32)[0]
+    assert (L.shape, ab.shape) == ((1, 32, 32), (2, 32, 32))
+    assert -1 <= L.min() <= L.max() <= 1.001
+    assert ab.abs().max() < 1
+
+
+@pytest.mark.parametrize("setting", train_step_gpu.SETTINGS[:5], ids=lambda setting: setting.name)
+def test_a_gpus_settings_play_on_a_cpu_too(setting: train_step_gpu.Setting):
+    stored = torch.randint(60, 190, (4, 3, 16, 16), dtype=torch.uint8)
+    step = train_step_gpu.build_step(tiny_config(), setting, stored)
+    losses = [float(step()) for _ in range(12)]
+    assert losses[-1] < losses[0]
+
+
+def test_operations_are_counted():
+    small, large = (torch.zeros(4 * times, 3, 16, 16, dtype=torch.uint8) for times in (1, 2))
+    flop = train_step_gpu.operations(tiny_config(), small)
+    assert flop > 1e6
+    assert train_step_gpu.operations(tiny_config(), large) == pytest.approx(2 * flop, rel=0.05)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_without_a_gpu_it_says_that_it_was_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    train_step_gpu.main(1, tmp_path / "result.json")
+    result = json.loads((tmp_path / "result.json").read_bytes())
+    assert result["run"] is False
+    assert "no GPU" in result["why"]
+    assert "was not run" in capsys.readouterr().out
+
+
+def test_the_table_sets_new_figures_beside_those_committed():
+    written = {"figures": {"x": 2.0, "y": 1.0}}
+    preprocessed = {"rows": [{"size": 96, "ratio": 3.5}]}
+    committed = {"a": bench.figures(written), "preprocess": bench.figures(preprocessed)}
+    rows = bench.table(committed, {"a": {"x": 2.5, "z": 4.0}, "preprocess": bench.figures({})}).splitlines()
+    assert [row.split() for row in rows[1:]] == [
+        ["a", "x", "2", "2.5"],
+        ["a", "y", "1", "-"],
+        ["a", "z", "-", "4"],
+        ["preprocess", "96", "pixels:", "ours", "/", "plain", "3.5", "-"],
+    ]
+
+
+def test_a_mosaic_has_the_size_and_the_photographs_detail(photos: Path):
+    picture = mosaic(photos, (1152, 864))
+    assert picture.size == (1152, 864)
+    assert len(set(picture.crop((1000, 700, 1152, 864)).getdata())) > 1000
