@@ -66,7 +66,7 @@ class GeneratorConfig(_Section):
     noise: Literal["none", "dropout", "gaussian"]
     noise_size: Annotated[int, Field(ge=1, le=512)]
     norm: Literal["group", "batch", "instance"]
-    upsample: Literal["resize", "transposed", "shuffle"]
+    upsample: Literal["resize", "transposed"]
     test_time_augmentation: bool
     labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
@@ -97,11 +97,6 @@ class ObjectiveConfig(_Section):
     reconstruction_weight: Weight
     diversity_weight: Weight
     diversity_limit: Weight
-    gradient_penalty_weight: Weight
-    perceptual_weight: Weight
-    colorfulness_weight: Weight
-    transport_weight: Weight
-    classes_weight: Weight
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:

@@ -12,21 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 from model.averaging import Average
 from model.batches import seed_of, seeded, share
 from model.checkpoint import below
-from model.classes import ColorClassifier
-from model.color import AB_SCALE, decode_lab, from_network, lab_to_srgb, to_network
+from model.color import AB_SCALE, decode_lab, to_network
 from model.config import TrainConfig
-from model.encoders import PACKAGED, Pretrained, packaged_weights
 from model.networks import Discriminator, Generator
-from model.objective import (
-    colorfulness_loss,
-    discriminator_loss,
-    diversity_loss,
-    generator_adversarial_loss,
-    gradient_penalty,
-    perceptual_loss,
-    reconstruction_loss,
-    transport_loss,
-)
+from model.objective import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
 from model.processes import Processes
 
 N = TypeVar("N", bound=nn.Module)
@@ -43,15 +32,12 @@ class Game:
         slowdown: factor of all learning rates, on top of their decay.
     """
 
-    def __init__(
-        self, config: TrainConfig, generator: Generator, processes: Processes, prior: Tensor | None = None
-    ) -> None:
+    def __init__(self, config: TrainConfig, generator: Generator, processes: Processes) -> None:
         """
         Args:
             config: of the training.
             generator: to begin with, the same in every process; it is trained in place.
             processes: that train together.
-            prior: `model.classes.class_counts` of the training photographs, where color is classified too.
         """
         self._config, self._processes = config, processes
         self.slowdown = 1.0
@@ -69,21 +55,7 @@ class Game:
         for name, parameter in self._generator.named_parameters():
             (encoder if pretrained and name.startswith("encoder.") else rest).append(parameter)
         self._generator_adam = self._adam((rest, config.learning_rate), (encoder, config.encoder_learning_rate))
-        self._classifier: ColorClassifier | None = None
-        if prior is not None:
-            torch.manual_seed(config.seed)
-            self._classifier = self._place(ColorClassifier(self._generator, prior))
-            self._generator_adam.add_param_group(
-                {
-                    "params": list(self._classifier.head.parameters()),
-                    "lr": config.learning_rate,
-                    "initial_lr": config.learning_rate,
-                }
-            )
-        self._color = self._parallel(self._classifier or self._generator)
-        self._eye: nn.Module | None = None
-        if config.objective.perceptual_weight:
-            self._eye = self._place(Pretrained(PACKAGED, packaged_weights()).requires_grad_(False))
+        self._color = self._parallel(self._generator)
 
         self._discriminator: Discriminator | None = None
         if config.objective.adversarial != "none":
@@ -128,8 +100,6 @@ class Game:
                 None if z is None else torch.cat((z[0], z[1][again])),
                 None if y is None else torch.cat((y, y[again])),
             )
-        if self._classifier is not None:
-            fake, logits = fake
         fake, second = fake[: len(L)].float(), fake[len(L) :].float()
 
         watched = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
@@ -138,21 +108,6 @@ class Game:
         if objective.reconstruction != "none":
             losses["reconstruction"] = reconstruction_loss(objective.reconstruction, fake, ab)
             total = total + objective.reconstruction_weight * losses["reconstruction"]
-        if self._classifier is not None:
-            losses["classes"] = self._classifier.loss(logits[: len(L)].float(), ab)
-            total = total + objective.classes_weight * losses["classes"]
-        if self._eye is not None or objective.colorfulness_weight:
-            rgb, real = (lab_to_srgb(from_network(L, x)).clamp(0, 1) for x in (fake, ab))
-            if self._eye is not None:
-                with self._autocast:
-                    losses["perceptual"] = perceptual_loss(self._eye(rgb * 2 - 1), self._eye(real * 2 - 1))
-                total = total + objective.perceptual_weight * losses["perceptual"]
-            if objective.colorfulness_weight and not warm_up:
-                losses["colorfulness"] = colorfulness_loss(rgb, real)
-                total = total + objective.colorfulness_weight * losses["colorfulness"]
-        if objective.transport_weight and not warm_up:
-            losses["transport"] = transport_loss(fake, ab)
-            total = total + objective.transport_weight * losses["transport"]
         if z is not None and len(second):
             losses["diversity"] = diversity_loss(
                 fake[again], second, z[0][again], z[1][again], objective.diversity_limit
@@ -201,15 +156,11 @@ class Game:
 
     def _discriminator_move(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self._discriminator is not None
-        penalty = self._config.objective.gradient_penalty_weight
-        ab = ab.detach().requires_grad_(penalty > 0)
         with self._autocast:
             on_real, on_fake = self._judge(L, ab, y), self._judge(L, fake, y)
         on_real, on_fake = on_real.float(), on_fake.float()
         kind = self._config.objective.adversarial
         loss = discriminator_loss(kind, on_real, on_fake)
-        if penalty:
-            loss = loss + penalty * gradient_penalty(on_real, ab)
         self._descend(loss, self._discriminator, self._discriminator_adam)
         border = 0.5 if kind == "lsgan" else 0.0  # between the targets 0 and 1; a logit's even odds
         right = ((on_real > border).float().mean() + (on_fake < border).float().mean()) / 2
@@ -263,13 +214,9 @@ class Game:
             yield "average", self._average.network
         if self._discriminator is not None:
             yield "discriminator", self._discriminator
-        if self._classifier is not None:
-            yield "classes", self._classifier.head
 
     def _adams(self) -> Iterator[tuple[str, nn.Module, torch.optim.Adam]]:
         yield "generator_adam", self._generator, self._generator_adam
-        if self._classifier is not None:
-            yield "classes_adam", self._classifier.head, self._generator_adam
         if self._discriminator is not None:
             yield "discriminator_adam", self._discriminator, self._discriminator_adam
 

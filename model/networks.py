@@ -31,7 +31,6 @@ class Generator(nn.Module):
     takes the same way. Without labels there is no embedding.
 
     Attributes:
-        width: channels of `features`.
         chroma_slope: how much `model.inference` strengthens what comes out; set by `model.calibration`.
     """
 
@@ -67,8 +66,7 @@ class Generator(nn.Module):
             drop = config.noise == "dropout" and config.levels - 1 - level < _DROPOUT_BLOCKS
             self.decoder.append(_Up(width + joined[level], narrower, config, modulated_by, drop))
             width = narrower
-        self.width = width + joined[0]
-        self.to_ab = nn.Sequential(_doubling(self.width, 2, config.upsample), nn.Tanh())
+        self.to_ab = nn.Sequential(_doubling(width + joined[0], 2, config.upsample), nn.Tanh())
         self.decoder.apply(_initialise)
         self.to_ab.apply(_initialise)
 
@@ -92,11 +90,6 @@ class Generator(nn.Module):
             raise ValueError(f"height and width must be multiples of {multiple}, got {tuple(L.shape[-2:])}")
         if self.config.noise == "gaussian" and z is None:
             raise ValueError("this generator needs z: (B, noise_size)")
-        ab: Tensor = self.to_ab(self.features(L, z, y))
-        return ab
-
-    def features(self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
-        """What the last layer makes a and b of: (B, `width`, H / 2, W / 2). Arguments as `forward`."""
         condition = self._condition(z, y, len(L))
         features = self.encoder(L)
         for level, normalise in enumerate(self.normalise):
@@ -104,7 +97,8 @@ class Generator(nn.Module):
         x = features[-1]
         for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
             x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, condition)
-        return torch.cat((x, features[0]), dim=1) if self._joins[0] else x
+        ab: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
+        return ab
 
     def _condition(self, z: Tensor | None, y: Tensor | None, batch: int) -> Tensor | None:
         """What modulates the decoder: (batch, noise_size) or twice as wide; None where there is nothing."""
@@ -237,8 +231,6 @@ class _ResizeConv(nn.Conv2d):
 def _doubling(channels_in: int, channels_out: int, upsample: str) -> nn.Module:
     if upsample == "transposed":
         return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)
-    if upsample == "shuffle":  # Shi et al. 2016, "sub-pixel convolution"
-        return nn.Sequential(nn.Conv2d(channels_in, 4 * channels_out, 3, padding=1), nn.PixelShuffle(2))
     return _ResizeConv(channels_in, channels_out)
 
 

@@ -1,15 +1,11 @@
-"""The game's formulas: adversarial, reconstruction, diversity and color losses, each a scalar.
+"""The game's formulas: adversarial, reconstruction and diversity losses, each a scalar.
 
 D's logits are high for real patches. Means are over patches and batch, so a loss does not depend on their number.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from model.metrics.colorfulness import colorfulness
 
 
 def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
@@ -81,59 +77,3 @@ def diversity_loss(first: Tensor, second: Tensor, z_first: Tensor, z_second: Ten
     apart = (first - second).abs().mean(dim=(1, 2, 3))
     noise = (z_first - z_second).abs().mean(dim=1)
     return -torch.clamp(apart / (noise + 1e-5), max=limit).mean()
-
-
-def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
-    """R1 without its weight: E |grad of D at real data|^2 / 2 (Mescheder et al. 2018, eq. 9).
-
-    The gradient of each photograph's mean logit, so that it does not depend on the number of patches.
-
-    Args:
-        logits: (B, 1, h, w), of `real`.
-        real: (B, 2, H, W), with gradient; what D saw.
-    """
-    (gradient,) = torch.autograd.grad(logits.flatten(1).mean(dim=1).sum(), real, create_graph=True)
-    return gradient.square().flatten(1).sum(dim=1).mean() / 2
-
-
-def perceptual_loss(predicted: Sequence[Tensor | None], target: Sequence[Tensor | None]) -> Tensor:
-    """Distance of features, mean over levels of E |predicted - target| / E |target|.
-
-    Johnson et al. 2016, "Perceptual Losses for Real-Time Style Transfer", with each level's scale divided out.
-
-    Args:
-        predicted: features by level, (B, C, h, w) each; None where a level has none.
-        target: the same shapes.
-    """
-    distances = [
-        (p - t).abs().mean() / (t.abs().mean() + 1e-5)
-        for p, t in zip(predicted, target, strict=True)
-        if p is not None and t is not None
-    ]
-    return torch.stack(distances).mean()
-
-
-def colorfulness_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """|mean colorfulness of the colorings - that of the photographs| / 100: as colorful on the whole, not one by one.
-
-    DDColor (Kang et al. 2023, eq. 6) rewards colorfulness without end; this stops where the photographs are.
-
-    Args:
-        predicted: (B, 3, H, W) RGB in 0..1.
-        target: the same shape.
-    """
-    return (colorfulness(predicted * 255).mean() - colorfulness(target * 255).mean()).abs() / 100
-
-
-def transport_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Distance between the batch's distributions of a and of b: mean |difference| of their sorted values.
-
-    The Wasserstein distance in one dimension (Peyre and Cuturi 2019, remark 2.30), mean of both axes. It asks for the
-    photographs' colors, not for them in their places: that is the reconstruction's part.
-
-    Args:
-        predicted: (B, 2, H, W) in -1..1.
-        target: the same shape.
-    """
-    sorted_ = [x[:, :, ::2, ::2].transpose(0, 1).flatten(1).sort(dim=1).values for x in (predicted, target)]
-    return (sorted_[0] - sorted_[1]).abs().mean()

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 
 from model.batches import Batch, Batches
 from model.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
-from model.classes import class_counts
 from model.config import TrainConfig
 from model.errors import Interrupted, UserError
 from model.game import Game
@@ -94,8 +93,7 @@ def train(
         batch_size = config.batch_size
         steps = math.ceil(config.images / batch_size)
 
-        prior = class_counts(shards) if config.objective.classes_weight else None
-        game, means = Game(config, generator or new_generator(config), team, prior), Means()
+        game, means = Game(config, generator or new_generator(config), team), Means()
         health, best = Health(config.health), Best(config)
         validate = Validation(Shards.open(shards.folder, "val"), team) if config.validate_every else None
         checkpoint = newest_checkpoint(folder, whole_identity)

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-_TINY = 1e-12  # below it a square root is held still: its slope at 0 is infinite
-
 
 def colorfulness(rgb: Tensor) -> Tensor:
     """sqrt(s_rg^2 + s_yb^2) + 0.3 sqrt(m_rg^2 + m_yb^2) of each photograph, m means and s deviations over its pixels.
@@ -14,13 +12,13 @@ def colorfulness(rgb: Tensor) -> Tensor:
     are figures comparable with theirs. Deviations are the population's (divided by the number of pixels).
 
     Args:
-        rgb: (B, 3, H, W) sRGB in 0..255, uint8 or float. Gradients are finite everywhere, grays included.
+        rgb: (B, 3, H, W) uint8 sRGB.
 
     Returns:
         (B,) float32: 0 is gray, about 15 slightly and 59 quite colorful by the paper's viewers.
     """
     red, green, blue = rgb.float().unbind(1)
     opponents = torch.stack(((red - green).abs(), ((red + green) / 2 - blue).abs())).flatten(2)  # (2, B, pixels)
-    deviation = opponents.var(dim=2, correction=0).sum(dim=0).clamp(min=_TINY).sqrt()
-    mean = opponents.mean(dim=2).square().sum(dim=0).clamp(min=_TINY).sqrt()
+    deviation = opponents.std(dim=2, correction=0).square().sum(dim=0).sqrt()
+    mean = opponents.mean(dim=2).square().sum(dim=0).sqrt()
     return deviation + 0.3 * mean
