@@ -100,6 +100,7 @@ def case(backend: str, repeats: int, photograph: Path, champion: Path) -> None:
     network = _Timed(colorizer.generator)
     colorizer.generator = network  # type: ignore[assignment]
     parts: dict[str, list[float]] = {"decode": [], "color": [], "encode": [], "network": []}
+    cpu = time.process_time()
     for _ in range(repeats):
         network.seconds = 0.0
         times = [time.perf_counter()]
@@ -113,12 +114,18 @@ def case(backend: str, repeats: int, photograph: Path, champion: Path) -> None:
         for name, earlier, later in zip(parts, times, times[1:], strict=False):
             parts[name].append(later - earlier)
         parts["network"].append(network.seconds)
+    cpu = (time.process_time() - cpu) / repeats
     whole = [sum(each) for each in zip(parts["decode"], parts["color"], parts["encode"], strict=True)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     colorizer.generator = original
     reference = colorizer.colorize(decode(content).rgb)[0]
     levels = max(int(np.abs(a.astype(np.int16) - b).max()) for a, b in zip(first, reference, strict=True))  # by rows
-    row = {"seconds": median(whole), "start": start, **{name: median(times) for name, times in parts.items()}}
+    row = {
+        "seconds": median(whole),
+        "cpu": cpu,
+        "start": start,
+        **{name: median(times) for name, times in parts.items()},
+    }
     rounded = {name: round(value, 4) for name, value in row.items()}
     print(json.dumps({**rounded, "peak_mb": peak // 1024, "levels": levels, "torch": torch.__version__}))
 

@@ -47,20 +47,21 @@ def main(
         path = Evaluated(Shards.open(Path(scratch) / "dataset", "train"), network, size, device)
         rgb = path.rgb.clone()
         ways = {"path": path, "network": lambda: [network(rgb).cpu() for _ in range(2)]}
-        seconds = in_turns(ways, -(-images // size))
+        times = in_turns(ways, -(-images // size))
     features = torch.randn(2, _SET, DIMENSIONS, generator=torch.Generator().manual_seed(0)).relu()
     started = time.perf_counter()
     frechet_distance(*features)
     distance = time.perf_counter() - started
-    whole = {name: median(times) / size * _SET for name, times in seconds.items()}
-    slower = speedup(seconds["path"], seconds["network"])
+    whole = {name: median(wall) / size * _SET for name, (wall, _) in times.items()}
+    slower = speedup(times["path"].wall, times["network"].wall)
     share = distance / whole["network"]
     figures = {
         f"FID of {_SET} images / its network alone": round(slower + share, 3),
         "of this, per image": slower,
         "of this, the distance": round(share, 3),
     }
-    details = {"images_measured": len(seconds["path"]) * size, "frechet_seconds": round(distance, 2)}
+    details = {"images_measured": len(times["path"].wall) * size, "frechet_seconds": round(distance, 2)}
+    details |= {f"{name}_cpu_seconds_a_batch": round(median(cpu), 2) for name, (_, cpu) in times.items()}
     details |= {f"{name}_seconds_for_{_SET}": round(value, 1) for name, value in whole.items()}
     write(result, figures, torch=torch.__version__, size=config.preprocess.size, **details)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "benchmarks"
@@ -20,19 +20,29 @@ def machine() -> str:
     return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
 
 
-def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Wall-clock seconds of each way, by its name: one call of each, then the next of each.
+class Times(NamedTuple):
+    """Of each round of a way."""
+
+    wall: list[float]
+    """Seconds."""
+    cpu: list[float]
+    """Seconds of all threads: what a busy machine lengthens least."""
+
+
+def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, Times]:
+    """The times of each way, by its name: one call of each, then the next of each.
 
     What else the machine does then hits all of them alike. The first `warm_up` rounds are not counted.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    times = {name: Times([], []) for name in ways}
     for turn in range(warm_up + rounds):
         for name, way in ways.items():
-            started = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             way()
             if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+                times[name].wall.append(time.perf_counter() - wall)
+                times[name].cpu.append(time.process_time() - cpu)
+    return times
 
 
 def speedup(slow: Sequence[float], fast: Sequence[float]) -> float:

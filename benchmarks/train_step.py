@@ -62,14 +62,14 @@ def main(
                 "ours": ours(config.train, shards),
                 "ours, bfloat16": ours(config.train.model_copy(update={"precision": "bfloat16"}), shards),
             }
-            seconds = in_turns(ways, rounds if crop == 256 else 2 * rounds)
+            times = in_turns(ways, rounds if crop == 256 else 2 * rounds)
             if crop == 256:
                 profiles = {name: shares(way) for name, way in ways.items()}
         for name in ("ours", "ours, bfloat16"):
-            figures[f"{crop} pixels: {name} / plain"] = speedup(seconds["plain"], seconds[name])
-        for name, times in seconds.items():
-            per_second = round(config.train.batch_size / median(times), 3)
-            rows.append({"crop": crop, "way": name, "images_per_second": per_second, "seconds_per_step": times})
+            figures[f"{crop} pixels: {name} / plain"] = speedup(times["plain"].wall, times[name].wall)
+        for name, (wall, cpu) in times.items():
+            per_second = round(config.train.batch_size / median(wall), 3)
+            rows.append({"crop": crop, "way": name, "images_per_second": per_second, "seconds": wall, "cpu": cpu})
     write(result, figures, torch=torch.__version__, threads=torch.get_num_threads(), rows=rows, share_of_step=profiles)
 
 

@@ -21,7 +21,7 @@ def float32_products():
 def test_ways_take_turns():
     called: list[str] = []
     ways = {name: lambda name=name: called.append(name) for name in "ab"}
-    assert [len(times) for times in machine.in_turns(ways, rounds=2).values()] == [2, 2]
+    assert [len(times.wall) for times in machine.in_turns(ways, rounds=2).values()] == [2, 2]
     assert called == list("ababab")
     assert machine.speedup([2.0, 8.0, 3.0], [1.0, 2.0, 1.0]) == 3
 
