@@ -46,7 +46,11 @@ def figures(result: dict[str, Any]) -> dict[str, float]:
     if "figures" in result or "rows" not in result:
         found: dict[str, float] = result.get("figures", {})
         return found
-    return {f"{row['size']} pixels: ours / plain": row["ratio"] for row in result["rows"]}  # preprocess
+    return {
+        f"{row['set']} at {row['size']} pixels: {figure}": row[figure]
+        for row in result["rows"]  # preprocess
+        for figure in ("times_plain", "share_of_decoding")
+    }
 
 
 def table(committed: dict[str, dict[str, float]], new: dict[str, dict[str, float]]) -> str:

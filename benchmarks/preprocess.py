@@ -1,38 +1,52 @@
-"""Preprocessing throughput against the plain way, in one run: `python -m benchmarks.preprocess`.
+"""Preprocessing against the plain way and against decoding alone, in one run: `python -m benchmarks.preprocess`.
 
 The plain way is what a tutorial writes: one process; Pillow opens, converts to RGB, crops the central square and
 resizes it (bicubic); scikit-image converts to LAB; the 8-bit LAB goes into one array, saved at the end. It rejects
 nothing and compares nothing. The step does all it does for a pipeline: content hashes, color profiles, orientation,
-chroma, perceptual hashes, near-duplicates, manifest, checksums, its workers' start. Both are processes of their own, in
-turns; their imports are not counted. Part of the step's time is a table of colors that takes as long however many
-photographs there are: it is measured once more by itself, to tell what many photographs would come to.
+chroma, perceptual hashes, near-duplicates, manifest, checksums, its workers' start. Decoding alone is the floor under
+it: the same processes read the same files and have Pillow decode them, JPEGs at the scale that the step asks for; the
+pixels are thrown away. All three are processes of their own, in turns; their imports are not counted.
+
+The sample photographs are few and small. Two sets made of them stand for what a team brings: `crops`, thousands, where
+what the step does once weighs little; and `12 megapixels`, enlarged to what a camera writes.
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from PIL import Image, ImageChops, ImageOps
+
+from benchmarks.machine import machine
+from components.preprocess.pool import cores
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = (96, 286, 512)
-PLAIN = """
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+SIZES = {"sample": (96, 286, 512), "crops": (286,), "12 megapixels": (286, 512)}
+START = """
 import sys
 import time
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+photos, out, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+suffixes = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+def cpu():
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(getrusage, (RUSAGE_SELF, RUSAGE_CHILDREN)))
+"""
+END = """
+print(time.perf_counter() - started, cpu() - used)
+"""
+PLAIN = """
 import numpy as np
 from PIL import Image
 from skimage.color import rgb2lab
-started = time.perf_counter()
-photos, out, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-suffixes = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+started, used = time.perf_counter(), cpu()
 stored = []
 for path in sorted(photos.rglob("*")):
     if path.suffix.lower() in suffixes:
@@ -44,25 +58,28 @@ for path in sorted(photos.rglob("*")):
         encoded = np.stack((lab[..., 0] * 2.55, lab[..., 1] + 128, lab[..., 2] + 128))
         stored.append(encoded.round().clip(0, 255).astype(np.uint8))
 np.save(out, np.stack(stored))
-print(time.perf_counter() - started)
 """
-
-OURS = """
-import sys
-import time
-from pathlib import Path
+STEP = """
 from components.preprocess.step import preprocess
-from components.preprocess.worker import color_table
 from model.config import load_config
-started = time.perf_counter()
-size = int(sys.argv[3])
-config = load_config(Path("params.yaml")).preprocess.model_copy(update={"size": size})
-preprocess(Path(sys.argv[1]), Path(sys.argv[2]), config, data_version="benchmark")
-print(time.perf_counter() - started)
-started = time.perf_counter()
-color_table()
-print(time.perf_counter() - started)
+config = load_config(Path("params.yaml")).preprocess.model_copy(update={"size": size, "min_photographs": 1})
+started, used = time.perf_counter(), cpu()
+preprocess(photos, out, config, data_version="benchmark")
 """
+DECODING = """
+import io
+from PIL import Image
+from components.preprocess.pool import cores, in_processes
+def decode(path):
+    with Image.open(io.BytesIO(path.read_bytes())) as image:
+        image.draft(None, (size, size))
+        image.load()
+started, used = time.perf_counter(), cpu()
+paths = (path for path in sorted(photos.rglob("*")) if path.suffix.lower() in suffixes)
+for _ in in_processes(decode, paths, cores()):
+    pass
+"""
+PROGRAMS = {"plain": PLAIN, "step": STEP, "decoding": DECODING}
 
 
 def main(
@@ -70,58 +87,87 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each, in turns.")] = 3,
     result: Annotated[Path, typer.Option(help="Where the figures go.")] = ROOT / "benchmarks" / "preprocess.json",
 ) -> None:
-    """Measures both ways at two sizes, prints a table, writes the figures."""
+    """Measures all three on every set and size, prints a table, writes the figures."""
     rows = []
-    for size in SIZES:
-        plain, ours, table = [], [], []
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as scratch:
-                out = Path(scratch)
-                plain += _seconds("-c", PLAIN, photos, out / "plain.npy", size)
-                whole, start = _seconds("-c", OURS, photos, out / "dataset", size)
-                ours.append(whole)
-                table.append(start)
-        count = _photographs(photos)
-        rows.append(
-            {
-                "size": size,
-                "photographs": count,
-                "plain_seconds": plain,
-                "ours_seconds": ours,
-                "of_these_the_table": table,
-                "plain_per_second": round(count / median(plain), 1),
-                "ours_per_second": round(count / median(ours), 1),
-                "ratio": round(median(plain) / median(ours), 2),
-                "ratio_without_table": round(median(plain) / (median(ours) - median(table)), 2),
-                "ratios": [round(a / b, 2) for a, b in zip(plain, ours, strict=True)],
-            }
-        )
-    figures = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "rows": rows}
+    with tempfile.TemporaryDirectory() as made:
+        sets = {"sample": photos, "crops": Path(made, "crops"), "12 megapixels": Path(made, "large")}
+        _crops(photos, sets["crops"])
+        _enlarged(photos, sets["12 megapixels"])
+        for name, sizes in SIZES.items():
+            for size in sizes:
+                rows.append({"set": name, "size": size, **_row(sets[name], size, rounds)})
+                print({key: value for key, value in rows[-1].items() if not isinstance(value, dict)}, flush=True)
+    figures = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "cores": cores(), "rows": rows}
     result.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(f"{'size':>5} {'plain, photographs/s':>22} {'ours, photographs/s':>22} {'ratio':>7} {'without table':>15}")
-    for row in rows:
-        print(
-            f"{row['size']:>5} {row['plain_per_second']:>22} {row['ours_per_second']:>22} {row['ratio']:>7}"
-            f" {row['ratio_without_table']:>15}"
-        )
 
 
-def _seconds(*arguments: object) -> list[float]:
-    """The times that a Python process prints, its imports left out."""
-    command = [sys.executable, *map(str, arguments)]
+def _row(photos: Path, size: int, rounds: int) -> dict[str, Any]:
+    """Wall-clock and CPU seconds of every run, and what their medians come to.
+
+    Ratios of CPU time are of work alone, and hold on a machine that is busy with something else.
+    """
+    wall: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    cpu: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    for _ in range(rounds):
+        for name, program in PROGRAMS.items():
+            with tempfile.TemporaryDirectory() as scratch:
+                seconds, used = _run(program, photos, Path(scratch, "out.npy"), size)
+            wall[name].append(seconds)
+            cpu[name].append(used)
+    count = len(_files(photos))
+    seconds_of = {name: median(values) for name, values in wall.items()}
+    cpu_of = {name: median(values) for name, values in cpu.items()}
+    return {
+        "photographs": count,
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "plain_per_second": round(count / seconds_of["plain"], 1),
+        "step_per_second": round(count / seconds_of["step"], 1),
+        "step_per_second_per_core": round(count / seconds_of["step"] / cores(), 1),
+        "decoding_per_second_per_core": round(count / seconds_of["decoding"] / cores(), 1),
+        "times_plain": round(seconds_of["plain"] / seconds_of["step"], 2),
+        "share_of_decoding": round(seconds_of["decoding"] / seconds_of["step"], 2),
+        "times_plain_by_cpu": round(cpu_of["plain"] / cpu_of["step"], 2),
+        "share_of_decoding_by_cpu": round(cpu_of["decoding"] / cpu_of["step"], 2),
+    }
+
+
+def _run(program: str, *arguments: object) -> tuple[float, float]:
+    """The wall-clock and CPU seconds that a Python process prints last, its imports left out."""
+    command = [sys.executable, "-c", START + program + END, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return [round(float(line), 2) for line in done.stdout.splitlines() if line.replace(".", "", 1).isdigit()]
+    seconds, used = done.stdout.splitlines()[-1].split()
+    return round(float(seconds), 2), round(float(used), 2)
 
 
-def _photographs(photos: Path) -> int:
-    return sum(path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".gif") for path in photos.rglob("*"))
+def _crops(photos: Path, into: Path) -> None:
+    """Of every photograph that is large enough nine parts of half its side, hardly any of them near-duplicates."""
+    into.mkdir()
+    for number, path in enumerate(_files(photos)):
+        with Image.open(path) as image:
+            if min(image.size) < 500:
+                continue
+            picture = image.convert("RGB")
+        width, height = picture.width // 2, picture.height // 2
+        for left in (0, width // 2, width):
+            for top in (0, height // 2, height):
+                part = picture.crop((left, top, left + width, top + height))
+                part.save(into / f"{number}-{left}-{top}.jpg", quality=90)
 
 
-def machine() -> str:
-    """The processor's name, the cores there are, Python's version."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+def _enlarged(photos: Path, into: Path) -> None:
+    """Forty-eight photographs at 4000 x 3000 pixels, with grain, so that the files are as large as a camera's."""
+    into.mkdir()
+    files = _files(photos)
+    grain = Image.effect_noise((4000, 3000), 6).convert("RGB")  # around 128
+    for number, path in enumerate(files[:: max(1, len(files) // 48)][:48]):
+        with Image.open(path) as image:
+            smooth = ImageOps.fit(image.convert("RGB"), grain.size)
+        ImageChops.add(smooth, grain, offset=-128).save(into / f"{number}.jpg", quality=90)
+
+
+def _files(photos: Path) -> list[Path]:
+    return [path for path in sorted(photos.rglob("*")) if path.suffix.lower() in SUFFIXES]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.preprocess import machine
+from benchmarks.machine import machine
 from components.command import step
 from components.evaluate import protocol
 from components.evaluate.contestants import GeneratorContestant

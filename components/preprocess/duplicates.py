@@ -67,5 +67,5 @@ def _close(
 
 
 def _above_median(waves: NDArray[np.float64]) -> int:
-    middle = np.sort(waves, axis=None)[31:33].mean()
-    return int.from_bytes(np.packbits(waves > middle).tobytes())
+    ordered = np.sort(waves, axis=None)
+    return int.from_bytes(np.packbits(waves > (ordered[31] + ordered[32]) / 2).tobytes())

@@ -97,7 +97,7 @@ def _central_square(image: Image.Image, size: int) -> Tensor:
 def _pixels(image: Image.Image) -> Tensor:
     """(H, W, 4) uint8 of an RGB image, as Pillow holds it: no copy, up to 16 MiB, where it begins another block."""
     try:
-        flat = from_dlpack(pa.array(image).flatten())
+        flat = from_dlpack(pa.array(image).values)
     except ValueError:
         flat = torch.from_numpy(np.array(image.convert("RGBX")))
     return flat.view(image.height, image.width, 4)

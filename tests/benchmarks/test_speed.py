@@ -76,14 +76,15 @@ def test_without_a_gpu_it_says_that_it_was_not_run(tmp_path: Path, capsys: pytes
 
 def test_the_table_sets_new_figures_beside_those_committed():
     written = {"figures": {"x": 2.0, "y": 1.0}}
-    preprocessed = {"rows": [{"size": 96, "ratio": 3.5}]}
+    preprocessed = {"rows": [{"set": "sample", "size": 96, "times_plain": 3.5, "share_of_decoding": 0.5}]}
     committed = {"a": bench.figures(written), "preprocess": bench.figures(preprocessed)}
     rows = bench.table(committed, {"a": {"x": 2.5, "z": 4.0}, "preprocess": bench.figures({})}).splitlines()
     assert [row.split() for row in rows[1:]] == [
         ["a", "x", "2", "2.5"],
         ["a", "y", "1", "-"],
         ["a", "z", "-", "4"],
-        ["preprocess", "96", "pixels:", "ours", "/", "plain", "3.5", "-"],
+        ["preprocess", "sample", "at", "96", "pixels:", "times_plain", "3.5", "-"],
+        ["preprocess", "sample", "at", "96", "pixels:", "share_of_decoding", "0.5", "-"],
     ]
 
 
