@@ -1,8 +1,10 @@
 """What tests of every floor share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +14,12 @@ def photos() -> Path:
     if not folder.is_dir():
         pytest.fail(f"{folder} is missing: `make test` brings it, and so does `dvc pull`.")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For torch: results compare to the bit only for the same number of threads, and small networks run faster."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,12 +1,7 @@
 """Health: what raises an alarm, the way back, and that neither a kill nor SIGTERM changes any of it."""
 
-import json
 import math
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
@@ -17,22 +12,16 @@ from model import game
 from model.checkpoint import below, checkpoint_path, checkpoints
 from model.errors import Interrupted, UserError
 from model.health import Health
-from model.networks import Generator
 from model.shards import Shards
 from model.training import train
 from tests.tiny import tiny_config, tiny_dataset
+from tests.trainings import CrashError, crash, history, same, stop_at, terminate
 
 LOST = ("warmup_images=64", "images=176", "health.patience=2", "health.ab_spread=[0,0.01]")
 """No coloring is that gray: every row of the game is unhealthy. Alarms at 96, 128 and 160 images."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """So that results compare to the bit, and small networks run faster."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +29,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return Shards.open(tiny_dataset(tmp_path_factory.mktemp("tiny")), "train")
 
 
-def _history(folder: Path) -> list[dict[str, Any]]:
-    """Without the one figure that is a matter of time."""
-    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
-
-
 def _alarms(folder: Path) -> list[int]:
-    return [row["images"] for row in _history(folder) if "health_alarm" in row]
-
-
-def _same(one: Generator, other: Generator) -> bool:
-    return all(torch.equal(mine, theirs) for mine, theirs in zip(one.parameters(), other.parameters(), strict=True))
+    return [row["images"] for row in history(folder) if "health_alarm" in row]
 
 
 # What raises an alarm
@@ -120,7 +99,7 @@ def test_a_game_that_is_lost_goes_back_three_times_and_ends(
         assert words in lines[0]
     for words in ("last 192 images", "after 3 returns", "lower train.objective.adversarial_weight", "000000016.saf"):
         assert words in str(raised.value)
-    rows = _history(tmp_path)
+    rows = history(tmp_path)
     assert _alarms(tmp_path) == [96, 128, 160, 192]
     rates = [row["learning_rate"] / 2e-4 for row in rows]
     assert rates == pytest.approx([1] * 6 + [0.5] * 2 + [0.25] * 2 + [0.125] * 2)
@@ -143,7 +122,7 @@ def test_what_blows_up_is_noticed(tmp_path: Path, shards: Shards) -> None:
     except UserError as error:
         lines.append(str(error))
     assert lines
-    assert _history(tmp_path)[-1]["learning_rate"] <= 0.025
+    assert history(tmp_path)[-1]["learning_rate"] <= 0.025
 
 
 def test_a_healthy_training_is_left_alone(tmp_path: Path, shards: Shards) -> None:
@@ -151,7 +130,7 @@ def test_a_healthy_training_is_left_alone(tmp_path: Path, shards: Shards) -> Non
     loose = ("health.d_accuracy=[0,1]", "health.ab_spread=[0,1000]", "health.z_sensitivity=0")
     free = train(tiny_config("images=160", *loose), shards, tmp_path / "free", {})
     assert not _alarms(tmp_path / "watched")
-    assert _same(trained.generator, free.generator)
+    assert same(trained.generator, free.generator)
 
 
 def test_without_returns_there_are_alarms_alone(tmp_path: Path, shards: Shards) -> None:
@@ -162,7 +141,7 @@ def test_without_returns_there_are_alarms_alone(tmp_path: Path, shards: Shards) 
     free = train(tiny_config(*LOST, "images=112", "health.ab_spread=[0,1000]"), shards, tmp_path / "free", {})
     assert _alarms(tmp_path / "lost") == [96]
     assert "goes on as it is: train.health.returns is 0" in lines[0]
-    assert _same(lost.generator, free.generator)
+    assert same(lost.generator, free.generator)
 
 
 def test_without_a_healthy_checkpoint_it_goes_on(tmp_path: Path, shards: Shards) -> None:
@@ -193,7 +172,7 @@ def test_a_number_that_is_not_finite_is_survived(
     config = tiny_config("images=112", "decay=none", *overrides)
     trained = train(config, shards, tmp_path, {})
     assert all(bool(value.isfinite().all()) for value in trained.generator.state_dict().values())
-    rows = _history(tmp_path)
+    rows = history(tmp_path)
     assert _alarms(tmp_path) == [noticed]
     assert [row["learning_rate"] for row in rows if row["images"] > noticed] == pytest.approx([1e-4, 1e-4])
     assert [row["images"] for row in rows if "reconstruction" not in row] == [noticed]
@@ -208,20 +187,12 @@ def test_a_kill_around_a_return_leaves_no_trace(tmp_path: Path, shards: Shards) 
     whole = train(config, shards, tmp_path / "whole", {})
     assert _alarms(tmp_path / "whole") == [96, 128, 160]
 
-    class CrashError(Exception):
-        pass
-
     for images in (104, 144):
         folder = tmp_path / str(images)
-
-        def crash(seen: int, images: int = images) -> None:
-            if seen == images:
-                raise CrashError
-
         with pytest.raises(CrashError):
-            train(config, shards, folder, {}, on_step=crash)
-        assert _same(train(config, shards, folder, {}).generator, whole.generator), f"crash after {images} images"
-        assert _history(folder) == _history(tmp_path / "whole")
+            train(config, shards, folder, {}, on_step=stop_at(images, crash))
+        assert same(train(config, shards, folder, {}).generator, whole.generator), f"crash after {images} images"
+        assert history(folder) == history(tmp_path / "whole")
 
 
 def test_sigterm_around_a_return_leaves_no_trace(tmp_path: Path, shards: Shards) -> None:
@@ -229,24 +200,14 @@ def test_sigterm_around_a_return_leaves_no_trace(tmp_path: Path, shards: Shards)
     config = tiny_config(*LOST, "checkpoint_every=24")
     whole = train(config, shards, tmp_path / "whole", {})
     for images in (40, 56, 112):
-
-        def terminate(seen: int, images: int = images) -> None:
-            if seen == images:
-                os.kill(os.getpid(), signal.SIGTERM)
-
         with pytest.raises(Interrupted, match=f"{images} of 176 images"):
-            train(config, shards, tmp_path / "stopped", {}, on_step=terminate)
-    assert _same(train(config, shards, tmp_path / "stopped", {}).generator, whole.generator)
-    assert _history(tmp_path / "stopped") == _history(tmp_path / "whole")
+            train(config, shards, tmp_path / "stopped", {}, on_step=stop_at(images, terminate))
+    assert same(train(config, shards, tmp_path / "stopped", {}).generator, whole.generator)
+    assert history(tmp_path / "stopped") == history(tmp_path / "whole")
 
 
 def test_sigterm_saves_no_broken_numbers(tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(game, "reconstruction_loss", _Broken(2))
-
-    def terminate(seen: int) -> None:
-        if seen == 24:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with pytest.raises(Interrupted, match="0 of 64 images"):
-        train(tiny_config("log_every=64", "checkpoint_every=64"), shards, tmp_path, {}, on_step=terminate)
+        train(tiny_config("log_every=64", "checkpoint_every=64"), shards, tmp_path, {}, on_step=stop_at(24, terminate))
     assert not checkpoints(tmp_path)

@@ -1,15 +1,12 @@
 """Interruptions leave no trace: not a crash, not SIGTERM, not kill -9. And several processes are as good as one."""
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
@@ -18,22 +15,16 @@ import torch
 from model.checkpoint import checkpoints, save_generator
 from model.config import TrainConfig
 from model.errors import Interrupted
-from model.networks import Generator
 from model.shards import Shards
 from model.training import train
 from tests.tiny import ROOT, tiny_config, tiny_dataset
+from tests.trainings import CrashError, crash, history, same, stop_at, terminate
 
 EVERYTHING_RANDOM = ("generator.noise=gaussian", "generator.norm=batch", "discriminator.norm=batch", "damage=0.5")
 DROPOUT = ("generator.noise=dropout",)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Results compare to the bit only for the same number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -41,39 +32,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_dataset(tmp_path_factory.mktemp("tiny"))
 
 
-def _history(folder: Path) -> list[dict[str, Any]]:
-    """Without the one figure that is a matter of time."""
-    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
-
-
-def _same(one: Generator, other: Generator) -> bool:
-    states = one.state_dict(), other.state_dict()
-    return states[0].keys() == states[1].keys() and all(
-        torch.equal(states[0][name], states[1][name]) for name in states[0]
-    )
-
-
 def _alone(config: TrainConfig, dataset: Path, folder: Path) -> Path:
     trained = train(config, Shards.open(dataset, "train"), folder, {})
     save_generator(folder, trained.generator, crop=16, size=24, images=trained.images)
     return folder
-
-
-class CrashError(Exception):
-    pass
-
-
-def _crash(images: int) -> None:
-    raise CrashError
-
-
-def _terminate(images: int) -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _stop_at(images: int, how: Callable[[int], None]) -> Callable[[int], None]:
-    return lambda seen: how(seen) if seen == images else None
 
 
 @pytest.mark.parametrize("overrides", [(), DROPOUT, EVERYTHING_RANDOM], ids=["default", "dropout", "batch norm"])
@@ -84,10 +46,10 @@ def test_a_crash_after_any_step_leaves_no_trace(tmp_path: Path, dataset: Path, o
     for images in range(8, 72, 8):
         folder = tmp_path / str(images)
         with pytest.raises(CrashError):
-            train(config, shards, folder, {}, on_step=_stop_at(images, _crash))
+            train(config, shards, folder, {}, on_step=stop_at(images, crash))
         torch.manual_seed(images)  # a new process begins anywhere
-        assert _same(train(config, shards, folder, {}).generator, whole.generator), f"crash after {images} images"
-        assert _history(folder) == _history(tmp_path / "whole")
+        assert same(train(config, shards, folder, {}).generator, whole.generator), f"crash after {images} images"
+        assert history(folder) == history(tmp_path / "whole")
 
 
 def test_sigterm_saves_and_the_next_start_goes_on(tmp_path: Path, dataset: Path) -> None:
@@ -96,22 +58,22 @@ def test_sigterm_saves_and_the_next_start_goes_on(tmp_path: Path, dataset: Path)
     folder, before = tmp_path / "stopped", signal.getsignal(signal.SIGTERM)
     for images in (8, 24, 40):
         with pytest.raises(Interrupted, match=f"{images} of 64 images"):
-            train(config, shards, folder, {}, on_step=_stop_at(images, _terminate))
+            train(config, shards, folder, {}, on_step=stop_at(images, terminate))
         assert checkpoints(folder)[0].stem == f"checkpoint-{images:012d}"
         assert signal.getsignal(signal.SIGTERM) is before
-    assert _same(train(config, shards, folder, {}).generator, whole.generator)
-    assert _history(folder) == _history(tmp_path / "whole")
+    assert same(train(config, shards, folder, {}).generator, whole.generator)
+    assert history(folder) == history(tmp_path / "whole")
 
 
 def test_sigterm_in_the_last_step_comes_too_late(tmp_path: Path, dataset: Path) -> None:
-    trained = train(tiny_config(), Shards.open(dataset, "train"), tmp_path, {}, on_step=_stop_at(64, _terminate))
+    trained = train(tiny_config(), Shards.open(dataset, "train"), tmp_path, {}, on_step=stop_at(64, terminate))
     assert trained.images == 64
 
 
 def test_a_damaged_checkpoint_costs_only_time(tmp_path: Path, dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
     config, shards = tiny_config(), Shards.open(dataset, "train")
     whole = train(config, shards, tmp_path, {})
-    rows = _history(tmp_path)
+    rows = history(tmp_path)
     newest = checkpoints(tmp_path)[0]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 4
@@ -120,8 +82,8 @@ def test_a_damaged_checkpoint_costs_only_time(tmp_path: Path, dataset: Path, cap
     again = train(config, shards, tmp_path, {}, on_step=started.append)
     assert started[0] == 40  # from the checkpoint of 32 images, not that of 48
     assert newest.name in caplog.text
-    assert _same(again.generator, whole.generator)
-    assert _history(tmp_path) == rows
+    assert same(again.generator, whole.generator)
+    assert history(tmp_path) == rows
 
 
 def _command(*arguments: str) -> list[str]:
@@ -156,7 +118,7 @@ def test_kill_9_at_random_moments_leaves_no_trace(tmp_path: Path, dataset: Path)
             break
     for name in ("generator.safetensors", "generator.json"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
-    assert _history(folder) == _history(whole)
+    assert history(folder) == history(whole)
     assert kills == 3
 
 
@@ -175,21 +137,21 @@ def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dat
     """Together they validate, hand on the best, and return to a healthy checkpoint: no coloring is that gray."""
     watched = ("validate_every=16", "select=l1_ab", "health.ab_spread=[0,0.01]", "health.patience=1")
     alone = _alone(tiny_config(*watched), dataset, tmp_path / "alone")
-    assert [row["images"] for row in _history(alone) if "health_alarm" in row] == [48, 64]
+    assert [row["images"] for row in history(alone) if "health_alarm" in row] == [48, 64]
     other_seed = _alone(tiny_config(*watched, "seed=1"), dataset, tmp_path / "other")
     result = _together(dataset, tmp_path / "together", *watched)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == [str(images) for images in range(8, 72, 8)]  # the first alone speaks
     # Adam makes a step of full size of any gradient, so rounding grows with the steps, but far below a step's size.
     assert _distance(alone, tmp_path / "together") < 1e-4 < 0.01 < _distance(alone, other_seed)
-    for mine, theirs in zip(_history(alone), _history(tmp_path / "together"), strict=True):
+    for mine, theirs in zip(history(alone), history(tmp_path / "together"), strict=True):
         assert mine.keys() == theirs.keys()
         for name, value in mine.items():
             assert theirs[name] == (pytest.approx(value, rel=0.01, abs=1e-3) if isinstance(value, float) else value)
 
     stopped = tmp_path / "stopped"
     with pytest.raises(CrashError):
-        train(tiny_config(*watched), Shards.open(dataset, "train"), stopped, {}, on_step=_stop_at(40, _crash))
+        train(tiny_config(*watched), Shards.open(dataset, "train"), stopped, {}, on_step=stop_at(40, crash))
     result = _together(dataset, stopped, *watched)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["40", "48", "56", "64"]

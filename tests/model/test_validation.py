@@ -1,10 +1,7 @@
 """Validation: it measures as evaluation does, disturbs nothing, and the best snapshot is what is handed on."""
 
-import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,18 +18,13 @@ from model.shards import Shards
 from model.training import train
 from model.validation import FIGURES, Validation
 from tests.tiny import tiny_config, tiny_dataset
+from tests.trainings import CrashError, crash, history, same, stop_at
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 GAME = ("images=96", "validate_every=16", "learning_rate=0.005")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """So that results compare to the bit, and small networks run faster."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +35,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shards(dataset: Path) -> Shards:
     return Shards.open(dataset, "train")
-
-
-def _history(folder: Path) -> list[dict[str, Any]]:
-    """Without the one figure that is a matter of time."""
-    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
-
-
-def _same(one: Generator, other: Generator) -> bool:
-    states = one.state_dict(), other.state_dict()
-    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_it_measures_as_evaluation_does(dataset: Path) -> None:
@@ -100,16 +81,16 @@ def test_a_coloring_that_is_no_number_voids_it(dataset: Path) -> None:
 def test_it_disturbs_nothing(tmp_path: Path, shards: Shards, overrides: tuple[str, ...]) -> None:
     without = train(tiny_config(*overrides), shards, tmp_path / "without", {})
     measured = train(tiny_config("validate_every=16", *overrides), shards, tmp_path / "with", {})
-    assert _same(without.generator, measured.generator)
+    assert same(without.generator, measured.generator)
     assert without.snapshot is measured.snapshot is None
-    rows = _history(tmp_path / "with")
+    rows = history(tmp_path / "with")
     assert all(set(FIGURES) <= row.keys() for row in rows)
-    assert [{name: row[name] for name in row if name not in FIGURES} for row in rows] == _history(tmp_path / "without")
+    assert [{name: row[name] for name in row if name not in FIGURES} for row in rows] == history(tmp_path / "without")
 
 
 def test_rows_have_it_when_it_is_due_and_at_the_end(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config("validate_every=48", "images=80"), shards, tmp_path, {})
-    assert [row["images"] for row in _history(tmp_path) if FIGURES[0] in row] == [48, 80]
+    assert [row["images"] for row in history(tmp_path) if FIGURES[0] in row] == [48, 80]
 
 
 def _score(select: str, row: dict[str, float]) -> float:
@@ -119,7 +100,7 @@ def _score(select: str, row: dict[str, float]) -> float:
 @pytest.mark.parametrize("select", ["l1_ab", "balance"])
 def test_the_best_of_the_game_is_handed_on(tmp_path: Path, shards: Shards, select: str) -> None:
     trained = train(tiny_config(*GAME, f"select={select}"), shards, tmp_path, {})
-    scores = {row["images"]: _score(select, row) for row in _history(tmp_path) if row["phase"] == "full"}
+    scores = {row["images"]: _score(select, row) for row in history(tmp_path) if row["phase"] == "full"}
     assert trained.snapshot
     assert trained.images == 96
     assert trained.snapshot.images == min(scores, key=scores.__getitem__)
@@ -133,7 +114,7 @@ def test_the_best_of_the_game_is_handed_on(tmp_path: Path, shards: Shards, selec
 def test_the_warm_up_counts_where_no_game_follows(tmp_path: Path, shards: Shards) -> None:
     quiet = ("objective.adversarial=none", "images=48", "warmup_images=48", "validate_every=16")
     trained = train(tiny_config(*quiet, "select=l1_ab"), shards, tmp_path, {})
-    rows = _history(tmp_path)
+    rows = history(tmp_path)
     assert {row["phase"] for row in rows} == {"warmup"}
     assert trained.snapshot
     assert trained.snapshot.score == min(row["val_l1_ab"] for row in rows)
@@ -144,22 +125,14 @@ def test_a_kill_leaves_no_trace(tmp_path: Path, shards: Shards) -> None:
     config = tiny_config(*GAME, "select=balance", "decay=none", "checkpoint_every=24")
     whole = train(config, shards, tmp_path / "whole", {})
 
-    class CrashError(Exception):
-        pass
-
     for images in (56, 88):
         folder = tmp_path / str(images)
-
-        def crash(seen: int, images: int = images) -> None:
-            if seen == images:
-                raise CrashError
-
         with pytest.raises(CrashError):
-            train(config, shards, folder, {}, on_step=crash)
+            train(config, shards, folder, {}, on_step=stop_at(images, crash))
         again = train(config, shards, folder, {})
         assert again.snapshot == whole.snapshot
-        assert _same(again.generator, whole.generator)
-        assert _history(folder) == _history(tmp_path / "whole")
+        assert same(again.generator, whole.generator)
+        assert history(folder) == history(tmp_path / "whole")
 
 
 def test_without_photographs_for_validation(tmp_path: Path) -> None:
