@@ -41,16 +41,18 @@ class GeneratorInfo:
 def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, images: int) -> GeneratorInfo:
     """Writes generator.safetensors and generator.json into a folder, which is made when missing.
 
-    Weights are rounded to half precision (IEEE 754 binary16): what is scored is then what is shipped.
+    Weights are rounded to half precision (IEEE 754 binary16): what is scored is then what is shipped. Their file says
+    how they are used too, so that generators that color differently have different SHA-256.
     """
-    weights = safetensors.torch.save({name: _half(t) for name, t in _on_cpu(generator.state_dict()).items()})
+    use = {"generator": generator.config.model_dump(mode="json"), "chroma_slope": generator.chroma_slope}
+    halves = {name: _half(tensor) for name, tensor in _on_cpu(generator.state_dict()).items()}
+    weights = safetensors.torch.save(halves, {"use": json.dumps(use, sort_keys=True)})
     info = GeneratorInfo(crop, size, images, hashlib.sha256(weights).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     write_aside(folder / "generator.safetensors", weights)
     description = {
         "schema_version": SCHEMA_VERSION,
-        "generator": generator.config.model_dump(mode="json"),
-        "chroma_slope": generator.chroma_slope,
+        **use,
         "crop": crop,
         "size": size,
         "images": images,

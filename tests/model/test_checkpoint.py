@@ -68,6 +68,13 @@ def test_the_same_generator_is_the_same_file(saved: Path, tmp_path: Path) -> Non
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+def test_generators_that_color_differently_are_told_apart(tmp_path: Path) -> None:
+    plain, calibrated, flipped = _generator(), _generator(), _generator("generator.test_time_augmentation=true")
+    calibrated.chroma_slope = 0.5
+    infos = [save_generator(tmp_path, one, crop=16, size=24, images=64) for one in (plain, calibrated, flipped)]
+    assert len({info.weights_sha256 for info in infos}) == 3
+
+
 def test_damaged_weights_are_refused(saved: Path) -> None:
     path = saved / "generator.safetensors"
     content = bytearray(path.read_bytes())
