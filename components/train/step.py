@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ from model.networks import Generator
 from model.shards import Shards
 from model.starting import new_generator, trained_generator
 
-_SAMPLED = 8  # held-out photographs in a grid
+_SAMPLED = 8  # photographs in a grid: for validation, or for training where there are none
 _FINISHED = "finished-training"  # marks a checkpoint folder whose training has come to its end
 
 
@@ -51,10 +50,12 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         Photographs seen, each repeat counted.
 
     Raises:
-        UserError: see `model.training.train`; MLflow cannot be used.
+        UserError: see `model.training.train`; there is nothing to calibrate on; MLflow cannot be used.
         Interrupted: SIGTERM came; the state is saved.
     """
-    shards = Shards.open(dataset, "train")
+    shards, validation = Shards.open(dataset, "train"), Shards.open(dataset, "val")
+    if config.calibrate and not len(validation):
+        raise UserError("train.calibrate needs validation photographs; raise preprocess.val_percent, or switch it off.")
     config, begin_with = _start(config)
     identity = {
         "data_version": shards.data_version,
@@ -76,7 +77,9 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         if finished.parent != folder:
             shutil.rmtree(finished.parent)
     (folder / "samples").mkdir(parents=True, exist_ok=True)
-    photographs, labels = _held_out(dataset, config.generator.labels)
+    held_out = validation if len(validation) else shards
+    photographs = torch.from_numpy(held_out[:_SAMPLED])
+    labels = torch.from_numpy(held_out.label_indices(config.generator.labels)[:_SAMPLED])
     remembered = folder / "mlflow_run_id"
     run_id = remembered.read_text(encoding="utf-8") if remembered.exists() else None
     with (
@@ -114,7 +117,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
             on_sample=on_sample,
             on_alarm=lambda line: run.set_tags({"health_alarm": line}),
         )
-        slope = _calibrate(trained.generator, dataset) if config.calibrate else 0.0
+        slope = calibrate(trained.generator, validation) if config.calibrate else 0.0
         snapshot = trained.snapshot
         taken_at = snapshot.images if snapshot else trained.images
         save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=taken_at)
@@ -164,21 +167,6 @@ def _write_table(rows: list[Row], path: Path) -> None:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows(rows)
-
-
-def _held_out(dataset: Path, labels: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first photographs for validation, or for training where there are none: (n, 3, S, S) uint8 and their y."""
-    shards = Shards.open(dataset, "val")
-    if not len(shards):
-        shards = Shards.open(dataset, "train")
-    return torch.from_numpy(shards[:_SAMPLED]), torch.from_numpy(shards.label_indices(labels)[:_SAMPLED])
-
-
-def _calibrate(generator: Generator, dataset: Path) -> float:
-    shards = Shards.open(dataset, "val")
-    if not len(shards):
-        raise UserError("train.calibrate needs validation photographs; raise preprocess.val_percent, or switch it off.")
-    return calibrate(generator, shards)
 
 
 def _device_name(generator: Generator) -> str:

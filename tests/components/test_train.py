@@ -69,6 +69,12 @@ def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
     assert Image.open(model / "samples" / "samples-000000064.png").size == (3 * 24, 3 * 24)
 
 
+def test_nothing_to_calibrate_on_is_said_before_training(workplace: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train\.calibrate needs validation photographs"):
+        train(tiny_dataset(tmp_path / "d", val=0), Path("model"), Path("checkpoints"), tiny_config("calibrate=true"))
+    assert not Path("checkpoints").exists()
+
+
 def test_mlflow_gets_what_the_history_has(workplace: Path, dataset: Path) -> None:
     train(dataset, Path("model"), Path("checkpoints"), tiny_config())
     facts = json.loads(Path("model/training.json").read_text())
