@@ -82,9 +82,10 @@ class Tally:
         given = [delivered(lightness, ab) for ab in samples]
         colored = look(given[0], instruments)
         self._add(colored)
+        errors = torch.stack([l1_ab(lab[:, 1:], truth.ab) for lab in given])
         measured = {
-            "l1_ab": l1_ab(colored.ab, truth.ab),
-            "l1_ab_best": torch.stack([l1_ab(lab[:, 1:], truth.ab) for lab in given]).amin(dim=0),
+            "l1_ab": errors[0],
+            "l1_ab_best": errors.amin(dim=0),
             "psnr": psnr(colored.rgb, truth.rgb),
             "ssim": ssim(colored.rgb, truth.rgb),
             "ab_intersection": ab_intersection(colored.histograms, truth.histograms),
@@ -92,8 +93,8 @@ class Tally:
         }
         if instruments.lpips:
             measured["lpips"] = instruments.lpips(colored.rgb, truth.rgb)
-            pictures = [to_uint8(lab_to_srgb(lab)) for lab in given]
-            measured["diversity_lpips"] = pairwise(pictures, instruments.lpips)
+            others = [to_uint8(lab_to_srgb(lab)) for lab in given[1:]]
+            measured["diversity_lpips"] = pairwise([colored.rgb, *others], instruments.lpips)
         for name, values in measured.items():
             self._columns[name].append(values.cpu())
 
