@@ -38,7 +38,7 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/colorize compile --check
 
-# How fast, beside the figures last committed: about a quarter of an hour on two quiet cores.
+# How fast, beside the figures last committed: eleven minutes on two quiet cores.
 bench: setup data
 	$(BIN)/python -m benchmarks.bench
 

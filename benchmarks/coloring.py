@@ -161,7 +161,7 @@ def replaced(generator: "Generator", backend: str) -> Any:
     if backend == "torch":
         return generator
     if backend == "torch.compile":
-        return _Replaced(generator, torch.compile(generator))
+        return _Replaced(generator, torch.compile(generator, dynamic=False))  # with sides left open it takes minutes
     if backend not in BACKENDS:
         raise ValueError(f"{backend} is none of {', '.join(BACKENDS)}")
     if backend == "ONNX Runtime":

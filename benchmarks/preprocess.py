@@ -5,7 +5,8 @@ resizes it (bicubic); scikit-image converts to LAB; the 8-bit LAB goes into one 
 nothing and compares nothing. The step does all it does for a pipeline: content hashes, color profiles, orientation,
 chroma, perceptual hashes, near-duplicates, manifest, checksums, its workers' start. Decoding alone is the floor under
 it: the same processes read the same files and have Pillow decode them, JPEGs at the scale that the step asks for; the
-pixels are thrown away. All three are processes of their own, in turns; their imports are not counted.
+pixels are thrown away. All three are processes of their own, in turns; their imports are not counted. A profile of the
+step, taken apart from them, says where its time goes.
 
 The sample photographs are few and small. Two sets made of them stand for what a team brings: `crops`, thousands, where
 what the step does once weighs little; and `12 megapixels`, enlarged to what a camera writes.
@@ -80,6 +81,35 @@ for _ in in_processes(decode, paths, cores()):
     pass
 """
 PROGRAMS = {"plain": PLAIN, "step": STEP, "decoding": DECODING}
+PROFILE = """
+import cProfile
+import json
+import pstats
+from components.preprocess import colors, pool
+from components.preprocess.step import preprocess
+from model.config import load_config
+config = load_config(Path("params.yaml")).preprocess.model_copy(update={"size": size, "min_photographs": 1})
+def in_place(function, items, workers):
+    return ((item, function(item)) for item in items)
+colors.in_processes = pool.in_processes = in_place
+pool._start(None)  # one thread, as in a worker
+with cProfile.Profile() as profile:
+    preprocess(photos, out, config, data_version="benchmark")
+spent = {f"{Path(file).name}:{name}": entry[3] for (file, _, name), entry in pstats.Stats(profile).stats.items()}
+print(json.dumps(spent))
+"""
+PHASES = {
+    "table of colors": ("colors.py:color_table",),
+    "reading, SHA-256": ("pathlib.py:read_bytes", "~:<built-in method _hashlib.openssl_sha256>"),
+    "decoding": ("images.py:decode",),
+    "scaling": ("worker.py:_central_square",),
+    "lookup": ("colors.py:look_up",),
+    "perceptual hashes": ("duplicates.py:perceptual_hashes",),
+    "near-duplicates": ("step.py:_without_duplicates",),
+    "writing": ("worker.py:write", "shards.py:write"),
+    "all": ("step.py:preprocess",),
+}
+"""The functions, by file and name, that a phase of the step's profile is the time of."""
 
 
 def main(
@@ -97,6 +127,7 @@ def main(
             for size in sizes:
                 rows.append({"set": name, "size": size, **_row(sets[name], size, rounds)})
                 print({key: value for key, value in rows[-1].items() if not isinstance(value, dict)}, flush=True)
+                print(rows[-1]["profile"], flush=True)
     figures = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "cores": cores(), "rows": rows}
     result.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
@@ -129,15 +160,27 @@ def _row(photos: Path, size: int, rounds: int) -> dict[str, Any]:
         "share_of_decoding": round(seconds_of["decoding"] / seconds_of["step"], 2),
         "times_plain_by_cpu": round(cpu_of["plain"] / cpu_of["step"], 2),
         "share_of_decoding_by_cpu": round(cpu_of["decoding"] / cpu_of["step"], 2),
+        "profile": _profile(photos, size),
     }
+
+
+def _profile(photos: Path, size: int) -> dict[str, float]:
+    """Milliseconds a photograph in each phase of the step, by cProfile, all of it in one process on one thread."""
+    with tempfile.TemporaryDirectory() as scratch:
+        spent = json.loads(_last_line(PROFILE, photos, Path(scratch, "out"), size))
+    count = len(_files(photos))
+    return {phase: round(1000 * sum(spent[name] for name in names) / count, 2) for phase, names in PHASES.items()}
 
 
 def _run(program: str, *arguments: object) -> tuple[float, float]:
     """The wall-clock and CPU seconds that a Python process prints last, its imports left out."""
-    command = [sys.executable, "-c", START + program + END, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    seconds, used = done.stdout.splitlines()[-1].split()
+    seconds, used = _last_line(program + END, *arguments).split()
     return round(float(seconds), 2), round(float(used), 2)
+
+
+def _last_line(program: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", START + program, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
 
 
 def _crops(photos: Path, into: Path) -> None:
@@ -156,11 +199,11 @@ def _crops(photos: Path, into: Path) -> None:
 
 
 def _enlarged(photos: Path, into: Path) -> None:
-    """Forty-eight photographs at 4000 x 3000 pixels, with grain, so that the files are as large as a camera's."""
+    """As many as 144 photographs at 4000 x 3000 pixels, with grain, so that the files are as large as a camera's."""
     into.mkdir()
     files = _files(photos)
     grain = Image.effect_noise((4000, 3000), 6).convert("RGB")  # around 128
-    for number, path in enumerate(files[:: max(1, len(files) // 48)][:48]):
+    for number, path in enumerate(files[:: max(1, len(files) // 144)][:144]):
         with Image.open(path) as image:
             smooth = ImageOps.fit(image.convert("RGB"), grain.size)
         ImageChops.add(smooth, grain, offset=-128).save(into / f"{number}.jpg", quality=90)
