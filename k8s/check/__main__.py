@@ -1,0 +1,57 @@
+"""`python -m k8s.check`: every overlay, and what the compiled pipeline expects of it. A line for each finding."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from k8s.check import containers, objects, pipeline, references, schemas
+from k8s.check.manifests import ROOT, Finding, Manifests, render
+from model.errors import UserError
+
+RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
+    containers.image,
+    containers.non_root,
+    containers.read_only_root,
+    containers.no_escalation,
+    containers.resources,
+    containers.requests_within_limits,
+    containers.within_limit_range,
+    containers.probes,
+    containers.no_plain_secret,
+    containers.mounts,
+    references.config_maps,
+    references.secrets,
+    references.service_accounts,
+    references.bindings,
+    references.selectors,
+    references.ports,
+    references.network_policy_ports,
+    objects.namespaces,
+    objects.cron,
+    objects.restart_policy,
+    objects.cidrs,
+    objects.budgets,
+)
+
+
+def check(manifests: Manifests) -> list[Finding]:
+    """The schemas first: the rules rely on objects of the right shape."""
+    found = list(schemas.findings(manifests))
+    return found or [finding for rule in RULES for finding in rule(manifests)]
+
+
+def main() -> int:
+    found: list[Finding] = []
+    for folder in sorted((ROOT / "k8s" / "overlays").iterdir()):
+        manifests = render(folder)
+        found += [*check(manifests), *pipeline.findings(manifests)]
+        print(f"{manifests.source}: {len(manifests.objects)} objects, Kubernetes {', '.join(schemas.MINORS)}")
+    for finding in found:
+        print(finding, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,123 @@
+"""An overlay, rendered: its objects, and the pods that they make."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+Object = dict[str, Any]
+
+_TEMPLATES = {
+    "Deployment": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+"""Where an object of each kind keeps the template of its pods."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong: in which file or overlay, at which object, at which path of it, and what to do."""
+
+    source: str
+    where: str
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.where} {self.path}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """The pods that an object makes."""
+
+    owner: Object
+    path: str
+    spec: Object
+    labels: dict[str, str]
+
+    @property
+    def runs_on(self) -> bool:
+        """It is not meant to end."""
+        return self.owner["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "InferenceService")
+
+    def containers(self) -> Iterator[tuple[str, Object]]:
+        """Each container with its path, those that only prepare included."""
+        for group in ("initContainers", "containers"):
+            for number, container in enumerate(self.spec.get(group, [])):
+                yield f"{self.path}.{group}[{number}]", container
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """All objects of one overlay."""
+
+    source: str
+    objects: list[Object] = field(default_factory=list)
+
+    def finding(self, thing: Object, path: str, text: str) -> Finding:
+        return Finding(self.source, title(thing), path, text)
+
+    def of(self, *kinds: str) -> list[Object]:
+        return [thing for thing in self.objects if thing["kind"] in kinds]
+
+    def named(self, kind: str, name: str) -> Object | None:
+        return next((thing for thing in self.of(kind) if thing["metadata"]["name"] == name), None)
+
+    def pods(self) -> Iterator[Pod]:
+        for thing in self.objects:
+            if thing["kind"] == "InferenceService":
+                labels = thing["metadata"].get("labels", {})
+                yield Pod(thing, "spec.predictor", thing["spec"]["predictor"], labels)
+            elif thing["kind"] in _TEMPLATES:
+                template = thing
+                for key in _TEMPLATES[thing["kind"]]:
+                    template = template[key]
+                path = ".".join((*_TEMPLATES[thing["kind"]], "spec"))
+                yield Pod(thing, path, template["spec"], template.get("metadata", {}).get("labels", {}))
+
+
+def title(thing: Object) -> str:
+    return f"{thing['kind']}/{thing['metadata']['name']}"
+
+
+def render(folder: Path) -> Manifests:
+    """What `kubectl apply -k FOLDER` would send.
+
+    Raises:
+        UserError: kustomize cannot build it; with kubectl's own words.
+    """
+    kubectl = Path(sys.executable).with_name("kubectl")
+    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    if done.returncode:
+        raise UserError(f"{shown}: kubectl kustomize: {' '.join(done.stderr.split())}")
+    return Manifests(str(shown), [thing for thing in yaml.safe_load_all(done.stdout) if thing])
+
+
+def matches(selector: Object, labels: dict[str, str]) -> bool:
+    """Whether a label selector, with matchLabels and matchExpressions, takes these labels. An empty one takes all."""
+    for key, value in selector.get("matchLabels", {}).items():
+        if labels.get(key) != value:
+            return False
+    for rule in selector.get("matchExpressions", []):
+        value, values = labels.get(rule["key"]), rule.get("values", [])
+        held = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": rule["key"] in labels,
+            "DoesNotExist": rule["key"] not in labels,
+        }
+        if not held[rule["operator"]]:
+            return False
+    return True

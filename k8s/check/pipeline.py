@@ -1,0 +1,58 @@
+"""What the compiled pipeline expects to find in the namespace of its runs, held against the manifests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k8s.check.containers import quantity
+from k8s.check.manifests import ROOT, Finding, Manifests
+from k8s.check.references import SECRETS
+
+COMPILED = ROOT / "pipeline" / "retraining.yaml"
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+
+def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Finding]:
+    """ConfigMaps and Secrets with their keys, Kueue's queue, and the LimitRange that the steps have to fit."""
+    source = compiled.name
+    pipeline, *platform = yaml.safe_load_all(compiled.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
+    for name, executor in settings.items():
+        for number, wanted in enumerate(executor.get("configMapAsEnv", [])):
+            path = f"configMapAsEnv[{number}]"
+            config = manifests.named("ConfigMap", _name(wanted, "configMap"))
+            if config is None:
+                text = f"{manifests.source} has no ConfigMap {_name(wanted, 'configMap')}"
+                yield Finding(source, name, path, text)
+        for number, wanted in enumerate(executor.get("secretAsEnv", [])):
+            known = SECRETS.get(_name(wanted, "secret"), set())
+            for key in wanted.get("keyToEnv", []):
+                if key["secretKey"] not in known:
+                    text = f"docs/cluster.md makes no Secret {_name(wanted, 'secret')} with a key {key['secretKey']}"
+                    yield Finding(source, name, f"secretAsEnv[{number}]", text)
+        queue = executor.get("podMetadata", {}).get("labels", {}).get(QUEUE)
+        queues = manifests.of("LocalQueue")
+        if queue and queues and not manifests.named("LocalQueue", queue):
+            text = f"{manifests.source} has no LocalQueue {queue}: Kueue would hold the pod back for ever"
+            yield Finding(source, name, "podMetadata.labels", text)
+    most = {
+        resource: value
+        for limits in manifests.of("LimitRange")
+        for limit in limits["spec"]["limits"]
+        for resource, value in limit.get("max", {}).items()
+    }
+    for name, executor in pipeline["deploymentSpec"]["executors"].items():
+        asked = executor["container"].get("resources", {})
+        for resource in ("cpu", "memory"):
+            limit = asked.get(f"resource{resource.capitalize()}Limit")
+            if limit and resource in most and quantity(limit) > quantity(most[resource]):
+                text = f"{limit} is above the max of {manifests.source}'s LimitRange, {most[resource]}"
+                yield Finding(source, name, f"{resource} limit", text)
+
+
+def _name(wanted: dict[str, Any], kind: str) -> str:
+    """kfp writes a reference's name as a constant beside its older plain form."""
+    given = wanted.get(f"{kind}NameParameter", {}).get("runtimeValue", {}).get("constant")
+    return str(given or wanted[f"{kind}Name"])

@@ -1,0 +1,64 @@
+"""Every object against the schemas of three Kubernetes minors, strictly; custom resources against schemas of their own.
+
+The schemas in custom_resources/ are ours: they hold the fields that this project uses, as the named release of each
+project's CRD has them, and refuse all others.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+from k8s.check.manifests import Finding, Manifests, Object
+
+MINORS = ("1.35", "1.36", "1.37")
+_CUSTOM = Path(__file__).with_name("custom_resources")
+
+
+def findings(manifests: Manifests) -> Iterator[Finding]:
+    for thing in manifests.objects:
+        kind = f"{thing['apiVersion']} {thing['kind']}"
+        if kind in _custom():
+            for error in jsonschema.Draft202012Validator(_custom()[kind]).iter_errors(thing):
+                yield manifests.finding(thing, _path(error), f"{error.message} ({kind})")
+            if thing["kind"] == "InferenceService":
+                yield from _predictor(manifests, thing)
+        else:
+            for minor in MINORS:
+                yield from _builtin(manifests, thing, thing, minor)
+
+
+def _predictor(manifests: Manifests, thing: Object) -> Iterator[Finding]:
+    """KServe's predictor is a pod's spec with a few fields more."""
+    own = _custom()["serving.kserve.io/v1beta1 InferenceService"]["properties"]["spec"]["properties"]["predictor"]
+    spec = {key: value for key, value in thing["spec"]["predictor"].items() if key not in own["properties"]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec}
+    for minor in MINORS:
+        yield from _builtin(manifests, thing, pod, minor)
+
+
+def _builtin(manifests: Manifests, shown: Object, thing: Object, minor: str) -> Iterator[Finding]:
+    try:
+        kubernetes_validate.validate(thing, minor, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        yield manifests.finding(shown, _path(error), f"{error.message} (Kubernetes {minor})")
+    except kubernetes_validate.SchemaNotFoundError:
+        text = f"Kubernetes {minor} has no {thing['apiVersion']} {thing['kind']}, nor has {_CUSTOM.name}/"
+        yield manifests.finding(shown, "kind", text)
+
+
+def _path(error: jsonschema.ValidationError) -> str:
+    return ".".join(map(str, error.path)) or "(top)"
+
+
+@cache
+def _custom() -> dict[str, Any]:
+    """Schemas by "apiVersion kind"."""
+    found = {}
+    for file in sorted(_CUSTOM.glob("*.yaml")):
+        found.update(yaml.safe_load(file.read_text(encoding="utf-8")))
+    return found
