@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from k8s.check.manifests import Finding, Manifests
+from k8s.check.manifests import Finding, Manifests, matches
 
 _CLUSTER_SCOPED = {
     "Namespace",
@@ -70,18 +70,16 @@ def cidrs(manifests: Manifests) -> Iterator[Finding]:
 
 def budgets(manifests: Manifests) -> Iterator[Finding]:
     """What has replicas keeps some of them when a node is drained, and lets it be drained."""
-    wanted = {}
-    for budget in manifests.of("PodDisruptionBudget"):
-        wanted[tuple(sorted(budget["spec"]["selector"]["matchLabels"].items()))] = budget
     for owner in manifests.of("Deployment", "StatefulSet"):
-        replicas = owner["spec"].get("replicas", 1)
-        budget = wanted.get(tuple(sorted(owner["spec"]["selector"]["matchLabels"].items())))
-        if replicas >= 2 and budget is None:
-            text = f"{replicas} replicas and no PodDisruptionBudget with the same selector; add one"
-            yield manifests.finding(owner, "spec.replicas", text)
-        if budget and isinstance(least := budget["spec"].get("minAvailable"), int) and least >= replicas:
-            text = f"{least} of {replicas} replicas: no node with one could ever be drained; lower it"
-            yield manifests.finding(budget, "spec.minAvailable", text)
+        replicas, labels = owner["spec"].get("replicas", 1), owner["spec"]["template"]["metadata"]["labels"]
+        chosen = [each for each in manifests.of("PodDisruptionBudget") if matches(each["spec"]["selector"], labels)]
+        if replicas >= 2 and not chosen:
+            yield manifests.finding(owner, "spec.replicas", f"{replicas} and no PodDisruptionBudget; add one")
+        for budget in chosen:
+            least = budget["spec"].get("minAvailable")
+            if isinstance(least, int) and least >= replicas:
+                text = f"{least} of {replicas} replicas: no node with one could ever be drained; lower it"
+                yield manifests.finding(budget, "spec.minAvailable", text)
 
 
 def valid_cron(line: str) -> bool:
