@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup data run test test-slow lint bench clean
+.PHONY: setup data run test test-slow lint k8s-check bench clean
 
 setup: .venv/ready
 
@@ -37,6 +37,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/colorize compile --check
+
+# The manifests: rendered, held against the schemas of three Kubernetes minors and against rules of our own.
+k8s-check: setup
+	$(BIN)/python -m k8s.check
 
 # How fast, beside the figures last committed: eleven minutes on two quiet cores.
 bench: setup data

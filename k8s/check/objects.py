@@ -19,15 +19,15 @@ _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 def namespaces(manifests: Manifests) -> Iterator[Finding]:
-    """What is not the whole cluster's says which namespace it belongs to, and one is declared."""
-    declared = {thing["metadata"]["name"] for thing in manifests.of("Namespace")}
+    """What is not the whole cluster's says which namespace it belongs to: a declared one, or Kubeflow's own."""
+    declared = {"kubeflow"} | {thing["metadata"]["name"] for thing in manifests.of("Namespace")}
     for thing in manifests.objects:
         name = thing["metadata"].get("namespace")
         if thing["kind"] in _CLUSTER_SCOPED:
             if name:
                 yield manifests.finding(thing, "metadata.namespace", f"is the whole cluster's; drop {name}")
         elif name not in declared:
-            text = f"{name or 'nothing'} is none of the declared ones: {', '.join(sorted(declared))}"
+            text = f"{name or 'nothing'} is none of these: {', '.join(sorted(declared))}"
             yield manifests.finding(thing, "metadata.namespace", text)
 
 
@@ -59,7 +59,7 @@ def cidrs(manifests: Manifests) -> Iterator[Finding]:
             try:
                 network = ipaddress.ip_network(block["cidr"])
                 excepted = [ipaddress.ip_network(each) for each in block.get("except", [])]
-                outside = [str(each) for each in excepted if not each.subnet_of(network)]
+                outside = [str(each) for each in excepted if not each.subnet_of(network)]  # type: ignore[arg-type]
             except (ValueError, TypeError) as error:  # TypeError: one is IPv4, the other IPv6
                 yield manifests.finding(policy, "spec ipBlock", f"{error}; write it as 10.0.0.0/8")
             else:
