@@ -12,7 +12,7 @@ import yaml
 from kfp import compiler
 
 from k8s.check import pipeline, schemas
-from k8s.check.__main__ import RULES, check
+from k8s.check.__main__ import RULES, check, main
 from k8s.check.manifests import ROOT, Manifests, render
 from k8s.check.objects import valid_cron
 from model.errors import UserError
@@ -219,7 +219,18 @@ def test_what_the_pipeline_expects(
     assert said in "".join(found)
 
 
-def test_the_command(tmp_path: Path):
+def test_findings_are_lines_and_an_exit_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    folder = tmp_path / "k8s" / "overlays" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "kustomization.yaml").write_text("resources: [account.yaml]\n")
+    (folder / "account.yaml").write_text("{apiVersion: v1, kind: ServiceAccount, metadata: {name: lost}}\n")
+    monkeypatch.setattr("k8s.check.__main__.ROOT", tmp_path)
+    assert main() == 1
+    said = capsys.readouterr().err
+    assert f"{folder}: ServiceAccount/lost metadata.namespace: nothing is none of these: kubeflow\n" in said
+
+
+def test_the_command():
     done = subprocess.run([sys.executable, "-m", "k8s.check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("objects") == 2
