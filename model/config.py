@@ -3,15 +3,14 @@
 The defaults live in params.yaml alone; nothing here has one.
 """
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from model.errors import UserError
+from model.settings import Section, merge, parse_yaml, read_yaml
+from model.settings import check as check  # of a section, for the steps
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -27,27 +26,9 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
 
 
 Limits = Annotated[tuple[Weight, Weight], Field(strict=False), AfterValidator(_ordered)]
-S = TypeVar("S", bound=BaseModel)
 
 
-class _Section(BaseModel):
-    """Frozen; unknown keys are errors; no silent conversion (a string is no number)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_numbers(cls, values: Any) -> Any:
-        """96.0 is 96: on its way through Kubeflow every number becomes a float."""
-        if not isinstance(values, dict):
-            return values
-        return {
-            key: int(value) if isinstance(value, float) and value.is_integer() else value
-            for key, value in values.items()
-        }
-
-
-class PreprocessConfig(_Section):
+class PreprocessConfig(Section):
     size: Annotated[int, Field(ge=16, le=2048)]
     min_side: Positive
     min_chroma: Annotated[float, Field(ge=0, le=128)]
@@ -58,7 +39,7 @@ class PreprocessConfig(_Section):
     min_photographs: Positive
 
 
-class GeneratorConfig(_Section):
+class GeneratorConfig(Section):
     encoder: Literal["none", "efficientnet_lite0", "resnet18", "resnet34", "convnext_tiny"]
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
     levels: Annotated[int, Field(ge=2, le=9)]
@@ -83,14 +64,14 @@ class GeneratorConfig(_Section):
         return self
 
 
-class DiscriminatorConfig(_Section):
+class DiscriminatorConfig(Section):
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
     receptive_field: Literal[1, 16, 34, 70, 142, 286]
     conditional: bool
     norm: Literal["none", "group", "batch", "instance", "spectral"]
 
 
-class ObjectiveConfig(_Section):
+class ObjectiveConfig(Section):
     adversarial: Literal["vanilla", "lsgan", "hinge", "none"]
     adversarial_weight: Weight
     reconstruction: Literal["l1", "l2", "none"]
@@ -105,7 +86,7 @@ class ObjectiveConfig(_Section):
         return self
 
 
-class HealthConfig(_Section):
+class HealthConfig(Section):
     d_accuracy: Limits
     ab_spread: Limits
     z_sensitivity: Weight
@@ -114,7 +95,7 @@ class HealthConfig(_Section):
     learning_rate_factor: Rate
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     seed: NotNegative
     init: str
     images: Positive
@@ -164,7 +145,7 @@ class TrainConfig(_Section):
         return self
 
 
-class EvaluateConfig(_Section):
+class EvaluateConfig(Section):
     batch_size: Positive
     samples: Annotated[int, Field(ge=2, le=64)]
     seed: NotNegative
@@ -172,17 +153,17 @@ class EvaluateConfig(_Section):
     lpips_weights: str
 
 
-class Rule(_Section):
+class Rule(Section):
     direction: Literal["up", "down"]
     change: Annotated[float, Field(allow_inf_nan=False)]
     bound: Annotated[float, Field(allow_inf_nan=False)]
 
 
-class RegisterConfig(_Section):
+class RegisterConfig(Section):
     rules: dict[str, Rule]
 
 
-class Config(_Section):
+class Config(Section):
     """All sections. `config.train.model_dump()` is the plain mapping that travels to a step."""
 
     preprocess: PreprocessConfig
@@ -211,92 +192,15 @@ def load_config(params: Path, recipes: tuple[Path, ...] = (), overrides: tuple[s
         UserError: a file is missing or no YAML; a key is unknown; a value is out of range. Names the key, the value
             and what is allowed.
     """
-    values = _read_yaml(params)
+    values = read_yaml(params)
     for recipe in recipes:
-        _merge(values, _read_yaml(recipe), source=str(recipe))
+        merge(values, read_yaml(recipe), source=str(recipe))
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
             raise UserError(f"--set {override}: write it as key=value, for example train.images=2000.")
-        nested: Any = _parse_yaml(text, f"--set {override}")
+        nested: Any = parse_yaml(text, f"--set {override}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        _merge(values, nested, source=f"--set {override}")
+        merge(values, nested, source=f"--set {override}")
     return check(Config, values, str(recipes[-1] if recipes else params))
-
-
-def check(section: type[S], values: Mapping[str, Any], source: str) -> S:
-    """Validates a mapping as a section.
-
-    Raises:
-        UserError: names the first offending key, its value and what is allowed.
-    """
-    try:
-        return section.model_validate(values)
-    except ValidationError as error:
-        raise UserError(_sentence(error, source)) from None
-
-
-def _sentence(error: ValidationError, source: str) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"{source}: {key} is not a known key; params.yaml lists them all."
-    if first["type"] == "missing":
-        return f"{source}: {key} is missing; params.yaml lists every key."
-    if first["type"] == "value_error":
-        return f"{source}: {key + ': ' if key else ''}{message}."
-    return f"{source}: {key} is {first['input']!r}; {message[0].lower() + message[1:]}."
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from None
-    values = _parse_yaml(text, str(path))
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys and values at the top level.")
-    return values
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does, and refuses a key that is given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{source}: not valid YAML: {problem}.") from None
-
-
-def _merge(base: dict[str, Any], overrides: dict[str, Any], source: str) -> None:
-    """Nested mappings merge key by key, anything else replaces."""
-    for key, value in overrides.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merge(base[key], value, source)
-        elif isinstance(base.get(key), dict):
-            raise UserError(f"{source}: {key} is a group of keys; give one of: {', '.join(base[key])}.")
-        else:
-            base[key] = value
