@@ -104,15 +104,18 @@ def sweep(
 @app.command("compile")
 def compile_(
     check: Annotated[bool, typer.Option(help="Only say whether the YAML in the repository is current.")] = False,
+    cluster: Annotated[
+        Path | None, typer.Option(help="YAML that overrides some of pipeline/cluster.yaml.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Writes the compiled pipeline, pipeline/retraining.yaml."""
     from pipeline import compiled
 
     if check:
-        compiled.check()
+        compiled.check(cluster)
         print(f"{compiled.COMPILED.relative_to(ROOT)} is current.")
     else:
-        compiled.write()
+        compiled.write(cluster=cluster)
         print(f"{compiled.COMPILED.relative_to(ROOT)} is written.")
 
 

@@ -1,55 +1,73 @@
 """The retraining graph: preprocess -> train -> evaluate -> register -> gate -> promote or reject; then report.
 
-One definition for the laptop and the cluster. No run id goes into a step that should be cached: on Kubeflow the run is
-found through the label of its pods, on a laptop there is one run at a time.
+One definition for the laptop and the cluster. No run id goes into a step that should be cached: it travels in the
+environment, which is no part of Kubeflow's cache key.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kfp import dsl, kubernetes
+from kfp.dsl.graph_component import GraphComponent
 
 from components.evaluate.component import evaluate
 from components.preprocess.component import preprocess
 from components.register.component import gate, promote, register, reject
 from components.report.component import report_outcome
 from components.train.component import train
+from components.tree import RUN_ID
+from pipeline.cluster import Cluster, Resources, Step, load_cluster
 
-GPU_RESOURCE = "nvidia.com/gpu"
-TRAIN_ATTEMPT_SECONDS = 24 * 3600
-TRAIN_RETRIES = 3
+SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
+"""Keys of the ConfigMap `colorizer` that every step finds in its environment."""
 
+LINKS = ("COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI")
+"""Keys of the same that the exit task alone has use for."""
 
-@dataclass(frozen=True)
-class Resources:
-    """Requests and limits of a step's container: CPUs and memory as Kubernetes quantities, GPUs as a count."""
-
-    cpu: str
-    cpu_limit: str
-    memory: str
-    memory_limit: str
-    gpus: int = 0
-
-
-RESOURCES = {
-    "preprocess": Resources("2", "8", "2Gi", "4Gi"),
-    "train": Resources("4", "8", "16Gi", "32Gi", gpus=1),
-    "evaluate": Resources("2", "8", "4Gi", "8Gi"),
-    "register": Resources("500m", "2", "2Gi", "4Gi"),
-    "gate": Resources("100m", "500m", "256Mi", "512Mi"),
-    "promote": Resources("250m", "1", "1Gi", "2Gi"),
-    "reject": Resources("250m", "1", "1Gi", "2Gi"),
-    "report": Resources("100m", "500m", "256Mi", "512Mi"),
+SECRETS = {
+    "colorizer-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "colorizer-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
 }
-"""What each step asks for; tests hold the compiled YAML against this table."""
+"""Secrets and their keys that every step finds in its environment."""
+
+WEBHOOK = {"colorizer-webhook": ("COLORIZE_WEBHOOK_URL",)}
+"""The exit task's alone."""
 
 
-def _place(name: str, task: dsl.PipelineTask) -> None:
-    needs = RESOURCES[name]
-    task.set_cpu_request(needs.cpu).set_cpu_limit(needs.cpu_limit)
-    task.set_memory_request(needs.memory).set_memory_limit(needs.memory_limit)
-    if needs.gpus:
-        task.set_accelerator_type(GPU_RESOURCE).set_accelerator_limit(needs.gpus)
+def _place(task: dsl.PipelineTask, needs: Resources) -> None:
+    """What every step's pod has. All it takes from the namespace is optional, so that a bare one runs the graph too."""
+    task.set_cpu_request(needs.cpu[0]).set_cpu_limit(needs.cpu[1])
+    task.set_memory_request(needs.memory[0]).set_memory_limit(needs.memory[1])
+    kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=needs.scratch)  # the image's root may be read-only
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
+    _environment(task, SETTINGS, SECRETS)
+
+
+def _environment(task: dsl.PipelineTask, settings: Sequence[str], secrets: Mapping[str, Sequence[str]]) -> None:
+    kubernetes.use_config_map_as_env(task, "colorizer", {key: key for key in settings}, optional=True)
+    for secret, keys in secrets.items():
+        kubernetes.use_secret_as_env(task, secret, {key: key for key in keys}, optional=True)
+
+
+def _place_training(task: dsl.PipelineTask, cluster: Cluster) -> None:
+    """On a GPU node, as often as it takes."""
+    gpu, attempts = cluster.gpu, cluster.attempts
+    task.set_accelerator_type(gpu.resource).set_accelerator_limit(gpu.count)
+    for key, value in gpu.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    if gpu.affinity:
+        kubernetes.add_node_affinity(task, [requirement.model_dump() for requirement in gpu.affinity])
+    for toleration in gpu.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump())
+    kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=gpu.shared_memory)
+    kubernetes.set_timeout(task, attempts.seconds)
+    task.set_retry(
+        attempts.retries,
+        backoff_duration=f"{attempts.pause}s",
+        backoff_factor=2,
+        backoff_max_duration=f"{attempts.window}s",
+    )
 
 
 def _train_and_score(
@@ -62,17 +80,7 @@ def _train_and_score(
 ) -> tuple[dsl.PipelineTask, dsl.PipelineTask, dsl.PipelineTask]:
     """Photographs to a generator and its scores; configs and codes of preprocess, train, evaluate, in this order."""
     photographs = preprocess(photos=photos, data_version=data_version, config=configs[0], code=codes[0])
-    _place("preprocess", photographs)
-
     trained = train(dataset=photographs.outputs["dataset"], config=configs[1], code=codes[1], checkpoints=checkpoints)
-    _place("train", trained)
-    # The window that Argo measures from the first attempt must hold every attempt and the pauses between them.
-    window = (TRAIN_RETRIES + 1) * (TRAIN_ATTEMPT_SECONDS + 600)
-    trained.set_retry(TRAIN_RETRIES, backoff_duration="60s", backoff_factor=2, backoff_max_duration=f"{window}s")
-    kubernetes.set_timeout(trained, TRAIN_ATTEMPT_SECONDS)
-    kubernetes.empty_dir_mount(trained, "shared-memory", "/dev/shm", medium="Memory", size_limit="2Gi")
-    kubernetes.add_toleration(trained, key=GPU_RESOURCE, operator="Exists", effect="NoSchedule")
-
     scored = evaluate(
         dataset=photographs.outputs["dataset"],
         generator=trained.outputs["generator"],
@@ -80,79 +88,92 @@ def _train_and_score(
         config=configs[2],
         code=codes[2],
     )
-    _place("evaluate", scored)
     return photographs, trained, scored
 
 
-@dsl.pipeline(name="colorizer-retraining", description="Retrains the colorizer and promotes it if it has earned it.")
-def retraining(
-    photos: str,
-    data_version: str,
-    recipe: str,
-    preprocess_config: dict,
-    train_config: dict,
-    evaluate_config: dict,
-    register_config: dict,
-    preprocess_code: str,
-    train_code: str,
-    evaluate_code: str,
-    champion: str,
-    checkpoints: str,
-    tags: dict,
-):
-    """The whole retraining run.
+def build(cluster: Cluster) -> GraphComponent:
+    """The whole graph, as it runs on that cluster; on a laptop the cluster's settings have no effect."""
 
-    Args:
-        photos: Folder of photographs.
-        data_version: MD5 of that folder as DVC computes it.
-        recipe: Name of the recipe, for the record.
-        preprocess_config: Section `preprocess` of params.yaml.
-        train_config: Section `train`.
-        evaluate_config: Section `evaluate`.
-        register_config: Section `register`.
-        preprocess_code: Hash of the code behind the step.
-        train_code: Hash of the code behind the step.
-        evaluate_code: Hash of the code behind the step.
-        champion: URI of the model in service, or empty.
-        checkpoints: Folder that outlives a lost training attempt.
-        tags: What the registered version is tagged with: git_commit, data_version, recipe, pipeline_run_id,
-            image_digest.
-    """
-    outcome = report_outcome(recipe=recipe, data_version=data_version)
-    outcome.set_caching_options(False)  # cached, it would stay silent the second time
-    _place("report", outcome)
+    @dsl.pipeline(
+        name="colorizer-retraining", description="Retrains the colorizer and promotes it if it has earned it."
+    )
+    def retraining(
+        photos: str,
+        data_version: str,
+        recipe: str,
+        preprocess_config: dict,
+        train_config: dict,
+        evaluate_config: dict,
+        register_config: dict,
+        preprocess_code: str,
+        train_code: str,
+        evaluate_code: str,
+        champion: str,
+        checkpoints: str,
+        tags: dict,
+    ):
+        """The whole retraining run.
 
-    with dsl.ExitHandler(outcome, name="retraining"):
-        _, trained, scored = _train_and_score(
-            photos,
-            data_version,
-            (preprocess_config, train_config, evaluate_config),
-            (preprocess_code, train_code, evaluate_code),
-            champion,
-            checkpoints,
-        )
+        Args:
+            photos: Folder of photographs.
+            data_version: MD5 of that folder as DVC computes it.
+            recipe: Name of the recipe, for the record.
+            preprocess_config: Section `preprocess` of params.yaml.
+            train_config: Section `train`.
+            evaluate_config: Section `evaluate`.
+            register_config: Section `register`.
+            preprocess_code: Hash of the code behind the step.
+            train_code: Hash of the code behind the step.
+            evaluate_code: Hash of the code behind the step.
+            champion: URI of the model in service, or empty.
+            checkpoints: Folder that outlives a lost training attempt.
+            tags: What the registered version is tagged with: git_commit, data_version, recipe, pipeline_run_id,
+                image_digest.
+        """
+        outcome = report_outcome(recipe=recipe, data_version=data_version)
 
-        registered = register(
-            generator=trained.outputs["generator"],
-            evaluation=scored.outputs["evaluation"],
-            config=register_config,
-            tags=tags,
-        )
-        registered.set_caching_options(False)  # it acts on the registry, which remembers for itself
-        _place("register", registered)
+        with dsl.ExitHandler(outcome, name="retraining"):
+            photographs, trained, scored = _train_and_score(
+                photos,
+                data_version,
+                (preprocess_config, train_config, evaluate_config),
+                (preprocess_code, train_code, evaluate_code),
+                champion,
+                checkpoints,
+            )
+            registered = register(
+                generator=trained.outputs["generator"],
+                evaluation=scored.outputs["evaluation"],
+                config=register_config,
+                tags=tags,
+            )
+            judged = gate(registration=registered.outputs["registration"])
+            with dsl.If(judged.output == True, name="better"):  # noqa: E712 - a KFP channel, not a bool
+                promoted = promote(registration=registered.outputs["registration"])
+            with dsl.Else(name="not-better"):
+                rejected = reject(registration=registered.outputs["registration"])
 
-        judged = gate(registration=registered.outputs["registration"])
-        judged.set_caching_options(False)
-        _place("gate", judged)
+        tasks: dict[Step, dsl.PipelineTask] = {
+            "preprocess": photographs,
+            "train": trained,
+            "evaluate": scored,
+            "register": registered,
+            "gate": judged,
+            "promote": promoted,
+            "reject": rejected,
+            "report": outcome,
+        }
+        for name, task in tasks.items():
+            _place(task, cluster.steps[name])
+            # The others act on the registry, which remembers for itself, or tell people: cached, they would be silent.
+            task.set_caching_options(name in ("preprocess", "train", "evaluate"))
+        _place_training(trained, cluster)
+        _environment(outcome, LINKS, WEBHOOK)
 
-        with dsl.If(judged.output == True, name="better"):  # noqa: E712 - a KFP channel, not a bool
-            promoted = promote(registration=registered.outputs["registration"])
-            promoted.set_caching_options(False)
-            _place("promote", promoted)
-        with dsl.Else(name="not-better"):
-            rejected = reject(registration=registered.outputs["registration"])
-            rejected.set_caching_options(False)
-            _place("reject", rejected)
+    return retraining
+
+
+retraining = build(load_cluster())
 
 
 class TrialOutputs(NamedTuple):

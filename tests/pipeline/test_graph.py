@@ -11,7 +11,10 @@ from kfp import compiler
 
 from model.errors import UserError
 from pipeline import compiled
-from pipeline.graph import RESOURCES, TRAIN_ATTEMPT_SECONDS, TRAIN_RETRIES, retraining
+from pipeline.cluster import load_cluster
+from pipeline.graph import retraining
+
+CLUSTER = load_cluster()
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,12 @@ def tasks(spec: dict) -> dict[str, dict]:
     for component in spec["components"].values():
         found.update(component.get("dag", {}).get("tasks", {}))
     return found
+
+
+def steps(deployment: dict) -> dict[str, dict]:
+    """Every executor of a deployment spec by the name of its step."""
+    names = {name: name.removeprefix("exec-").removesuffix("-outcome") for name in deployment["executors"]}
+    return {names[name]: executor for name, executor in deployment["executors"].items()}
 
 
 def test_yaml_in_the_repository_is_current():
@@ -49,30 +58,130 @@ def test_a_stale_yaml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_step_asks_for_what_the_table_says(documents: list[dict]):
-    executors = documents[0]["deploymentSpec"]["executors"]
-    components = {"report-outcome": "report"}
-    seen = {}
-    for name, executor in executors.items():
-        step = name.removeprefix("exec-")
-        seen[components.get(step, step)] = executor["container"]["resources"]
-    assert seen.keys() == RESOURCES.keys()
-    for step, resources in seen.items():
-        expected = RESOURCES[step]
-        assert resources["resourceCpuRequest"] == expected.cpu, step
-        assert resources["resourceCpuLimit"] == expected.cpu_limit, step
-        assert resources["resourceMemoryRequest"] == expected.memory, step
-        assert resources["resourceMemoryLimit"] == expected.memory_limit, step
-        accelerator = resources.get("accelerator", {})
-        assert int(accelerator.get("resourceCount", 0)) == expected.gpus, step
+    assert steps(documents[0]["deploymentSpec"]).keys() == CLUSTER.steps.keys()
+    for step, executor in steps(documents[0]["deploymentSpec"]).items():
+        resources, expected = executor["container"]["resources"], CLUSTER.steps[step]
+        assert (resources["resourceCpuRequest"], resources["resourceCpuLimit"]) == expected.cpu, step
+        assert (resources["resourceMemoryRequest"], resources["resourceMemoryLimit"]) == expected.memory, step
+
+
+ENVIRONMENT = {
+    "KFP_RUN_ID": "metadata.labels['pipeline/runid']",
+    "MLFLOW_TRACKING_URI": "colorizer",
+    "MLFLOW_EXPERIMENT_NAME": "colorizer",
+    "AWS_ENDPOINT_URL_S3": "colorizer",
+    "AWS_DEFAULT_REGION": "colorizer",
+    "AWS_ACCESS_KEY_ID": "colorizer-s3",
+    "AWS_SECRET_ACCESS_KEY": "colorizer-s3",
+    "MLFLOW_TRACKING_USERNAME": "colorizer-mlflow",
+    "MLFLOW_TRACKING_PASSWORD": "colorizer-mlflow",
+}
+REPORT = {
+    "COLORIZE_KFP_UI": "colorizer",
+    "COLORIZE_MLFLOW_UI": "colorizer",
+    "COLORIZE_WEBHOOK_URL": "colorizer-webhook",
+}
+"""Variable -> label of the pod, ConfigMap or Secret that it comes from: every step's, and the exit task's besides."""
+
+
+def test_every_step_has_its_environment_a_scratch_folder_and_no_root(documents: list[dict]):
+    pods = steps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"])
+    assert pods.keys() == CLUSTER.steps.keys()
+    for step, pod in pods.items():
+        found = {entry["name"]: entry["fieldPath"] for entry in pod["fieldPathAsEnv"]}
+        for source, name, key in (
+            *((source, "configMapName", "configMapKey") for source in pod["configMapAsEnv"]),
+            *((source, "secretName", "secretKey") for source in pod["secretAsEnv"]),
+        ):
+            assert source["optional"], (step, source)
+            for pair in source["keyToEnv"]:
+                assert pair[key] == pair["envVar"], step
+                found[pair["envVar"]] = source[name]
+        assert found == (ENVIRONMENT | REPORT if step == "report" else ENVIRONMENT), step
+        scratch = {"mountPath": "/tmp", "sizeLimit": CLUSTER.steps[step].scratch, "volumeName": "scratch"}
+        assert scratch in pod["emptyDirMounts"], step
+        assert pod["securityContext"] == {"runAsNonRoot": True}, step
+
+
+def test_training_alone_goes_to_a_gpu_node(documents: list[dict]):
+    asked = {step: pod["container"]["resources"] for step, pod in steps(documents[0]["deploymentSpec"]).items()}
+    gpu = asked.pop("train")["accelerator"]
+    assert (gpu["resourceType"], gpu["resourceCount"]) == ("nvidia.com/gpu", "1")
+    assert not any("accelerator" in resources for resources in asked.values())
+    pods = steps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"])
+    train = pods.pop("train")
+    assert train["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    shared = {"mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "2Gi", "volumeName": "shared-memory"}
+    assert shared in train["emptyDirMounts"]
+    for step, pod in pods.items():
+        assert not pod.keys() & {"tolerations", "nodeSelector", "nodeAffinity"}, step
+        assert len(pod["emptyDirMounts"]) == 1, step
 
 
 def test_training_is_retried_within_a_window_that_holds_every_attempt(documents: list[dict]):
-    train = tasks(documents[0])["train"]
-    window = int(train["retryPolicy"]["backoffMaxDuration"].removesuffix("s"))
-    assert train["retryPolicy"]["maxRetryCount"] == TRAIN_RETRIES
-    assert window > (TRAIN_RETRIES + 1) * TRAIN_ATTEMPT_SECONDS
-    platform = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
-    assert int(platform["activeDeadlineSeconds"]) == TRAIN_ATTEMPT_SECONDS
+    attempts = CLUSTER.attempts
+    policy = tasks(documents[0])["train"]["retryPolicy"]
+    assert policy["maxRetryCount"] == attempts.retries
+    longest, pause = 0, int(policy["backoffDuration"].removesuffix("s"))
+    for _ in range(attempts.retries):
+        longest += attempts.wait + attempts.seconds + pause
+        pause *= policy["backoffFactor"]
+    assert int(policy["backoffMaxDuration"].removesuffix("s")) >= longest + attempts.wait + attempts.seconds
+    pod = steps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"])["train"]
+    assert int(pod["activeDeadlineSeconds"]) == attempts.seconds
+
+
+OTHER = """
+gpu:
+  resource: amd.com/gpu
+  count: 2
+  node_selector: {pool: training}
+  affinity:
+    - {key: gpu.example/model, operator: In, values: [mi300x, mi325x]}
+    - {key: spot, operator: DoesNotExist}
+  tolerations:
+    - {key: amd.com/gpu, operator: Exists, effect: NoSchedule}
+    - {key: team, operator: Equal, value: vision, effect: NoExecute}
+  shared_memory: 8Gi
+attempts: {seconds: 3600, retries: 9}
+steps:
+  train: {cpu: [16, 32], memory: [64Gi, 96Gi], scratch: 100Gi}
+"""
+
+
+def test_another_cluster_changes_training_and_nothing_else(tmp_path: Path, documents: list[dict]):
+    (tmp_path / "cluster.yaml").write_text(OTHER, encoding="utf-8")
+    compiled.write(tmp_path / "out.yaml", tmp_path / "cluster.yaml")
+    spec, platform = yaml.safe_load_all((tmp_path / "out.yaml").read_text(encoding="utf-8"))
+    resources = steps(spec["deploymentSpec"])["train"]["container"]["resources"]
+    assert resources["resourceCpuLimit"] == "32"
+    assert resources["resourceMemoryLimit"] == "96Gi"
+    assert (resources["accelerator"]["resourceType"], resources["accelerator"]["resourceCount"]) == ("amd.com/gpu", "2")
+    policy = tasks(spec)["train"]["retryPolicy"]
+    assert policy["maxRetryCount"] == 9
+    assert int(policy["backoffMaxDuration"].removesuffix("s")) > 10 * 3600
+    pods, before = (
+        steps(document["platforms"]["kubernetes"]["deploymentSpec"]) for document in (platform, documents[1])
+    )
+    train = pods.pop("train")
+    before.pop("train")
+    assert train["nodeSelector"]["labels"] == {"pool": "training"}
+    (affinity,) = train["nodeAffinity"]
+    assert affinity["matchExpressions"] == [
+        {"key": "gpu.example/model", "operator": "In", "values": ["mi300x", "mi325x"]},
+        {"key": "spot", "operator": "DoesNotExist"},
+    ]
+    assert "weight" not in affinity  # required, not preferred
+    assert train["tolerations"] == [
+        {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "team", "operator": "Equal", "value": "vision", "effect": "NoExecute"},
+    ]
+    assert {mount["mountPath"]: mount["sizeLimit"] for mount in train["emptyDirMounts"]} == {
+        "/tmp": "100Gi",
+        "/dev/shm": "8Gi",
+    }
+    assert int(train["activeDeadlineSeconds"]) == 3600
+    assert pods == before
 
 
 def test_what_acts_on_the_registry_or_tells_people_is_never_cached(documents: list[dict]):

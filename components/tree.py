@@ -1,0 +1,2 @@
+"""x"""
+RUN_ID = "KFP_RUN_ID"
