@@ -5,11 +5,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+from components import tracking
 from model.errors import Interrupted, UserError
 
 JOURNAL = "COLORIZE_JOURNAL"
@@ -24,7 +25,7 @@ def step(name: str) -> Iterator[dict[str, str]]:
     """Runs a step's body to a proper end; what the body puts into the yielded mapping goes into the journal's line.
 
     A UserError becomes one line on stderr and exit status 1, without a traceback; SIGTERM after a saved checkpoint
-    becomes status 75. Anything else is a bug and keeps its traceback.
+    becomes status 75. Anything else is a bug and keeps its traceback. In a pipeline run, MLflow is told of each.
     """
     notes: dict[str, str] = {}
 
@@ -37,15 +38,23 @@ def step(name: str) -> Iterator[dict[str, str]]:
     except UserError as error:
         journal("failed", str(error))
         print(f"error: {error}", file=sys.stderr, flush=True)
+        _note(name, str(error))
         raise SystemExit(1) from None
     except Interrupted as error:
         journal("interrupted", str(error))
         print(f"interrupted: {error}", file=sys.stderr, flush=True)
+        _note(name, str(error))
         raise SystemExit(RETRY_ME) from None
     except Exception as error:
         journal("failed", f"{type(error).__name__}: {error}")
+        _note(name, f"{type(error).__name__}: {error}")
         raise
     journal("done")
+
+
+def _note(name: str, reason: str) -> None:
+    with suppress(Exception):  # MLflow may be what it died of
+        tracking.note_failure(name, reason)
 
 
 def _append(entry: dict[str, object]) -> None:

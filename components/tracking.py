@@ -11,6 +11,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from components import tree
 from components.workspace import workspace
 from model.errors import UserError
 
@@ -36,6 +37,9 @@ _ALWAYS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
+MAX_TAG = 5000
+"""Characters that a tag's value may have, for MLflow servers before 3.0."""
+
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 
@@ -77,12 +81,12 @@ def explained() -> Iterator[None]:
         reason = " ".join(str(error).split())[:400].rstrip(".")
         if code in _DENIED:
             advice = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-            raise UserError(f"MLflow at {_public(uri())} denies access ({reason}); {advice}.") from error
+            raise UserError(f"MLflow at {public(uri())} denies access ({reason}); {advice}.") from error
         if "API request to" in reason or isinstance(error, SQLAlchemyError):
             reason = reason.rpartition("Caused by ")[2].rpartition(": ")[2].strip("()'\"")
             advice = "start it, or correct MLFLOW_TRACKING_URI"
-            raise UserError(f"MLflow at {_public(uri())} cannot be used ({reason}); {advice}.") from error
-        raise UserError(f"MLflow at {_public(uri())} refuses: {reason}.") from error
+            raise UserError(f"MLflow at {public(uri())} cannot be used ({reason}); {advice}.") from error
+        raise UserError(f"MLflow at {public(uri())} refuses: {reason}.") from error
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,10 @@ class Run:
 
 @contextmanager
 def run(name: str, run_id: str | None = None, system_metrics: bool = False) -> Iterator[Run]:
-    """The run this step writes to: MLFLOW_RUN_ID's if set, else `run_id`'s if it exists, else a new one.
+    """The run this step writes to.
 
-    The run is RUNNING inside, FINISHED after, FAILED when an exception leaves the block: also a run that somebody
+    MLFLOW_RUN_ID's if set; else, in a pipeline run, the step's own in its tree; else `run_id`'s if it exists, or a new
+    one. The run is RUNNING inside, FINISHED after, FAILED when an exception leaves the block: also a run that somebody
     injected, as MLflow's own start_run has it (Kubeflow's plugin sets the same status again when the task ends).
 
     Args:
@@ -152,18 +157,30 @@ def run(name: str, run_id: str | None = None, system_metrics: bool = False) -> I
         client = connect()
         import mlflow
 
-        injected = os.environ.get("MLFLOW_RUN_ID")
-        if injected:
-            # Its experiment is the injector's: set_experiment would contradict it, and MLflow then refuses.
-            started = mlflow.start_run(run_id=injected, log_system_metrics=system_metrics)
-        elif run_id and _exists(client, run_id):
-            started = mlflow.start_run(run_id=run_id, log_system_metrics=system_metrics)
-        else:
-            started = mlflow.start_run(
-                experiment_id=_experiment(client), run_name=name, log_system_metrics=system_metrics
-            )
+        joined, parent = os.environ.get("MLFLOW_RUN_ID"), None
+        into = experiment(client)  # and no set_experiment: MLflow would refuse a run of another one
+        if not joined and tree.pipeline_run_id():
+            parent = tree.plant(client, into)
+            joined = tree.child(client, into, parent, name)
+        elif not joined and run_id and _exists(client, run_id):
+            joined = run_id
+        started = mlflow.start_run(
+            run_id=joined,
+            experiment_id=into,
+            run_name=None if joined else name,
+            parent_run_id=parent,
+            log_system_metrics=system_metrics,
+        )
         with started:
             yield Run(started.info.run_id, client)
+
+
+def note_failure(name: str, reason: str) -> None:
+    """Says in a step's run what it died of, for the exit task to tell; without the run of a pipeline, nothing."""
+    if tree.pipeline_run_id():
+        with run(name) as joined:
+            joined.set_tags({tree.FAILURE: reason[:MAX_TAG]})
+        connect().set_terminated(joined.id, "FAILED")
 
 
 @contextmanager
@@ -202,10 +219,15 @@ def _exists(client: "MlflowClient", run_id: str) -> bool:
     return found
 
 
-def _experiment(client: "MlflowClient") -> str:
-    """The experiment's id, made on first use; beside a SQLite file its artifacts lie in mlartifacts/."""
+def experiment(client: "MlflowClient") -> str:
+    """The id of the injected run's experiment, or of ours, made on first use; beside a SQLite file its artifacts lie in
+    mlartifacts/."""
     from mlflow.exceptions import MlflowException
 
+    injected = os.environ.get("MLFLOW_RUN_ID")
+    if injected:
+        theirs: str = client.get_run(injected).info.experiment_id
+        return theirs
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     found = client.get_experiment_by_name(name)
     if found is None:
@@ -235,7 +257,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _public(address: str) -> str:
+def public(address: str) -> str:
     """Without the password that a URI may carry."""
     scheme, separator, rest = address.partition("://")
     return scheme + separator + rest.rpartition("@")[2] if separator else address

@@ -127,8 +127,7 @@ def build(cluster: Cluster) -> GraphComponent:
             evaluate_code: Hash of the code behind the step.
             champion: URI of the model in service, or empty.
             checkpoints: Folder that outlives a lost training attempt.
-            tags: What the registered version is tagged with: git_commit, data_version, recipe, pipeline_run_id,
-                image_digest.
+            tags: What the registered version is tagged with: git_commit, data_version, recipe, image_digest.
         """
         outcome = report_outcome(recipe=recipe, data_version=data_version)
 

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import secrets
 import sys
 import time
 import warnings
@@ -22,6 +23,7 @@ from kfp.dsl.graph_component import GraphComponent
 from components import registry
 from components.command import JOURNAL, RETRY_ME
 from components.provenance import code_version, git_commit
+from components.tree import RUN_ID
 from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import UserError
@@ -77,13 +79,12 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
             see `RunResult.trouble`.
     """
     started = time.monotonic()
-    with _Session() as session:
+    with _Session(tree=True) as session:
         origin, arguments = session.arguments(config, photos)
         champion = registry.champion()
         tags = {
             "git_commit": git_commit(),
             "recipe": recipe,
-            "pipeline_run_id": f"local-{session.stamp}",
             "image_digest": "none: run on a machine without images",
             **origin,
         }
@@ -108,7 +109,7 @@ def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
     Raises:
         UserError: as `run`; or a step failed, in its own words.
     """
-    with _Session() as session:
+    with _Session(tree=False) as session:  # MLflow shows a run for each variant, with scores beside losses
         _, arguments = session.arguments(config, photos)
         outputs = session.execute(trial, **arguments)
         steps, _ = _read_journal(session.journal)
@@ -119,11 +120,15 @@ def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
 
 
 class _Session:
-    """One execution of a graph in a workspace: its lock, its environment, its folder with journal and log."""
+    """One execution of a graph in a workspace: its lock, its environment, its folder with journal and log.
 
-    def __init__(self) -> None:
+    With `tree`, its steps' MLflow runs are one tree.
+    """
+
+    def __init__(self, tree: bool) -> None:
         self.workspace = workspace()
         self.stamp = time.strftime("%Y%m%d-%H%M%S")
+        self.run_id = f"local-{self.stamp}-{secrets.token_hex(2)}" if tree else ""
         folder = self.workspace / "runs" / self.stamp
         self.journal = folder / "journal.jsonl"
         self.log = folder / "log.txt"
@@ -132,7 +137,7 @@ class _Session:
     def __enter__(self) -> "_Session":
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(_alone(self.workspace))
-        self._stack.enter_context(_environment(self.journal))
+        self._stack.enter_context(_environment(self.journal, self.run_id))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -268,10 +273,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment(journal: Path) -> Iterator[None]:
+def _environment(journal: Path, run_id: str) -> Iterator[None]:
     """What the steps' processes inherit."""
     ours = {
         JOURNAL: str(journal),
+        RUN_ID: run_id,
         VARIABLE: str(workspace()),
         "PYTHONUNBUFFERED": "1",
     }

@@ -42,7 +42,7 @@ def tiny_overrides() -> list[str]:
 
 
 def tiny_dataset(
-    folder: Path, train: int = 20, val: int = 3, size: int = 24, labels: Sequence[str | None] = (None,)
+    folder: Path, train: int = 20, val: int = 3, test: int = 0, size: int = 24, labels: Sequence[str | None] = (None,)
 ) -> Path:
     """Smooth colored pictures: a and b follow from L and the place, so there is something to learn.
 
@@ -51,14 +51,14 @@ def tiny_dataset(
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
     labs, rows = {}, []
-    for index in range(train + val):
+    for index in range(train + val + test):
         wave = np.sin(rng.uniform(2, 6) * x + rng.uniform(2, 6) * y + rng.uniform(0, 6))
         L = 50 + 35 * wave
         lab = np.stack((L, 40 * (L - 50) / 35 + 10, 30 * y * wave - 15))
         stored = encode_lab(torch.from_numpy(lab)).numpy()
         name = hashlib.sha256(stored.tobytes()).hexdigest()
         labs[name] = stored
-        split = "train" if index < train else "val"
+        split = "train" if index < train else "val" if index < train + val else "test"
         rows.append(shards.Row(f"{index}.png", name, size, size, split, "kept", "", labels[index % len(labels)]))
     folder.mkdir(parents=True, exist_ok=True)
     shards.write(folder, rows, labs.__getitem__, size=size, data_version="0123456789abcdef0123456789abcdef")

@@ -20,7 +20,7 @@ def register(
         generator: The challenger.
         evaluation: Its scores and the champion's.
         config: The `register` section of params.yaml: the gate's rules.
-        tags: git_commit, data_version, recipe, pipeline_run_id, image_digest.
+        tags: git_commit, data_version, recipe, image_digest; pipeline_run_id where the environment does not tell it.
         registration: registration.json: version, model URI, verdict with a reason for each rule.
         verdict: The verdict as a page.
     """

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components import registry, tracking
+from components import registry, tracking, tree
 from components.register import gate
 from components.register.card import model_card
 from components.register.logged_model import log_model
@@ -19,8 +19,11 @@ from model.errors import UserError
 from model.files import folder_aside
 
 TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
-"""What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict."""
-_MAX_TAG = 5000  # characters, of MLflow servers before 3.0; longer values are kept as a digest
+"""What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
+
+And of the latest judgement: metrics_champion (the champion of then), judged (the verdict's outcome), judged_in (the
+pipeline run), judged_with (the MLflow run that holds the evaluation).
+"""
 
 
 def register(
@@ -37,7 +40,8 @@ def register(
         evaluation: what evaluate wrote: metrics.json, report.html, samples.png.
         output: folder for registration.json and verdict.md.
         config: the gate's rules.
-        tags: those of `TAGS`, and others.
+        tags: those of `TAGS`, and others. pipeline_run_id may be left to the environment (`tree.RUN_ID`): who starts a
+            run on Kubeflow does not know its id.
 
     Returns:
         What registration.json holds: version, model_uri, run_id, weights_sha256, champion (the version it was judged
@@ -46,7 +50,8 @@ def register(
     Raises:
         UserError: a file is missing or damaged, a tag is missing, MLflow cannot be reached.
     """
-    missing = [name for name in TAGS if name not in tags]
+    tags = {**tags, "pipeline_run_id": tags.get("pipeline_run_id") or tree.pipeline_run_id()}
+    missing = [name for name in TAGS if not tags.get(name)]
     if missing:
         raise UserError(f"tags: {', '.join(missing)} missing; a version is registered with all of {', '.join(TAGS)}.")
     weights_sha256 = registry.checksum(model)
@@ -60,11 +65,18 @@ def register(
 
     identity = {"weights_sha256": weights_sha256, "data_version": tags["data_version"]}
     figures = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
-    renewed = {"metrics": _short(figures), "metrics_protocol": _short(metrics["protocol"])}
+    renewed = {
+        "metrics": _short(figures),
+        "metrics_protocol": _short(metrics["protocol"]),
+        "metrics_champion": _short(metrics.get("champion") or {}),
+        "judged": verdict.outcome,
+        "judged_in": tags["pipeline_run_id"],
+    }
     version = registry.find(identity)
     if not (version and champion and version.number == champion.number):  # whose verdict says why it is in service
         renewed |= _tags(verdict)
     with tracking.run("register", run_id=version.run_id if version else _training_run(model)) as run:
+        renewed["judged_with"] = run.id
         if version is None:
             model_id = log_model(model, run, identity)
             version = registry.create(model_id, run.id, {**tags, **identity, **renewed})
@@ -169,4 +181,4 @@ def _training(model: Path) -> dict[str, Any]:
 
 def _short(value: Mapping[str, Any]) -> str:
     text = json.dumps(value, separators=(",", ":"), sort_keys=True)
-    return text if len(text) <= _MAX_TAG else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return text if len(text) <= tracking.MAX_TAG else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

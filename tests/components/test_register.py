@@ -112,7 +112,7 @@ def test_the_champion_again_stays_and_keeps_its_reasons(
     reject(workplace / "again")
     assert (again["outcome"], again["promote"], again["version"]) == ("unchanged", False, 1)
     assert "champion's already (version 1)" in again["summary"]
-    renewed = {"metrics", "metrics_protocol"}
+    renewed = {"metrics", "metrics_protocol", "metrics_champion", "judged"}
     after = registry.get(1)
     assert {n: v for n, v in after.tags.items() if n not in renewed} == {
         n: v for n, v in before.tags.items() if n not in renewed
