@@ -1,0 +1,123 @@
+"""The exit task: says how a pipeline run ended, to logs, to MLflow and to people. It never fails the run."""
+
+import html
+import json
+import os
+from typing import Any
+
+from components import registry, tracking, tree
+from components.report.webhook import VARIABLE, deliver
+
+KFP_UI, MLFLOW_UI = "COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI"
+"""Environment: where people see Kubeflow Pipelines and MLflow; pods know other names for them."""
+
+_SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")  # kfp.local says the first, Kubeflow's backend the others
+_ACTED = {"promote": "promoted", "reject": "rejected", "unchanged": "the champion already"}
+
+
+def report(state: str, message: str, recipe: str, data_version: str) -> dict[str, Any]:
+    """Prints the outcome as one line of JSON, ends the run's tree in MLflow, and posts the outcome to the webhook.
+
+    What the steps found out is looked up in MLflow, for Kubeflow gives an exit task none of their outputs. Where MLflow
+    cannot be used, that part stays empty.
+
+    Args:
+        state: Kubeflow's, of all that came before.
+        message: Its error, which Kubeflow leaves empty or general.
+        recipe: The run's recipe.
+        data_version: The run's data version.
+
+    Returns:
+        What was printed: outcome, failed_step, message, pipeline_run, recipe, data_version, version, verdict (outcome,
+        summary, reasons), metrics (name -> the version's and the champion's), links; and text, the gist of it in the
+        form that Slack shows.
+    """
+    outcome: dict[str, Any] = {
+        "outcome": "SUCCEEDED" if state in _SUCCEEDED else state,
+        "failed_step": None,
+        "message": message,
+        "pipeline_run": tree.pipeline_run_id(),
+        "recipe": recipe,
+        "data_version": data_version,
+        "version": None,
+        "verdict": None,
+        "metrics": {},
+        "links": {},
+    }
+    if os.environ.get(KFP_UI):
+        outcome["links"]["run"] = f"{os.environ[KFP_UI].rstrip('/')}/#/runs/details/{outcome['pipeline_run']}"
+    try:
+        if outcome["pipeline_run"]:
+            _ask_mlflow(outcome)
+    except Exception as error:
+        print(f"MLflow could not be asked about this run: {error}", flush=True)
+    outcome["text"] = _text(outcome)
+    print(json.dumps(outcome), flush=True)
+    url = os.environ.get(VARIABLE)
+    if url:
+        trouble = deliver(url, outcome)
+        print(f"webhook: not delivered: {trouble}" if trouble else "webhook: delivered", flush=True)
+    return outcome
+
+
+@tracking.explained()
+def _ask_mlflow(outcome: dict[str, Any]) -> None:
+    """Fills in what MLflow knows, and ends the tree."""
+    client = tracking.connect()
+    experiment = tracking.experiment(client)
+    parent = tree.find(client, experiment)
+    version = registry.find({"judged_in": outcome["pipeline_run"]})
+    if parent and outcome["outcome"] != "SUCCEEDED":
+        failed = tree.failed_step(client, experiment, parent)
+        if failed:
+            outcome["outcome"] = "FAILED"
+            outcome["failed_step"], outcome["message"] = failed
+        elif version and outcome["outcome"] == "RUNNING":
+            outcome["outcome"] = "SUCCEEDED"  # Kubeflow is late with the state of nested graphs
+    address = os.environ.get(MLFLOW_UI) or tracking.public(tracking.uri())
+    ui = address.rstrip("/") if address.startswith("http") else None
+    if version:
+        outcome["version"] = version.number
+        outcome["verdict"] = _verdict(version)
+        outcome["metrics"] = _metrics(version)
+        if ui:
+            outcome["links"]["version"] = f"{ui}/#/models/{registry.MODEL}/versions/{version.number}"
+    if parent:
+        if ui:
+            outcome["links"]["mlflow"] = f"{ui}/#/experiments/{experiment}/runs/{parent}"
+        succeeded = outcome["outcome"] == "SUCCEEDED"
+        tree.close(client, experiment, parent, succeeded, {name: outcome[name] for name in ("recipe", "data_version")})
+
+
+def _verdict(version: registry.Version) -> dict[str, Any]:
+    """Of the latest judgement. Tags of a champion keep the one that put it in service."""
+    judged = version.tags["judged"]
+    if judged == "unchanged":
+        return {"outcome": judged, "summary": "These weights are the champion's already.", "reasons": {}}
+    reasons = {name.removeprefix("gate."): text for name, text in version.tags.items() if name.startswith("gate.")}
+    return {"outcome": judged, "summary": reasons.pop("summary"), "reasons": reasons}
+
+
+def _metrics(version: registry.Version) -> dict[str, dict[str, float | None]]:
+    own, champion = (_figures(version.tags.get(tag, "{}")) for tag in ("metrics", "metrics_champion"))
+    return {name: {"version": value, "champion": champion.get(name)} for name, value in own.items()}
+
+
+def _figures(tag: str) -> dict[str, float]:
+    """Empty for figures so many that the tag holds their checksum."""
+    figures = {} if tag.startswith("sha256:") else json.loads(tag)
+    return {name: value for name, value in figures.items() if isinstance(value, float)}
+
+
+def _text(outcome: dict[str, Any]) -> str:
+    """Lines for people; &, < and > are escaped as Slack wants it."""
+    headline = f"Retraining of {registry.MODEL} ({outcome['recipe']}): {outcome['outcome'].lower()}"
+    verdict = outcome["verdict"]
+    if outcome["failed_step"]:
+        headline += f" in {outcome['failed_step']}"
+    if verdict:
+        headline += f"; version {outcome['version']} is {_ACTED[verdict['outcome']]}"
+    lines = [headline, outcome["message"]]
+    if verdict:
+        lines += [verdict["summary"], *(f"{name} {reason}" for name, reason in verdict["reasons"].items())]
+    return html.escape("\n".join(filter(None, [*lines, *outcome["links"].values()])), quote=False)
