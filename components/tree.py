@@ -1,7 +1,8 @@
 """The tree of MLflow runs of a pipeline run: a parent, and below it one run for each step that logs.
 
-Kubeflow's MLflow plugin plants such a tree and puts MLFLOW_RUN_ID into each step's pod. Without it, and on a laptop,
-the first step that logs plants one. Either parent carries the pipeline run's id as the tag that the plugin uses.
+Kubeflow's MLflow plugin plants such a tree, with a run for each nested graph too, and if asked puts MLFLOW_RUN_ID into
+each step's pod. Without it, and on a laptop, the first step that logs plants one. Either parent carries the pipeline
+run's id as the tag that the plugin uses.
 """
 
 import os
@@ -24,6 +25,7 @@ FAILURE = "failure"
 
 _PARENT = "mlflow.parentRunId"
 _PIPELINE_RUN = "kfp.pipeline_run_id"
+_PLUGINS = "kfp.pipeline_run_url"  # a tag of the plugin's parent alone
 _CANDIDATE = "colorizer.candidate_for"
 _PATIENCE = 90  # seconds
 
@@ -35,10 +37,6 @@ def pipeline_run_id() -> str:
 
 def find(client: "MlflowClient", experiment: str) -> str | None:
     """The parent of this pipeline run, None when nothing has been logged yet."""
-    injected = os.environ.get("MLFLOW_RUN_ID")
-    if injected:
-        parent: str | None = client.get_run(injected).data.tags.get(_PARENT)
-        return parent
     found = _search(client, experiment, _PIPELINE_RUN, pipeline_run_id())
     return found[0].info.run_id if found else None
 
@@ -79,8 +77,8 @@ def plant(client: "MlflowClient", experiment: str, stale: float = 30) -> str:
 
 
 def child(client: "MlflowClient", experiment: str, parent: str, name: str) -> str | None:
-    """The run that an earlier attempt at this step began."""
-    found = [run for run in _search(client, experiment, _PARENT, parent) if run.info.run_name == name]
+    """The step's run that an earlier attempt began, or that the plugin made without putting it into the pod."""
+    found = [run for run in _leaves(client, experiment, parent) if run.info.run_name == name]
     return found[0].info.run_id if found else None
 
 
@@ -90,17 +88,17 @@ def failed_step(client: "MlflowClient", experiment: str, parent: str) -> tuple[s
     Asked by the exit task, when no other step is at work: a run of ours that is still open was a killed step's.
     Kubeflow's plugin keeps some open for longer.
     """
-    ends = ("FAILED",) if os.environ.get("MLFLOW_RUN_ID") else ("FAILED", "RUNNING")
-    for run in _search(client, experiment, _PARENT, parent):
-        if run.info.status in ends:
-            silent = "it ended without a word (killed, or out of memory?)"
-            return run.info.run_name, run.data.tags.get(FAILURE, silent)
-    return None
+    ends = ("FAILED", "RUNNING") if _ours(client, parent) else ("FAILED",)
+    ended = [run for run in _leaves(client, experiment, parent) if run.info.status in ends]
+    if not ended:
+        return None
+    run = min(ended, key=lambda run: FAILURE not in run.data.tags)
+    return run.info.run_name, run.data.tags.get(FAILURE, "it ended without a word (killed, or out of memory?)")
 
 
 def close(client: "MlflowClient", experiment: str, parent: str, succeeded: bool, tags: Mapping[str, str]) -> None:
     """Ends the parent, and what a killed step left open. Kubeflow's plugin does that by itself."""
-    if os.environ.get("MLFLOW_RUN_ID"):
+    if not _ours(client, parent):
         return
     for run in _search(client, experiment, _PARENT, parent):
         if run.info.status == "RUNNING":
@@ -108,6 +106,16 @@ def close(client: "MlflowClient", experiment: str, parent: str, succeeded: bool,
     for key, value in tags.items():
         client.set_tag(parent, key, value)
     client.set_terminated(parent, "FINISHED" if succeeded else "FAILED")
+
+
+def _ours(client: "MlflowClient", parent: str) -> bool:
+    return _PLUGINS not in client.get_run(parent).data.tags
+
+
+def _leaves(client: "MlflowClient", experiment: str, parent: str) -> list["Run"]:
+    """The runs below that have none below themselves: steps, and no nested graphs."""
+    below = _search(client, experiment, _PARENT, parent)
+    return [leaf for run in below for leaf in _leaves(client, experiment, run.info.run_id) or [run]]
 
 
 def _search(client: "MlflowClient", experiment: str, tag: str, value: str) -> list["Run"]:

@@ -30,13 +30,10 @@ def _ordered(pair: tuple[str, str]) -> tuple[str, str]:
     return pair
 
 
-Quantity = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if type(value) is int else value),  # cpu: 2
-    Field(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"),
-    AfterValidator(_above_zero),
-]
-RequestAndLimit = Annotated[tuple[Quantity, Quantity], Field(strict=False), AfterValidator(_ordered)]
+# Of Kubernetes' quantities, those that kfp takes too.
+Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]  # cpu: 0.5
+Cores = Annotated[Text, Field(pattern=r"^(\d+m|\d+(\.\d+)?)$"), AfterValidator(_above_zero)]
+Bytes = Annotated[Text, Field(pattern=r"^\d+(M|G|T|Ki|Mi|Gi|Ti)?$"), AfterValidator(_above_zero)]
 
 
 class Toleration(Section):
@@ -60,7 +57,7 @@ class Gpu(Section):
     node_selector: dict[str, str]
     affinity: list[Requirement]
     tolerations: list[Toleration]
-    shared_memory: Quantity
+    shared_memory: Bytes
 
 
 class Attempts(Section):
@@ -78,9 +75,9 @@ class Attempts(Section):
 class Resources(Section):
     """Of a step's pod."""
 
-    cpu: RequestAndLimit
-    memory: RequestAndLimit
-    scratch: Quantity
+    cpu: Annotated[tuple[Cores, Cores], Field(strict=False), AfterValidator(_ordered)]
+    memory: Annotated[tuple[Bytes, Bytes], Field(strict=False), AfterValidator(_ordered)]
+    scratch: Bytes
 
 
 class Cluster(Section):

@@ -31,4 +31,5 @@ def check(cluster: Path | None = None) -> None:
         fresh = Path(folder) / COMPILED.name
         write(fresh, cluster)
         if not COMPILED.exists() or fresh.read_bytes() != COMPILED.read_bytes():
-            raise UserError(f"{COMPILED} is not what the graph compiles to; run `colorize compile` and commit it.")
+            command = f"colorize compile --cluster {cluster}" if cluster else "colorize compile"
+            raise UserError(f"{COMPILED} is not what the graph compiles to; run `{command}` and commit it.")

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import os
 from typing import Any
 
@@ -104,9 +105,9 @@ def _metrics(version: registry.Version) -> dict[str, dict[str, float | None]]:
 
 
 def _figures(tag: str) -> dict[str, float]:
-    """Empty for figures so many that the tag holds their checksum."""
+    """Those that JSON can hold; none where they are so many that the tag is their checksum."""
     figures = {} if tag.startswith("sha256:") else json.loads(tag)
-    return {name: value for name, value in figures.items() if isinstance(value, float)}
+    return {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
 
 
 def _text(outcome: dict[str, Any]) -> str:

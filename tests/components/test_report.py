@@ -2,6 +2,9 @@
 
 import json
 import logging
+import math
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -71,6 +74,19 @@ def test_a_rejection_and_a_champion_that_stays(retrain: Callable[..., dict[str, 
     assert told["verdict"]["reasons"]["ab_intersection"].startswith("fails: ")
     assert told["metrics"]["l1_ab"] == {"version": 8.0, "champion": None}
     assert "version 1 is rejected" in told["text"]
+
+
+@pytest.mark.usefixtures("in_run")
+def test_a_figure_that_is_no_number_is_left_out(
+    retrain: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrain(math.nan)
+    with receiver(200) as hook:
+        monkeypatch.setenv("COLORIZE_WEBHOOK_URL", hook.url)
+        report("SUCCEEDED", "", "demo", "abc.dir")
+    (told,) = hook.messages
+    assert told["verdict"]["outcome"] == "reject"
+    assert told["metrics"].keys() == {"l1_ab"}
 
 
 @pytest.mark.usefixtures("in_run")
@@ -148,6 +164,17 @@ def test_whatever_the_server_does_the_run_goes_on_and_the_address_stays_secret(
     output = capfd.readouterr()
     assert output.out.splitlines()[-1] == (f"webhook: not delivered: {trouble}" if trouble else "webhook: delivered")
     assert TOKEN not in output.out + output.err + caplog.text
+
+
+def test_a_server_without_end_does_not_keep_the_process() -> None:
+    with receiver("drip") as hook:
+        program = f"""
+from components.report.webhook import deliver
+print(deliver({hook.url!r}, {{}}, limit=0.5))
+"""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "no end after 0.5 s"
+    assert not done.stderr
 
 
 @pytest.mark.parametrize(

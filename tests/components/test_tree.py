@@ -25,6 +25,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SCORING = EvaluateConfig(batch_size=8, samples=2, seed=0, inception_weights="", lpips_weights="")
 PARENT = "mlflow.parentRunId"
+PLUGINS = {"kfp.pipeline_run_id": "first", "kfp.pipeline_run_url": "/#/runs/details/first"}
+"""Tags of the parent that Kubeflow's plugin makes."""
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,13 @@ def retrain(dataset: Path, enter: Callable[[str], None] = lambda _: None, reused
             body()
 
 
+def failed(client: MlflowClient) -> tuple[str, str] | None:
+    experiment = tracking.experiment(client)
+    parent = tree.find(client, experiment)
+    assert parent
+    return tree.failed_step(client, experiment, parent)
+
+
 def end(client: MlflowClient, succeeded: bool) -> None:
     experiment = tracking.experiment(client)
     parent = tree.find(client, experiment)
@@ -100,29 +109,38 @@ def test_a_pipeline_run_is_a_tree(client: MlflowClient, dataset: Path, monkeypat
     assert shape(client) == sorted([*first, ("", "second", "FAILED"), ("second", "register", "FINISHED")])
 
 
-def test_the_plugins_tree_is_joined(client: MlflowClient, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def enter(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What the plugin does before a task, beside the namespace's own ConfigMap; a graph's run ends with its driver."""
     found = client.get_experiment_by_name("team")
     experiment = found.experiment_id if found else client.create_experiment("team")
     monkeypatch.setenv("KFP_RUN_ID", "first")
-    parent = client.create_run(experiment, tags={"kfp.pipeline_run_id": "first"}, run_name="retraining-1").info.run_id
+    root = client.create_run(experiment, tags=PLUGINS, run_name="retraining-1").info.run_id
+    graph = client.create_run(experiment, tags={PARENT: root}, run_name="exit-handler-1").info.run_id
+    client.set_terminated(graph, "FINISHED")
 
-    def enter(name: str) -> None:
-        """What the plugin's driver does before a task, beside the namespace's own ConfigMap."""
-        run = client.create_run(experiment, tags={PARENT: parent}, run_name=name).info.run_id
+    def before(name: str) -> None:
+        above = root if name == "report-outcome" else graph
+        run = client.create_run(experiment, tags={PARENT: above}, run_name=name).info.run_id
         monkeypatch.setenv("MLFLOW_RUN_ID", run)
         monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri())
 
+    return before
+
+
+def test_the_plugins_tree_is_joined(client: MlflowClient, dataset: Path, enter: Callable[[str], None]) -> None:
     retrain(dataset, enter)
-    enter("report")
+    enter("report-outcome")
     end(client, succeeded=True)  # which is the plugin's business
     assert shape(client) == [
         ("", "retraining-1", "RUNNING"),
-        ("retraining-1", "evaluate", "FINISHED"),
-        ("retraining-1", "register", "FINISHED"),
-        ("retraining-1", "report", "RUNNING"),
-        ("retraining-1", "train", "FINISHED"),
+        ("exit-handler-1", "evaluate", "FINISHED"),
+        ("exit-handler-1", "register", "FINISHED"),
+        ("exit-handler-1", "train", "FINISHED"),
+        ("retraining-1", "exit-handler-1", "FINISHED"),
+        ("retraining-1", "report-outcome", "RUNNING"),
     ]
     assert client.get_experiment_by_name("another") is None
     logged = {run.info.run_name: run.data for run in runs(client)}
@@ -133,12 +151,31 @@ def test_the_plugins_tree_is_joined(client: MlflowClient, dataset: Path, monkeyp
     )
 
 
-def test_a_plugin_that_injects_nothing_lends_its_parent(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KFP_RUN_ID", "first")
-    client.create_run(tracking.experiment(client), tags={"kfp.pipeline_run_id": "first"}, run_name="retraining-1")
-    with tracking.run("train"):
-        pass
-    assert shape(client) == [("", "retraining-1", "RUNNING"), ("retraining-1", "train", "FINISHED")]
+def test_a_failed_step_is_found_in_the_plugins_tree(client: MlflowClient, enter: Callable[[str], None]) -> None:
+    enter("preprocess")
+    with pytest.raises(SystemExit), step("preprocess"):
+        raise UserError("data/ has 3 usable photographs")
+    enter("report-outcome")
+    assert failed(client) == ("preprocess", "data/ has 3 usable photographs")
+
+
+def test_a_plugin_that_injects_nothing_has_its_runs_found(
+    client: MlflowClient, enter: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train", "report-outcome"):
+        enter(name)
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "team")
+    with pytest.raises(SystemExit), step("train"):
+        raise UserError("the loss is not finite")
+    assert failed(client) == ("train", "the loss is not finite")
+    end(client, succeeded=False)
+    assert shape(client) == [
+        ("", "retraining-1", "RUNNING"),
+        ("exit-handler-1", "train", "FAILED"),
+        ("retraining-1", "exit-handler-1", "FINISHED"),
+        ("retraining-1", "report-outcome", "RUNNING"),
+    ]
 
 
 def test_steps_that_begin_at_once_have_one_parent(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,10 +226,7 @@ def test_a_failed_step_says_in_the_tree_what_it_died_of(workplace: Path, monkeyp
     with pytest.raises(SystemExit), step("preprocess"):
         raise UserError("data/ has 3 usable photographs")
     client = tracking.connect()
-    experiment = tracking.experiment(client)
-    parent = tree.find(client, experiment)
-    assert parent
-    assert tree.failed_step(client, experiment, parent) == ("preprocess", "data/ has 3 usable photographs")
+    assert failed(client) == ("preprocess", "data/ has 3 usable photographs")
     end(client, succeeded=False)
     assert shape(client) == [("", "first", "FAILED"), ("first", "preprocess", "FAILED")]
 
@@ -203,10 +237,9 @@ def test_a_step_that_was_killed_is_found_and_its_run_closed(workplace: Path, mon
     experiment = tracking.experiment(client)
     parent = tree.plant(client, experiment)
     client.create_run(experiment, tags={PARENT: parent}, run_name="train")
-    failed = tree.failed_step(client, experiment, parent)
-    assert failed
-    assert failed[0] == "train"
-    assert "without a word" in failed[1]
+    name, words = failed(client) or ("", "")
+    assert name == "train"
+    assert "without a word" in words
     end(client, succeeded=False)
     assert shape(client) == [("", "first", "FAILED"), ("first", "train", "FAILED")]
 

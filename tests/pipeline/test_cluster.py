@@ -11,9 +11,9 @@ from pipeline.cluster import load_cluster
 
 def test_a_file_overrides_some_and_leaves_the_rest(tmp_path: Path):
     file = tmp_path / "cluster.yaml"
-    file.write_text("steps: {train: {cpu: [16, 32]}}", encoding="utf-8")
+    file.write_text("steps: {train: {cpu: [0.5, 32]}}", encoding="utf-8")
     train, before = load_cluster(file).steps["train"], load_cluster().steps["train"]
-    assert train.cpu == ("16", "32")
+    assert train.cpu == ("0.5", "32")
     assert train.memory == before.memory
 
 
@@ -25,6 +25,8 @@ def test_a_file_overrides_some_and_leaves_the_rest(tmp_path: Path):
         ("gpu: {resource: gpu}", "gpu.resource is 'gpu'"),
         ("gpu: {shared_memory: 5 Gi}", "gpu.shared_memory is '5 Gi'"),
         ("gpu: {shared_memory: 32Gi}", "must be below steps.train.memory's limit (32Gi)"),
+        ("steps: {gate: {memory: [0.5Gi, 1Gi]}}", "steps.gate.memory.0 is '0.5Gi'"),  # kfp has no such
+        ("steps: {gate: {cpu: [1, 2k]}}", "steps.gate.cpu.1 is '2k'"),
         ("steps: {trian: {scratch: 1Gi}}", "trian"),
         ("steps: {train: {memory: [64Gi, 32Gi]}}", "the request (64Gi) must not exceed the limit (32Gi)"),
         ("steps: {gate: {cpu: [1500m, 1]}}", "the request (1500m) must not exceed the limit (1)"),

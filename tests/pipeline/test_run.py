@@ -9,10 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.webhook import Receiver, receiver
 
 COLORIZE = Path(sys.executable).with_name("colorize")
 GUARD = Path(__file__).resolve().parent.parent / "no_network"
@@ -40,6 +43,7 @@ class Run:
 @dataclass(frozen=True)
 class Story:
     folder: Path
+    hook: Receiver
 
     @property
     def photos(self) -> Path:
@@ -53,8 +57,9 @@ class Story:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
         environment |= {
             "COLORIZE_WORKSPACE": str(self.workspace),
+            "COLORIZE_WEBHOOK_URL": self.hook.url,
             "NO_NETWORK_LOG": str(self.folder / "network.log"),
-            "PYTHONPATH": str(GUARD),
+            "PYTHONPATH": f"{GUARD}:{GUARD.parent.parent}",
         }
         settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
         command = [COLORIZE, "run", "--recipe", "small", "--photos", self.photos, *settings]
@@ -71,12 +76,13 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Story:
-    story = Story(tmp_path_factory.mktemp("run"))
-    story.photos.mkdir()
-    for photograph in sorted((photos / "scratch").iterdir()):
-        shutil.copy(photograph, story.photos)
-    return story
+def story(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Iterator[Story]:
+    with receiver(200) as hook:
+        story = Story(tmp_path_factory.mktemp("run"), hook)
+        story.photos.mkdir()
+        for photograph in sorted((photos / "scratch").iterdir()):
+            shutil.copy(photograph, story.photos)
+        yield story
 
 
 def test_the_first_model_is_promoted(story: Story):
@@ -154,6 +160,41 @@ def test_a_run_that_begins_with_the_champion_is_not_repeated_once_it_made_the_ch
     assert again.status == 0, again.output
     assert again.outcomes["train"] == "reused"
     assert story.aliases()["champion"] == champion
+
+
+def test_mlflow_shows_a_tree_for_each_run_with_the_steps_that_were_not_reused(story: Story):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("colorizer").experiment_id], order_by=["start_time ASC"])
+    parents = {run.info.run_id: run for run in runs if "mlflow.parentRunId" not in run.data.tags}
+    trees = [
+        (
+            parent.info.status,
+            [run.info.run_name for run in runs if run.data.tags.get("mlflow.parentRunId") == parent_id],
+        )
+        for parent_id, parent in parents.items()
+    ]
+    assert len(runs) == len(parents) + sum(len(steps) for _, steps in trees)
+    assert trees[:3] == [
+        ("FINISHED", ["train", "evaluate", "register"]),
+        ("FINISHED", ["evaluate", "register"]),
+        ("FINISHED", ["register"]),
+    ]
+    assert [steps for status, steps in trees if status == "FAILED"] == [["preprocess"], ["train", "evaluate"]]
+    assert len(trees) == len(list((story.workspace / "runs").iterdir()))
+
+
+def test_people_were_told_of_each_run(story: Story):
+    told = story.hook.messages
+    assert len(told) == len(list((story.workspace / "runs").iterdir()))
+    assert (told[0]["outcome"], told[0]["version"], told[0]["verdict"]["outcome"]) == ("SUCCEEDED", 1, "promote")
+    assert told[2]["verdict"]["outcome"] == "unchanged"
+    assert told[3]["verdict"]["outcome"] == "reject"
+    failures = [(message["failed_step"], message["version"]) for message in told if message["outcome"] == "FAILED"]
+    assert failures == [("preprocess", None), ("evaluate", None)]
+    secret = story.hook.url.rpartition("/")[2]
+    assert not any(secret in log.read_text(encoding="utf-8") for log in story.workspace.glob("runs/*/*"))
 
 
 def test_every_version_says_what_it_is_made_of(story: Story):
