@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.s3 import S3Server, seaweedfs
+
 
 @pytest.fixture(scope="session")
 def photos() -> Path:
@@ -23,3 +25,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; tests tell themselves apart by their prefixes."""
+    with seaweedfs(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server

@@ -12,19 +12,23 @@ from model.config import load_config
 
 
 def main(
-    photos: Annotated[Path, typer.Option(help="Folder of photographs.")],
+    photos: Annotated[str, typer.Option(help="Folder of photographs, or s3://bucket/prefix of a DVC remote.")],
     out: Annotated[Path, typer.Option(help="Folder for the shards and the manifest.")],
     params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
     recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, for example preprocess.size=128; may be repeated.")
     ] = None,
+    data_version: Annotated[
+        str | None, typer.Option(help="MD5 that names the photographs; by default that of the .dvc file beside them.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each processor.")] = None,
 ) -> None:
     """Turns photographs into LAB shards and a manifest with the fate of every file."""
     with step("preprocess"):
         config = load_config(params, tuple(recipe or ()), tuple(overrides or ()))
-        summary = preprocess(photos, out, config.preprocess, data_version=_data_version(photos), workers=workers)
+        version = data_version or _data_version(Path(photos))
+        summary = preprocess(photos, out, config.preprocess, data_version=version, workers=workers)
         splits = ", ".join(f"{summary[split]} {split}" for split in ("train", "val", "test"))
         print(f"kept {summary['kept']} photographs: {splits}")
         for kind, count in summary["rejected"].items():

@@ -10,8 +10,8 @@ def preprocess(photos: str, data_version: str, config: dict, code: str, dataset:
     """Photographs to LAB shards and a manifest with the fate of every file.
 
     Args:
-        photos: Folder of photographs.
-        data_version: MD5 of the folder as DVC computes it; it keys the cache.
+        photos: Folder of photographs; or s3://bucket/prefix, a DVC remote that holds them.
+        data_version: MD5 of the folder as DVC computes it; it keys the cache and names what is fetched.
         config: The `preprocess` section of params.yaml.
         code: Hash of the code behind this step; it keys the cache.
         dataset: Shards, manifest.parquet, dataset.json.
@@ -23,7 +23,6 @@ def preprocess(photos: str, data_version: str, config: dict, code: str, dataset:
     from model.config import PreprocessConfig, check
 
     with step("preprocess"):
-        summary = run(
-            Path(photos), Path(dataset.path), check(PreprocessConfig, config, "preprocess"), data_version=data_version
-        )
+        section = check(PreprocessConfig, config, "preprocess")
+        summary = run(photos, Path(dataset.path), section, data_version=data_version)
         dataset.metadata.update(summary, data_version=data_version)

@@ -15,6 +15,7 @@ import numpy as np
 from components.preprocess import pool
 from components.preprocess.colors import color_table
 from components.preprocess.duplicates import near_duplicates
+from components.preprocess.dvc_remote import at_hand
 from components.preprocess.labels import labels_by
 from components.preprocess.worker import Prepared, Task, prepare
 from components.progress import progress
@@ -29,7 +30,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", 
 
 
 def preprocess(
-    photos: Path, output: Path, config: PreprocessConfig, *, data_version: str, workers: int | None = None
+    photos: Path | str, output: Path, config: PreprocessConfig, *, data_version: str, workers: int | None = None
 ) -> dict[str, Any]:
     """Turns a folder of photographs into a dataset folder (see `model.shards`).
 
@@ -44,7 +45,8 @@ def preprocess(
     the disk, for the time being, twice the dataset.
 
     Args:
-        photos: any folder structure; symbolic links to files are followed, those to folders are not.
+        photos: any folder structure; symbolic links to files are followed, those to folders are not. Or
+            s3://bucket/prefix, a DVC remote that holds `data_version`.
         output: replaced as a whole, at the end.
         data_version: names the photographs' version; it goes into dataset.json.
         workers: processes that decode; by default one for each processor.
@@ -55,8 +57,16 @@ def preprocess(
 
     Raises:
         UserError: `photos` is no folder, the output cannot be written, too few photographs remain, or none for
-            training or test; the labels cannot be had (see `labels_by`), or no photograph gets one.
+            training or test; the labels cannot be had (see `labels_by`), or no photograph gets one; the
+            photographs cannot be fetched (see `dvc_remote.fetch`).
     """
+    with at_hand(photos, data_version) as folder:
+        return _preprocess(folder, output, config, data_version, workers or pool.cores())
+
+
+def _preprocess(
+    photos: Path, output: Path, config: PreprocessConfig, data_version: str, workers: int
+) -> dict[str, Any]:
     if not photos.is_dir():
         raise UserError(f"{photos} is no folder; give the folder of photographs.")
     inside, outside = photos.resolve(), output.resolve()
@@ -64,7 +74,7 @@ def preprocess(
         raise UserError(f"{output} and {photos} lie in one another; choose another folder for the dataset.")
     try:
         with folder_aside(output, "dataset.json") as folder, tempfile.TemporaryFile(dir=folder) as pixels:
-            return _fill(folder, pixels.fileno(), photos, config, data_version, workers or pool.cores())
+            return _fill(folder, pixels.fileno(), photos, config, data_version, workers)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror}.") from None
 

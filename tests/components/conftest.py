@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ import pytest
 
 from components import tracking
 from components.register.step import promote, register, reject
+from components.storage import Address
+from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.retrained import RULES, TAGS, evaluated, trained
+from tests.s3 import S3Server
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +55,17 @@ def retrain(workplace: Path) -> Callable[..., dict[str, Any]]:
         return record
 
     return once
+
+
+@pytest.fixture
+def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """Between this process and the server; without faults until a test sets some."""
+    with faulty_proxy(s3.endpoint) as found:
+        for name, value in (s3.environment | {"AWS_ENDPOINT_URL_S3": found.endpoint}).items():
+            monkeypatch.setenv(name, value)
+        yield found
+
+
+@pytest.fixture
+def root(s3: S3Server, tmp_path: Path) -> Address:
+    return Address(s3.bucket, f"checkpoints/{tmp_path.name}")

@@ -3,22 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from k8s.check.manifests import ROOT
-from tests.s3 import S3Server, seaweedfs
+from tests.s3 import S3Server
 
 BACKUP = ROOT / "k8s" / "base" / "backup" / "backup.py"
 BUCKETS = ROOT / "k8s" / "overlays" / "local" / "buckets.py"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 def run(s3: S3Server, script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,6 @@
 """data/ is brought by DVC, its version is told, and every failure is one clear sentence; S3 is a real server."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from model.errors import UserError
 from pipeline import data
 from tests.dvc_project import Project
-from tests.s3 import S3Server, seaweedfs
+from tests.s3 import S3Server
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +163,6 @@ def test_pushing_what_is_not_here_is_refused(project: Project) -> None:
 
 
 # S3: the same, against a real server.
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture
