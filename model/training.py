@@ -56,6 +56,7 @@ def train(
     on_step: Callable[[int], None] | None = None,
     on_log: Callable[[Row], None] | None = None,
     on_sample: Callable[[int, Generator], None] | None = None,
+    on_checkpoint: Callable[[int], None] | None = None,
     on_alarm: Callable[[str], None] | None = None,
 ) -> Trained:
     """Trains a generator, going on from the newest good checkpoint in the folder.
@@ -78,6 +79,7 @@ def train(
             `Game.play` returns, learning rates, images_per_second; where they fall due `model.validation.FIGURES`,
             and `health_alarm`.
         on_sample: called every `sample_every` images, and at the end, with the images seen and the generator.
+        on_checkpoint: called with the images seen when a checkpoint is on disk, and history.jsonl up to there.
         on_alarm: called with a line that says what is not healthy and what was done.
 
     Raises:
@@ -159,6 +161,8 @@ def train(
                     if team.first:
                         state = Checkpoint(images, tensors, whole_identity, history.save())
                         save_checkpoint(folder, state, keep=health.needed)
+                        if on_checkpoint:
+                            on_checkpoint(images)
                     saved = images
                 if stop:
                     raise _interrupted(saved, config, folder)

@@ -115,7 +115,7 @@ def build(cluster: Cluster) -> GraphComponent:
         """The whole retraining run.
 
         Args:
-            photos: Folder of photographs.
+            photos: Folder of photographs; or s3://bucket/prefix, a DVC remote that holds them.
             data_version: MD5 of that folder as DVC computes it.
             recipe: Name of the recipe, for the record.
             preprocess_config: Section `preprocess` of params.yaml.
@@ -126,7 +126,7 @@ def build(cluster: Cluster) -> GraphComponent:
             train_code: Hash of the code behind the step.
             evaluate_code: Hash of the code behind the step.
             champion: URI of the model in service, or empty.
-            checkpoints: Folder that outlives a lost training attempt.
+            checkpoints: Folder, or s3://bucket/prefix, that outlives a lost training attempt.
             tags: What the registered version is tagged with: git_commit, data_version, recipe, image_digest.
         """
         outcome = report_outcome(recipe=recipe, data_version=data_version)

@@ -14,7 +14,7 @@ from model.config import load_config
 def main(
     dataset: Annotated[Path, typer.Option(help="What preprocess wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for the trained model.")],
-    checkpoints: Annotated[Path, typer.Option(help="Folder to resume from.")] = Path("workspace/checkpoints"),
+    checkpoints: Annotated[str, typer.Option(help="Folder or s3:// to resume from.")] = "workspace/checkpoints",
     params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
     recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
     overrides: Annotated[

@@ -20,7 +20,7 @@ def train(
         dataset: What preprocess wrote.
         config: The `train` section of params.yaml.
         code: Hash of the code behind this step; it keys the cache and the checkpoints.
-        checkpoints: Folder that outlives a lost attempt; the next attempt goes on from what it finds there.
+        checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt; the next one goes on from there.
         generator: generator.safetensors, generator.json, history, curves, samples.
         curves: The training curves as a page.
     """
@@ -34,7 +34,7 @@ def train(
         run(
             Path(dataset.path),
             Path(generator.path),
-            Path(checkpoints),
+            checkpoints,
             check(TrainConfig, config, "train"),
             code_version=code,
         )

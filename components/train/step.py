@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 
 from components import registry, tracking
 from components.progress import progress
+from components.storage import Address, is_s3
 from components.train.pictures import draw_curves, sample_grid
+from components.train.remote_checkpoints import RemoteCheckpoints
 from components.workspace import workspace
 from model import training
 from model.calibration import calibrate
@@ -29,7 +32,7 @@ _SAMPLED = 8  # photographs in a grid: for validation, or for training where the
 _FINISHED = "finished-training"  # marks a checkpoint folder whose training has come to its end
 
 
-def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, code_version: str = "") -> int:
+def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainConfig, code_version: str = "") -> int:
     """Trains, or goes on where an earlier attempt at the same training stopped.
 
     An attempt is the same when configuration, dataset and code are: its checkpoints lie in a folder of `checkpoints`
@@ -42,7 +45,8 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         dataset: what preprocess wrote.
         output: gets generator.safetensors, generator.json, history.jsonl and history.csv, curves.png, samples/ and
             training.json, all at once at the end.
-        checkpoints: a folder that outlives a lost attempt. MLflow's run is remembered there too.
+        checkpoints: a folder that outlives a lost attempt; or s3://bucket/prefix, which outlives its node: the folder
+            is then one in the workspace, and S3 has a copy. MLflow's run is remembered there too.
         config: section `train`.
         code_version: a hash of the code behind this step.
 
@@ -50,7 +54,8 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         Photographs seen, each repeat counted.
 
     Raises:
-        UserError: see `model.training.train`; there is nothing to calibrate on; MLflow cannot be used.
+        UserError: see `model.training.train`; there is nothing to calibrate on; MLflow cannot be used; S3 cannot be
+            used at the beginning, or another attempt has taken over there.
         Interrupted: SIGTERM came; the state is saved.
     """
     shards, validation = Shards.open(dataset, "train"), Shards.open(dataset, "val")
@@ -63,7 +68,8 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         "code_version": code_version,
         "init": (registry.checksum(begin_with) or "") if begin_with else "",
     }
-    folder = checkpoints / _fingerprint(config, identity)
+    local = workspace() / "checkpoints" if is_s3(checkpoints) else Path(checkpoints)
+    folder = local / _fingerprint(config, identity)
     generator = (
         trained_generator(config, begin_with)
         if begin_with
@@ -73,20 +79,23 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
         return training.train(config, shards, folder, identity, generator=generator).images
 
     started = time.monotonic()
-    for finished in checkpoints.glob(f"{'[0-9a-f]' * 16}/{_FINISHED}"):
+    for finished in local.glob(f"{'[0-9a-f]' * 16}/{_FINISHED}"):
         if finished.parent != folder:
             shutil.rmtree(finished.parent)
-    (folder / "samples").mkdir(parents=True, exist_ok=True)
     held_out = validation if len(validation) else shards
     photographs = torch.from_numpy(held_out[:_SAMPLED])
     labels = torch.from_numpy(held_out.label_indices(config.generator.labels)[:_SAMPLED])
     remembered = folder / "mlflow_run_id"
-    run_id = remembered.read_text(encoding="utf-8") if remembered.exists() else None
+    mirror: AbstractContextManager[RemoteCheckpoints | None] = (
+        RemoteCheckpoints(Address.parse(str(checkpoints)), folder) if is_s3(checkpoints) else nullcontext()
+    )
     with (
+        mirror as remote,  # before anything looks into the folder
         folder_aside(output, marker="generator.json") as aside,
-        tracking.run("train", run_id, system_metrics=True) as run,
+        tracking.run("train", _read(remembered), system_metrics=True) as run,
         progress(config.images, "train", unit="images") as advance,
     ):
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
         remembered.write_text(run.id, encoding="utf-8")
         run.log_params({"train": config.model_dump(mode="json")})
         run.log_dataset("photographs", shards.data_version, "training")
@@ -94,6 +103,8 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
 
         def on_step(images: int) -> None:
             nonlocal seen
+            if remote:
+                remote.check()
             advance(images - seen)
             seen = images
 
@@ -115,6 +126,7 @@ def train(dataset: Path, output: Path, checkpoints: Path, config: TrainConfig, c
             on_step=on_step,
             on_log=on_log,
             on_sample=on_sample,
+            on_checkpoint=remote.save if remote else None,
             on_alarm=lambda line: run.set_tags({"health_alarm": line}),
         )
         slope = calibrate(trained.generator, validation) if config.calibrate else 0.0
@@ -158,6 +170,10 @@ def _start(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
 def _fingerprint(config: TrainConfig, identity: dict[str, str]) -> str:
     whole = json.dumps({"config": config.model_dump(mode="json"), **identity}, sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _write_table(rows: list[Row], path: Path) -> None:
