@@ -91,11 +91,16 @@ def aliases(number: int) -> list[str]:
 
 
 @tracking.explained()
-def find(tags: Mapping[str, str]) -> Version | None:
-    """The oldest version with all of these tags."""
+def find_all(tags: Mapping[str, str]) -> list[Version]:
+    """The versions with all of these tags, oldest first."""
     filters = [f"name = '{MODEL}'", *(f"tags.{key} = '{value}'" for key, value in tags.items())]
     found = tracking.connect().search_model_versions(" and ".join(filters))
-    return min(map(_version, found), key=lambda version: version.number, default=None)
+    return sorted(map(_version, found), key=lambda version: version.number)
+
+
+def find(tags: Mapping[str, str]) -> Version | None:
+    """The oldest version with all of these tags."""
+    return next(iter(find_all(tags)), None)
 
 
 @tracking.explained()

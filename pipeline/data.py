@@ -1,7 +1,7 @@
 """The photographs in data/, and the shipped model in champion/: DVC brings them, and says which version they are.
 
 `python -m pipeline.data pull` and `push` do what `dvc pull data.dvc` and `dvc push data.dvc` do, and say in one
-sentence what went wrong.
+sentence what went wrong. `publish` pushes, too, and makes that version the one that schedules on "latest" data use.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.command import step
+from components.resolve.step import LATEST
 from model.errors import UserError
 from pipeline.storage_errors import explained
 
@@ -82,6 +83,17 @@ def push(root: Path, remote: str | None = None) -> int:
     """
     with _project(root, remote) as project:
         return project.push()
+
+
+def publish(root: Path, remote: str | None = None) -> str:
+    """Pushes, then writes the version of data.dvc to the file `latest` of the remote; returns the version.
+
+    Raises:
+        UserError: as `push`.
+    """
+    with _project(root, remote) as project:
+        project.push()
+        return project.publish()
 
 
 def folder_version(folder: Path) -> str:
@@ -169,6 +181,13 @@ class _Project:
             )
         return int(pushed)
 
+    def publish(self) -> str:
+        with explained(self._remote_url()):
+            remote = self._repo.cloud.get_remote(self._remote)
+            with remote.fs.open(remote.fs.join(remote.path, LATEST), "w") as file:
+                file.write(f"{self.recorded.value}\n")
+        return str(self.recorded.value)
+
     def _store(self) -> "HashFileDB":
         store: HashFileDB = self._repo.cloud.get_remote_odb(self._remote, hash_name="md5")
         return store
@@ -236,6 +255,13 @@ def _push(remote: _Remote = None) -> None:
     """Copies the version of data.dvc to the remote."""
     with step("push"):
         print(f"The remote has the version of data.dvc; {push(Path(), remote)} files were new there.")
+
+
+@app.command("publish")
+def _publish(remote: _Remote = None) -> None:
+    """Pushes, and makes the version of data.dvc the latest of the remote."""
+    with step("publish"):
+        print(f"The remote has {publish(Path(), remote)}, and it is the latest there.")
 
 
 @app.command("version")

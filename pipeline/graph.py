@@ -1,4 +1,4 @@
-"""The retraining graph: preprocess -> train -> evaluate -> register -> gate -> promote or reject; then report.
+"""The retraining graph: resolve, preprocess, train, evaluate, register, gate, promote or reject; then report.
 
 One definition for the laptop and the cluster. No run id goes into a step that should be cached: it travels in the
 environment, which is no part of Kubeflow's cache key.
@@ -14,6 +14,7 @@ from components.evaluate.component import evaluate
 from components.preprocess.component import preprocess
 from components.register.component import gate, promote, register, reject
 from components.report.component import report_outcome
+from components.resolve.component import resolve
 from components.train.component import train
 from components.tree import RUN_ID
 from pipeline.cluster import Cluster, Resources, Step, load_cluster
@@ -108,15 +109,15 @@ def build(cluster: Cluster) -> GraphComponent:
         preprocess_code: str,
         train_code: str,
         evaluate_code: str,
-        champion: str,
         checkpoints: str,
         tags: dict,
+        only_if_changed: bool,
     ):
         """The whole retraining run.
 
         Args:
             photos: Folder of photographs; or s3://bucket/prefix, a DVC remote that holds them.
-            data_version: MD5 of that folder as DVC computes it.
+            data_version: MD5 of the photographs as DVC computes it, or latest: what was published last in that remote.
             recipe: Name of the recipe, for the record.
             preprocess_config: Section `preprocess` of params.yaml.
             train_config: Section `train`.
@@ -125,34 +126,47 @@ def build(cluster: Cluster) -> GraphComponent:
             preprocess_code: Hash of the code behind the step.
             train_code: Hash of the code behind the step.
             evaluate_code: Hash of the code behind the step.
-            champion: URI of the model in service, or empty.
             checkpoints: Folder, or s3://bucket/prefix, that outlives a lost training attempt.
-            tags: What the registered version is tagged with: git_commit, data_version, recipe, image_digest.
+            tags: What the registered version is tagged with, as far as it is known beforehand: git_commit, recipe,
+                image_digest.
+            only_if_changed: Whether a run ends at once when a version was made of the same data, code and recipe.
         """
         outcome = report_outcome(recipe=recipe, data_version=data_version)
 
         with dsl.ExitHandler(outcome, name="retraining"):
-            photographs, trained, scored = _train_and_score(
-                photos,
-                data_version,
-                (preprocess_config, train_config, evaluate_config),
-                (preprocess_code, train_code, evaluate_code),
-                champion,
-                checkpoints,
-            )
-            registered = register(
-                generator=trained.outputs["generator"],
-                evaluation=scored.outputs["evaluation"],
-                config=register_config,
+            settled = resolve(
+                photos=photos,
+                data_version=data_version,
+                only_if_changed=only_if_changed,
+                preprocess_config=preprocess_config,
+                train_config=train_config,
+                preprocess_code=preprocess_code,
+                train_code=train_code,
                 tags=tags,
             )
-            judged = gate(registration=registered.outputs["registration"])
-            with dsl.If(judged.output == True, name="better"):  # noqa: E712 - a KFP channel, not a bool
-                promoted = promote(registration=registered.outputs["registration"])
-            with dsl.Else(name="not-better"):
-                rejected = reject(registration=registered.outputs["registration"])
+            with dsl.If(settled.outputs["Output"] == True, name="something-new"):  # noqa: E712 - a KFP channel, not a bool
+                photographs, trained, scored = _train_and_score(
+                    photos,
+                    settled.outputs["version"],
+                    (preprocess_config, settled.outputs["training"], evaluate_config),
+                    (preprocess_code, train_code, evaluate_code),
+                    settled.outputs["champion"],
+                    checkpoints,
+                )
+                registered = register(
+                    generator=trained.outputs["generator"],
+                    evaluation=scored.outputs["evaluation"],
+                    config=register_config,
+                    tags=settled.outputs["origin"],
+                )
+                judged = gate(registration=registered.outputs["registration"])
+                with dsl.If(judged.output == True, name="better"):  # noqa: E712
+                    promoted = promote(registration=registered.outputs["registration"])
+                with dsl.Else(name="not-better"):
+                    rejected = reject(registration=registered.outputs["registration"])
 
         tasks: dict[Step, dsl.PipelineTask] = {
+            "resolve": settled,
             "preprocess": photographs,
             "train": trained,
             "evaluate": scored,
@@ -164,7 +178,8 @@ def build(cluster: Cluster) -> GraphComponent:
         }
         for name, task in tasks.items():
             _place(task, cluster.steps[name])
-            # The others act on the registry, which remembers for itself, or tell people: cached, they would be silent.
+            # Of the others, one looks at aliases, which move, some act on the registry, which remembers for itself, and
+            # one tells people: cached, they would be blind or silent.
             task.set_caching_options(name in ("preprocess", "train", "evaluate"))
         _place_training(trained, cluster)
         _environment(outcome, LINKS, WEBHOOK)

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import fcntl
-import hashlib
 import io
 import json
 import logging
@@ -20,19 +19,19 @@ from typing import TextIO
 from kfp import dsl, local
 from kfp.dsl.graph_component import GraphComponent
 
-from components import registry
 from components.command import JOURNAL, RETRY_ME
-from components.provenance import code_version, git_commit
+from components.provenance import code_version
+from components.resolve.step import resolve
 from components.tree import RUN_ID
 from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT
+from pipeline.arguments import CACHED_STEPS, retraining_arguments, trial_arguments
 from pipeline.data import ensure_data, folder_version
 from pipeline.graph import retraining, trial
 
-CACHED_STEPS = ("preprocess", "train", "evaluate")
-STEPS = (*CACHED_STEPS, "register", "gate", "promote", "reject", "report")
+STEPS = ("resolve", *CACHED_STEPS, "register", "gate", "promote", "reject", "report")
 
 
 @dataclass(frozen=True)
@@ -80,22 +79,10 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
     """
     started = time.monotonic()
     with _Session(tree=True) as session:
-        origin, arguments = session.arguments(config, photos)
-        champion = registry.champion()
-        tags = {
-            "git_commit": git_commit(),
-            "recipe": recipe,
-            "image_digest": "none: run on a machine without images",
-            **origin,
-        }
-        session.execute(
-            retraining,
-            **arguments,
-            recipe=recipe,
-            register_config=config.sections()["register"],
-            champion=champion.uri if champion else "",
-            tags=tags,
-        )
+        folder, data_version = _photographs(photos)
+        images = "none: run on a machine without images"
+        arguments = retraining_arguments(config, recipe, folder, data_version, session.checkpoints, images)
+        session.execute(retraining, **arguments)
         steps, folders = _read_journal(session.journal)
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
@@ -110,8 +97,11 @@ def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
         UserError: as `run`; or a step failed, in its own words.
     """
     with _Session(tree=False) as session:  # MLflow shows a run for each variant, with scores beside losses
-        _, arguments = session.arguments(config, photos)
-        outputs = session.execute(trial, **arguments)
+        folder, data_version = _photographs(photos)
+        arguments = trial_arguments(config, folder, data_version, session.checkpoints)
+        codes = {name: code_version(name) for name in CACHED_STEPS}
+        settled = resolve(folder, data_version, config.preprocess, config.train, codes)
+        outputs = session.execute(trial, **arguments | {"train_config": settled.train_config})
         steps, _ = _read_journal(session.journal)
     for step in steps:
         if step.outcome in ("failed", "interrupted"):
@@ -132,6 +122,7 @@ class _Session:
         folder = self.workspace / "runs" / self.stamp
         self.journal = folder / "journal.jsonl"
         self.log = folder / "log.txt"
+        self.checkpoints = str(self.workspace / "checkpoints")
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "_Session":
@@ -142,30 +133,6 @@ class _Session:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def arguments(self, config: Config, photos: Path | None) -> tuple[dict[str, str], dict[str, object]]:
-        """What a version is tagged with for what it was made of, and the arguments that both graphs take."""
-        if photos is None:
-            photos = ROOT / "data"
-            data = ensure_data(ROOT)
-            data_version = data.version
-            print(f"{data.files} files in data/, version {data_version}. {data.note}".rstrip(), flush=True)
-        else:
-            data_version = folder_version(photos)
-        sections = config.sections()
-        codes = {name: code_version(name) for name in CACHED_STEPS}
-        origin = {"data_version": data_version}
-        if config.train.init.startswith("models:"):
-            ingredients = [data_version, *([sections[name], codes[name]] for name in ("preprocess", "train"))]
-            origin["made_by"] = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
-            origin["began_with"] = sections["train"]["init"] = _beginning(config.train.init, origin["made_by"])
-        return origin, {
-            "photos": str(photos.resolve()),
-            "data_version": data_version,
-            **{f"{name}_config": sections[name] for name in CACHED_STEPS},
-            **{f"{name}_code": code for name, code in codes.items()},
-            "checkpoints": str(self.workspace / "checkpoints"),
-        }
 
     def execute(self, pipeline: GraphComponent, **arguments: object) -> dict[str, dsl.Artifact]:
         """Runs a graph and returns its outputs; none if a step failed, for the journal says which and why."""
@@ -189,13 +156,13 @@ class _Session:
                 return {}
 
 
-def _beginning(init: str, made_by: str) -> str:
-    """The version that an alias means, so that the cache notices when it moves.
-
-    A version that this very training made would be trained once more at every run: then it is where that one began.
-    """
-    version = registry.resolve(init)
-    return version.tags["began_with"] if version.tags.get("made_by") == made_by else version.uri
+def _photographs(folder: Path | None) -> tuple[str, str]:
+    """The folder, data/ when none is given, and the version of what is in it."""
+    if folder is not None:
+        return str(folder.resolve()), folder_version(folder)
+    data = ensure_data(ROOT)
+    print(f"{data.files} files in data/, version {data.version}. {data.note}".rstrip(), flush=True)
+    return str(ROOT / "data"), data.version
 
 
 @contextlib.contextmanager

@@ -79,10 +79,13 @@ def _ask_mlflow(outcome: dict[str, Any]) -> None:
     ui = address.rstrip("/") if address.startswith("http") else None
     if version:
         outcome["version"] = version.number
+        outcome["data_version"] = version.tags["data_version"]  # the run may have been given another name for it
         outcome["verdict"] = _verdict(version)
         outcome["metrics"] = _metrics(version)
         if ui:
             outcome["links"]["version"] = f"{ui}/#/models/{registry.MODEL}/versions/{version.number}"
+    elif outcome["outcome"] == "SUCCEEDED":
+        outcome["message"] = "Nothing is new: a version was made of the same data, code and recipe. No training."
     if parent:
         if ui:
             outcome["links"]["mlflow"] = f"{ui}/#/experiments/{experiment}/runs/{parent}"

@@ -40,13 +40,13 @@ def test_a_promotion_is_told_with_figures_reasons_and_links(
     retrain(0.6, 0.5)
     with receiver(200) as hook:
         monkeypatch.setenv("COLORIZE_WEBHOOK_URL", hook.url)
-        told = report("COMPLETE", "", "demo", "abc.dir")
+        told = report("COMPLETE", "", "demo", "latest")
     assert hook.messages == [told]
     printed = capsys.readouterr().out.splitlines()
     assert json.loads(printed[-2]) == told
     assert printed[-1] == "webhook: delivered"
     assert (told["outcome"], told["failed_step"], told["version"]) == ("SUCCEEDED", None, 2)
-    assert (told["recipe"], told["data_version"], told["pipeline_run"]) == ("demo", "abc.dir", RUN)
+    assert (told["recipe"], told["data_version"], told["pipeline_run"]) == ("demo", TAGS["data_version"], RUN)
     assert told["verdict"]["outcome"] == "promote"
     assert told["verdict"]["reasons"]["ab_intersection"].startswith(
         "holds: 0.6 is better by 0.1 than the champion's 0.5"
@@ -87,6 +87,15 @@ def test_a_figure_that_is_no_number_is_left_out(
     (told,) = hook.messages
     assert told["verdict"]["outcome"] == "reject"
     assert told["metrics"].keys() == {"l1_ab"}
+
+
+@pytest.mark.usefixtures("in_run")
+def test_a_run_that_had_nothing_to_do_says_so(retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    registry.set_tags(1, {"judged_in": "an earlier run"})
+    told = report("SUCCEEDED", "", "demo", "latest")
+    assert (told["outcome"], told["version"], told["data_version"]) == ("SUCCEEDED", None, "latest")
+    assert told["text"].splitlines()[1].startswith("Nothing is new: ")
 
 
 @pytest.mark.usefixtures("in_run")

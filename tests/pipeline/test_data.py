@@ -182,6 +182,15 @@ def _object(s3: S3Server, project: Project, original: Project, path: str) -> dic
     return {"Bucket": s3.bucket, "Key": f"{folder}/{key.as_posix()}"}
 
 
+def test_s3_publish_says_which_version_is_the_latest(
+    on_s3: Project, s3: S3Server, request: pytest.FixtureRequest
+) -> None:
+    assert on_s3.version in on_s3.run("pipeline.data", "publish")
+    latest = s3.client().get_object(Bucket=s3.bucket, Key=f"{request.node.name}/latest")
+    assert latest["Body"].read().decode() == f"{on_s3.version}\n"
+    assert "0 files were new" in on_s3.run("pipeline.data", "push")
+
+
 def test_s3_there_and_back(on_s3: Project, original: Project, photos: Path) -> None:
     assert "5 files were new" in on_s3.run("pipeline.data", "push")
     assert "0 files were new" in on_s3.run("pipeline.data", "push")

@@ -201,8 +201,9 @@ def test_every_version_says_what_it_is_made_of(story: Story):
     from mlflow import MlflowClient
 
     tags = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}").get_model_version("colorizer", "1").tags
-    for tag in ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest"):
+    for tag in ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest", "made_by"):
         assert tags[tag], tag
+    assert tags["pipeline_run_id"].startswith("local-")
     assert tags["recipe"] == "small"
     assert tags["data_version"].endswith(".dir")
 
@@ -210,7 +211,7 @@ def test_every_version_says_what_it_is_made_of(story: Story):
 def test_journal_holds_a_line_for_each_step_that_ran(story: Story):
     journals = sorted((story.workspace / "runs").glob("*/journal.jsonl"))
     first = [json.loads(line)["step"] for line in journals[0].read_text(encoding="utf-8").splitlines()]
-    assert first == ["preprocess", "train", "evaluate", "register", "gate", "promote", "report"]
+    assert first == ["resolve", "preprocess", "train", "evaluate", "register", "gate", "promote", "report"]
 
 
 def test_no_run_reached_for_the_network(story: Story):

@@ -1,0 +1,65 @@
+"""KFP face of the resolve step."""
+
+from kfp import dsl
+
+from components.images import CPU_IMAGE
+
+
+@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+def resolve(
+    photos: str,
+    data_version: str,
+    only_if_changed: bool,
+    preprocess_config: dict,
+    train_config: dict,
+    preprocess_code: str,
+    train_code: str,
+    tags: dict,
+    version: dsl.OutputPath(str),
+    champion: dsl.OutputPath(str),
+    training: dsl.OutputPath(dict),
+    origin: dsl.OutputPath(dict),
+) -> bool:
+    """What the run is made of: names become versions. Says whether there is something to do.
+
+    Args:
+        photos: Where the photographs are.
+        data_version: MD5 of the photographs as DVC computes it, or latest.
+        only_if_changed: Whether a run that would be made of what an earlier version was made of ends here.
+        preprocess_config: Section `preprocess` of params.yaml.
+        train_config: Section `train`.
+        preprocess_code: Hash of the code behind the step.
+        train_code: Hash of the code behind the step.
+        tags: What is known beforehand of what the registered version is tagged with.
+        version: MD5 of the photographs.
+        champion: URI of the model in service, models:/colorizer/N, or empty when there is none.
+        training: Section `train` with a version in place of an alias.
+        origin: All tags.
+    """
+    import json
+    from pathlib import Path
+
+    from components.command import step
+    from components.resolve.step import resolve as settle
+    from model.config import PreprocessConfig, TrainConfig, check
+
+    with step("resolve"):
+        found = settle(
+            photos,
+            data_version,
+            check(PreprocessConfig, preprocess_config, "preprocess"),
+            check(TrainConfig, train_config, "train"),
+            {"preprocess": preprocess_code, "train": train_code},
+        )
+        Path(version).write_text(found.data_version, encoding="utf-8")
+        Path(champion).write_text(found.champion, encoding="utf-8")
+        Path(training).write_text(json.dumps(found.train_config), encoding="utf-8")
+        Path(origin).write_text(json.dumps({**tags, **found.tags}), encoding="utf-8")
+        if only_if_changed and found.made:
+            print(
+                f"Nothing is new: version {found.made.number} was made of data {found.data_version} with this code "
+                "and recipe. No training.",
+                flush=True,
+            )
+            return False
+        return True

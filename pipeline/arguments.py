@@ -1,0 +1,54 @@
+"""The arguments that the graphs take, the same wherever they run."""
+
+from components.provenance import code_version, git_commit
+from model.config import Config
+
+CACHED_STEPS = ("preprocess", "train", "evaluate")
+
+
+def trial_arguments(config: Config, photos: str, data_version: str, checkpoints: str) -> dict[str, object]:
+    """Those of `trial`, which `retraining` takes too.
+
+    Args:
+        config: All sections.
+        photos: Folder of photographs, or on a cluster s3://bucket/prefix of a DVC remote.
+        data_version: MD5 of the photographs as DVC computes it.
+        checkpoints: Folder that outlives a lost attempt, or on a cluster s3://bucket/prefix.
+    """
+    sections = config.sections()
+    return {
+        "photos": photos,
+        "data_version": data_version,
+        **{f"{name}_config": sections[name] for name in CACHED_STEPS},
+        **{f"{name}_code": code_version(name) for name in CACHED_STEPS},
+        "checkpoints": checkpoints,
+    }
+
+
+def retraining_arguments(
+    config: Config,
+    recipe: str,
+    photos: str,
+    data_version: str,
+    checkpoints: str,
+    images: str,
+    only_if_changed: bool = False,
+) -> dict[str, object]:
+    """Those of `retraining`.
+
+    Args:
+        config: All sections.
+        recipe: Its name, for the record.
+        photos: As in `trial_arguments`.
+        data_version: As in `trial_arguments`, or latest.
+        checkpoints: As in `trial_arguments`.
+        images: The steps' images, with digests, for the record.
+        only_if_changed: Whether a run ends at once when a version was made of the same data, code and recipe.
+    """
+    return {
+        **trial_arguments(config, photos, data_version, checkpoints),
+        "recipe": recipe,
+        "register_config": config.sections()["register"],
+        "tags": {"git_commit": git_commit(), "recipe": recipe, "image_digest": images},
+        "only_if_changed": only_if_changed,
+    }

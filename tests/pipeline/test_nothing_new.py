@@ -1,0 +1,50 @@
+"""A run that would be made of what a version was made of ends at once: the graph itself, through kfp.local."""
+
+import json
+from pathlib import Path
+
+import pytest
+from kfp import local
+
+from components import registry
+from components.command import JOURNAL
+from components.register.step import promote, register
+from components.resolve.step import resolve
+from components.workspace import VARIABLE
+from model.config import load_config
+from pipeline.arguments import retraining_arguments
+from pipeline.graph import retraining
+from tests.retrained import RULES, TAGS, evaluated, trained
+from tests.tiny import ROOT
+
+
+def test_a_run_on_the_same_ends_at_once_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
+    monkeypatch.setenv(JOURNAL, str(tmp_path / "journal.jsonl"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    config = load_config(ROOT / "params.yaml")
+    arguments = retraining_arguments(
+        config, "demo", "s3://photographs", TAGS["data_version"], "s3://checkpoints", "none", True
+    )
+    codes = {name: arguments[f"{name}_code"] for name in ("preprocess", "train")}
+    found = resolve("s3://photographs", TAGS["data_version"], config.preprocess, config.train, codes)
+    model = trained(tmp_path / "model")
+    register(model, evaluated(model, 0.5), tmp_path / "registration", RULES, {**TAGS, **found.tags})
+    promote(tmp_path / "registration")
+    monkeypatch.setenv("KFP_RUN_ID", "local-2")
+
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "pipeline"), raise_on_error=True)
+    retraining(**arguments)
+
+    journal = (tmp_path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [(json.loads(line)["step"], json.loads(line)["outcome"]) for line in journal] == [
+        ("resolve", "done"),
+        ("report", "done"),
+    ]
+    said = capfd.readouterr().out
+    assert f"Nothing is new: version 1 was made of data {TAGS['data_version']}" in said
+    assert '"outcome": "SUCCEEDED"' in said
+    assert "Nothing is new: a version was made of the same" in said
+    assert registry.find_all({}) == [registry.champion()]
