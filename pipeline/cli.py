@@ -10,6 +10,7 @@ import typer
 from components.workspace import VARIABLE, workspace
 from model.errors import UserError
 from pipeline import ROOT
+from pipeline.recipes import recipe_files
 
 app = typer.Typer(
     help="Retrains an image colorizer, promotes it if it has earned it, and colors photographs with it.",
@@ -101,12 +102,21 @@ def sweep(
     print((out / "table.md").read_text(encoding="utf-8"))
 
 
+_Cluster = Annotated[
+    Path | None,
+    typer.Option(help="YAML that overrides some of pipeline/cluster.yaml.", envvar="COLORIZE_CLUSTER", dir_okay=False),
+]
+
+
 @app.command("compile")
 def compile_(
     check: Annotated[bool, typer.Option(help="Only say whether the YAML in the repository is current.")] = False,
-    cluster: Annotated[
-        Path | None, typer.Option(help="YAML that overrides some of pipeline/cluster.yaml.", dir_okay=False)
-    ] = None,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Write Pipeline and PipelineVersion, for GitOps, to --out.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="File for --kubernetes.", dir_okay=False)] = Path("retraining-k8s.yaml"),
+    namespace: Annotated[str, typer.Option(help="Of the objects of --kubernetes.")] = "colorizer",
+    cluster: _Cluster = None,
 ) -> None:
     """Writes the compiled pipeline, pipeline/retraining.yaml."""
     from pipeline import compiled
@@ -114,28 +124,104 @@ def compile_(
     if check:
         compiled.check(cluster)
         print(f"{compiled.COMPILED.relative_to(ROOT)} is current.")
+    elif kubernetes:
+        compiled.write_manifests(out, namespace, cluster)
+        print(f"{out} is written.")
     else:
         compiled.write(cluster=cluster)
         print(f"{compiled.COMPILED.relative_to(ROOT)} is written.")
 
 
-def recipe_files(names: str) -> tuple[Path, ...]:
-    """Recipe names, comma between, to their files in recipes/.
+_Host = Annotated[str | None, typer.Option(help="Kubeflow Pipelines' API.", envvar="KF_PIPELINES_ENDPOINT")]
+_Namespace = Annotated[
+    str, typer.Option(help="Kubeflow profile; kubeflow without profiles.", envvar="KF_PIPELINES_NAMESPACE")
+]
+_Token = Annotated[
+    Path | None, typer.Option("--token-file", help="Service account's token.", envvar="KF_PIPELINES_SA_TOKEN_PATH")
+]
+_Ca = Annotated[Path | None, typer.Option("--ca-file", help="PEM, to trust.", envvar="KF_PIPELINES_SSL_CA_CERT")]
+_Photos = Annotated[
+    str, typer.Option(help="DVC remote, s3://bucket/prefix, or a mounted folder.", envvar="COLORIZE_PHOTOS")
+]
+_Checkpoints = Annotated[
+    str, typer.Option(help="s3://bucket/prefix, or a mounted folder.", envvar="COLORIZE_CHECKPOINTS")
+]
+_Experiment = Annotated[str, typer.Option(help="Of Kubeflow Pipelines.")]
+_Account = Annotated[str, typer.Option("--service-account", help="Of the steps' pods.")]
 
-    Raises:
-        UserError: there is no such recipe; lists those that there are.
-    """
-    files = tuple(ROOT / "recipes" / f"{name}.yaml" for name in names.split(",") if name)
-    for file in files:
-        if not file.is_file():
-            known = sorted(str(path.relative_to(ROOT / "recipes").with_suffix("")) for path in known_recipes())
-            raise UserError(f"There is no recipe {file.stem} in recipes/; there are: {', '.join(known)}.")
-    return files
+
+@app.command()
+def submit(
+    recipe: Annotated[str, typer.Option(help="As of `colorize run`.")] = "",
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")] = None,
+    data: Annotated[
+        str, typer.Option(help="Version of the photographs, or latest: as published last; empty: that of data.dvc.")
+    ] = "",
+    photos: _Photos = "s3://colorizer-data",
+    checkpoints: _Checkpoints = "s3://colorizer-checkpoints",
+    experiment: _Experiment = "colorizer",
+    service_account: _Account = "colorizer-steps",
+    cluster: _Cluster = None,
+    host: _Host = None,
+    namespace: _Namespace = "colorizer",
+    token_file: _Token = None,
+    ca_file: _Ca = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Show each step, to the end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be sent, as YAML.")] = False,
+) -> None:
+    """Runs the retraining graph on a cluster, once."""
+    import yaml
+
+    from model.config import load_config
+    from pipeline import submit as runs
+    from pipeline.kubeflow import Endpoint
+
+    config = load_config(ROOT / "params.yaml", recipe_files(recipe), tuple(overrides or ()))
+    place = runs.Place(photos, checkpoints, experiment, service_account)
+    arguments = runs.cluster_arguments(config, recipe or "params.yaml", place, data or runs.recorded_version())
+    package = runs.Package.current(cluster)
+    if dry_run:
+        print(yaml.safe_dump(runs.request(package, arguments, place, namespace), sort_keys=False), end="")
+        return
+    with Endpoint(host, namespace, token_file, ca_file).connect() as client:
+        run_id = runs.submit(client, package, arguments, place)
+        print(f"The run is at {client.run_address(run_id)}", flush=True)
+        if follow:
+            runs.follow(client, run_id)
 
 
-def known_recipes() -> list[Path]:
-    """Every recipe file."""
-    return list((ROOT / "recipes").rglob("*.yaml"))
+@app.command()
+def schedule(
+    file: Annotated[Path, typer.Option(help="What there should be.", dir_okay=False)] = ROOT / "schedules.yaml",
+    photos: _Photos = "s3://colorizer-data",
+    checkpoints: _Checkpoints = "s3://colorizer-checkpoints",
+    experiment: _Experiment = "colorizer",
+    service_account: _Account = "colorizer-steps",
+    cluster: _Cluster = None,
+    host: _Host = None,
+    namespace: _Namespace = "colorizer",
+    token_file: _Token = None,
+    ca_file: _Ca = None,
+    check: Annotated[bool, typer.Option("--check", help="Only show the difference; status 1 if there is any.")] = False,
+) -> None:
+    """Makes the cluster's recurring runs match schedules.yaml."""
+    from pipeline import schedule as schedules
+    from pipeline.kubeflow import Endpoint
+    from pipeline.submit import Package, Place
+
+    place = Place(photos, checkpoints, experiment, service_account)
+    package = Package.current(cluster)
+    wanted = schedules.wanted(schedules.load(file), package, place)
+    with Endpoint(host, namespace, token_file, ca_file).connect() as client:
+        todo = schedules.changes(wanted, client.all_recurring_runs())
+        if check:
+            for change in todo:
+                print(f"to {change.verb}: {change.name}")
+        else:
+            schedules.apply(client, package, place, todo)
+    if not todo:
+        print(f"The cluster matches {file.name}.")
+    raise typer.Exit(1 if check and todo else 0)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The compiled pipeline YAML that is in the repository: written, and checked to be current."""
 
+import hashlib
 import tempfile
 from pathlib import Path
 
 from kfp import compiler
+from kfp.compiler import KubernetesManifestOptions
 
 from model.errors import UserError
 from pipeline.cluster import load_cluster
-from pipeline.graph import build
+from pipeline.graph import build, retraining
 
 COMPILED = Path(__file__).with_name("retraining.yaml")
 
@@ -23,6 +25,39 @@ def write(path: Path = COMPILED, cluster: Path | None = None) -> None:
         UserError: that file is not what it should be.
     """
     compiler.Compiler().compile(build(load_cluster(cluster)), str(path))
+
+
+def write_manifests(path: Path, namespace: str, cluster: Path | None = None) -> None:
+    """The graph as custom resources of Kubeflow Pipelines: a Pipeline, and a PipelineVersion named by its content.
+
+    Raises:
+        UserError: the path does not end in .yaml; or the YAML in the repository is not current.
+    """
+    if path.suffix != ".yaml":
+        raise UserError(f"--out {path}: write a path that ends in .yaml.")
+    options = KubernetesManifestOptions(
+        pipeline_name=retraining.name,
+        pipeline_version_name=f"{retraining.name}-{digest(cluster)}",
+        namespace=namespace,
+        include_pipeline_manifest=True,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(
+        build(load_cluster(cluster)),
+        str(path),
+        kubernetes_manifest_format=True,
+        kubernetes_manifest_options=options,
+    )
+
+
+def digest(cluster: Path | None = None) -> str:
+    """SHA-256 (first 16 hex digits) of the YAML in the repository.
+
+    Raises:
+        UserError: it is not current.
+    """
+    check(cluster)
+    return hashlib.sha256(COMPILED.read_bytes()).hexdigest()[:16]
 
 
 def check(cluster: Path | None = None) -> None:

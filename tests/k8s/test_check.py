@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from kfp import compiler
 
 from k8s.check import pipeline, schemas
 from k8s.check.__main__ import RULES, check, main
 from k8s.check.manifests import ROOT, Manifests, render
 from k8s.check.objects import valid_cron
 from model.errors import UserError
-from pipeline.graph import retraining
+from pipeline.compiled import write_manifests
 
 Fault = Callable[[Manifests], object]
 
@@ -175,15 +174,7 @@ def test_schemas_are_strict(rendered: dict[str, Manifests], fault: Fault, said: 
 
 
 def test_pipelines_as_custom_resources(rendered: dict[str, Manifests], tmp_path: Path):
-    options = compiler.compiler_utils.KubernetesManifestOptions(
-        pipeline_name="retraining",
-        pipeline_version_name="retraining-1",
-        namespace="colorizer",
-        include_pipeline_manifest=True,
-    )
-    compiler.Compiler().compile(
-        retraining, str(tmp_path / "it.yaml"), kubernetes_manifest_format=True, kubernetes_manifest_options=options
-    )
+    write_manifests(tmp_path / "it.yaml", "colorizer")
     resources = list(yaml.safe_load_all((tmp_path / "it.yaml").read_text()))
     assert {each["kind"] for each in resources} == {"Pipeline", "PipelineVersion"}
     assert not list(schemas.findings(Manifests("it.yaml", resources)))

@@ -187,7 +187,7 @@ def test_another_cluster_changes_training_and_nothing_else(tmp_path: Path, docum
 def test_what_acts_on_the_registry_or_tells_people_is_never_cached(documents: list[dict]):
     cached = {name for name, task in tasks(documents[0]).items() if task.get("cachingOptions", {}).get("enableCache")}
     assert {"preprocess", "train", "evaluate"} <= cached
-    assert not cached & {"register", "gate", "promote", "reject", "report-outcome"}
+    assert not cached & {"resolve", "register", "gate", "promote", "reject", "report-outcome"}
 
 
 def test_data_version_and_code_key_the_cached_steps(documents: list[dict]):
@@ -207,3 +207,17 @@ def test_the_graph_in_memory_is_what_is_compiled(tmp_path: Path):
     target = tmp_path / "retraining.yaml"
     compiler.Compiler().compile(retraining, str(target))
     assert target.read_bytes() == compiled.COMPILED.read_bytes()
+
+
+def test_custom_resources_hold_the_same_graph(tmp_path: Path, documents: list[dict]):
+    file = tmp_path / "gitops" / "pipeline.yaml"
+    compiled.write_manifests(file, "team-a")
+    pipeline, version = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
+    assert pipeline["apiVersion"] == version["apiVersion"] == "pipelines.kubeflow.org/v2beta1"
+    assert pipeline["metadata"]["namespace"] == version["metadata"]["namespace"] == "team-a"
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == retraining.name
+    assert version["metadata"]["name"] == f"{retraining.name}-{compiled.digest()}"
+    assert [version["spec"]["pipelineSpec"], version["spec"]["platformSpec"]] == documents
+    with pytest.raises(UserError, match="yaml"):
+        compiled.write_manifests(tmp_path / "pipeline.json", "team-a")
