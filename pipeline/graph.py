@@ -55,6 +55,8 @@ def _place_training(task: dsl.PipelineTask, cluster: Cluster) -> None:
     """On a GPU node, as often as it takes."""
     gpu, attempts = cluster.gpu, cluster.attempts
     task.set_accelerator_type(gpu.resource).set_accelerator_limit(gpu.count)
+    for key, value in gpu.labels.items():
+        kubernetes.add_pod_label(task, key, value)
     for key, value in gpu.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
     if gpu.affinity:

@@ -37,12 +37,12 @@ def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Findin
         if queue and queues and not manifests.named("LocalQueue", queue):
             text = f"{manifests.source} has no LocalQueue {queue}: Kueue would hold the pod back for ever"
             yield Finding(source, name, "podMetadata.labels", text)
-    most = {
-        resource: value
-        for limits in manifests.of("LimitRange")
-        for limit in limits["spec"]["limits"]
-        for resource, value in limit.get("max", {}).items()
-    }
+        for number, mount in enumerate(executor.get("emptyDirMounts", [])):
+            disk = _of_limit_ranges(manifests, "default").get("ephemeral-storage")
+            if mount.get("medium") != "Memory" and disk and quantity(mount["sizeLimit"]) > quantity(disk):
+                text = f"{mount['sizeLimit']} is above the default limit of {manifests.source}'s LimitRange, {disk}"
+                yield Finding(source, name, f"emptyDirMounts[{number}]", text)
+    most = _of_limit_ranges(manifests, "max")
     for name, executor in pipeline["deploymentSpec"]["executors"].items():
         asked = executor["container"].get("resources", {})
         for resource in ("cpu", "memory"):
@@ -50,6 +50,12 @@ def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Findin
             if limit and resource in most and quantity(limit) > quantity(most[resource]):
                 text = f"{limit} is above the max of {manifests.source}'s LimitRange, {most[resource]}"
                 yield Finding(source, name, f"{resource} limit", text)
+
+
+def _of_limit_ranges(manifests: Manifests, kind: str) -> dict[str, str]:
+    """Quantities by resource; kind: max, default or defaultRequest."""
+    ranges = (limit for limits in manifests.of("LimitRange") for limit in limits["spec"]["limits"])
+    return {resource: value for limit in ranges for resource, value in limit.get(kind, {}).items()}
 
 
 def _name(wanted: dict[str, Any], kind: str) -> str:

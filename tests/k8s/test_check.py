@@ -199,6 +199,9 @@ def compiled(tmp_path: Path, settings: dict[str, Any], memory: str = "1Gi") -> P
         ({"secretAsEnv": [{"secretName": "colorizer-s3", "keyToEnv": [{"secretKey": "KEY"}]}]}, "1Gi", "a key KEY"),
         ({"podMetadata": {"labels": {pipeline.QUEUE: "gpus"}}}, "1Gi", "no LocalQueue gpus"),
         ({"podMetadata": {"labels": {pipeline.QUEUE: "colorizer-training"}}}, "1Gi", ""),
+        ({"emptyDirMounts": [{"mountPath": "/tmp", "sizeLimit": "20Gi"}]}, "1Gi", ""),
+        ({"emptyDirMounts": [{"mountPath": "/tmp", "sizeLimit": "30Gi"}]}, "1Gi", "above the default limit"),
+        ({"emptyDirMounts": [{"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "30Gi"}]}, "1Gi", ""),
         ({}, "64Gi", "above the max"),
     ],
 )

@@ -135,6 +135,7 @@ OTHER = """
 gpu:
   resource: amd.com/gpu
   count: 2
+  labels: {kueue.x-k8s.io/queue-name: colorizer-training}
   node_selector: {pool: training}
   affinity:
     - {key: gpu.example/model, operator: In, values: [mi300x, mi325x]}
@@ -165,6 +166,7 @@ def test_another_cluster_changes_training_and_nothing_else(tmp_path: Path, docum
     )
     train = pods.pop("train")
     before.pop("train")
+    assert train["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "colorizer-training"}
     assert train["nodeSelector"]["labels"] == {"pool": "training"}
     (affinity,) = train["nodeAffinity"]
     assert affinity["matchExpressions"] == [
