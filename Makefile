@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup data run test test-slow lint k8s-check bench clean
+.PHONY: setup data run test test-slow lint images images-check k8s-check bench clean
 
 setup: .venv/ready
 
@@ -41,6 +41,15 @@ lint: setup
 # The manifests: rendered, held against the schemas of three Kubernetes minors and against rules of our own.
 k8s-check: setup
 	$(BIN)/python -m k8s.check
+
+# The container images, tagged by commit; with REGISTRY=ghcr.io/acme they are pushed and their digests written down.
+images: setup
+	$(BIN)/python -m pipeline.images $(if $(REGISTRY),--registry $(REGISTRY))
+	$(BIN)/colorize compile
+
+# The same images from a base made here, and the graph in them: as root, with podman, runc and debootstrap; 25 GB of disk.
+images-check: setup data
+	$(BIN)/python -m pytest -m images
 
 # How fast, beside the figures last committed: eleven minutes on two quiet cores.
 bench: setup data

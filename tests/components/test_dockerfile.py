@@ -1,0 +1,117 @@
+"""components/Dockerfile and the workflow that builds it: what can be said of them without building."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+
+from pipeline import ROOT
+from pipeline.images import IMAGES
+
+DOCKERFILE = ROOT / "components" / "Dockerfile"
+REQUIREMENTS = ROOT / "components" / "requirements"
+BUILD = {"components.images", "components.without_cuda"}
+LOCKED = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def names(file: str) -> list[str]:
+    lines = (REQUIREMENTS / file).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("model", "components", include_external_packages=True, cache_dir=None)
+
+
+def reached(imports: grimp.ImportGraph, modules: set[str]) -> set[str]:
+    """Packages, not of this repository and not Python's own, that these modules import, wherever in their code."""
+    found = set(modules).union(*(imports.find_upstream_modules(module) for module in modules))
+    return {name for name in found if imports.is_module_squashed(name)} - sys.stdlib_module_names
+
+
+def run_in_pods(imports: grimp.ImportGraph, package: str) -> set[str]:
+    """Its modules without the steps' KFP faces, of which only the body runs, and that imports from the others."""
+    return {name for name in imports.find_descendants(package) if not name.endswith(".component")} - BUILD
+
+
+def test_hadolint_passes() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_hadolint_would_find_something(tmp_path: Path) -> None:
+    careless = tmp_path / "Dockerfile"
+    careless.write_text("FROM debian:latest\nRUN sudo apt-get install gcc\n")
+    assert subprocess.run([Path(sys.executable).with_name("hadolint"), careless], check=False).returncode == 1
+
+
+def test_every_base_is_pinned_by_digest() -> None:
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    stages = set(re.findall(r"^FROM .* AS (\w[\w-]*)$", text, re.MULTILINE))
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - stages
+    assert bases == {"${BASE}"}
+    assert re.search(r"^ARG BASE=\S+:[\w.-]+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert set(IMAGES) < stages
+
+
+@pytest.mark.parametrize(("image", "package"), [("cpu", "components"), ("gpu", "components.train")])
+def test_an_image_gets_what_its_steps_import(imports: grimp.ImportGraph, image: str, package: str) -> None:
+    distributions = packages_distributions() | {"mlflow": ["mlflow"]}
+    found = reached(imports, run_in_pods(imports, package))
+    assert sorted(distributions[name][0].lower().replace("_", "-") for name in found) == names(f"{image}.txt")
+
+
+def test_no_step_imports_kfp_where_it_runs(imports: grimp.ImportGraph) -> None:
+    assert "kfp" not in reached(imports, run_in_pods(imports, "components"))
+
+
+def test_all_requirements_are_locked() -> None:
+    assert {*names("cpu.txt"), *names("gpu.txt"), "kfp"} <= LOCKED
+
+
+def test_cpu_images_leave_out_all_of_cuda() -> None:
+    of_cuda = {name for name in LOCKED if name.startswith(("nvidia-", "cuda-", "triton"))}
+    assert set(names("cuda.txt")) == of_cuda
+
+
+@pytest.fixture(scope="module")
+def workflow() -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / "images.yml").read_text(encoding="utf-8"))
+
+
+def test_the_workflow_s_jobs_hold_together(workflow: dict) -> None:
+    jobs = workflow["jobs"]
+    for job in jobs.values():
+        assert job["runs-on"] != "ubuntu-latest"
+        assert set(job.get("needs", ())) <= jobs.keys()
+        assert all(("uses" in each) != ("run" in each) for each in job["steps"])
+
+
+def test_the_workflow_runs_only_pinned_actions_with_few_rights(workflow: dict) -> None:
+    assert workflow["permissions"] == {"contents": "read"}
+    used = [each["uses"] for job in workflow["jobs"].values() for each in job["steps"] if "uses" in each]
+    assert any("trivy" in action for action in used)
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_the_workflow_s_make_targets_exist(workflow: dict) -> None:
+    commands = "\n".join(each.get("run", "") for job in workflow["jobs"].values() for each in job["steps"])
+    targets = set(re.findall(r"\bmake ([\w-]+)", commands))
+    assert {"images", "images-check"} <= targets
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert targets <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+
+
+def test_the_workflow_scans_every_image_before_it_pushes(workflow: dict) -> None:
+    steps = workflow["jobs"]["images"]["steps"]
+    scanned = [each["with"]["image-ref"].partition(":")[0] for each in steps if "trivy" in each.get("uses", "")]
+    assert scanned == list(IMAGES.values())
+    push = next(index for index, each in enumerate(steps) if "REGISTRY=" in each.get("run", ""))
+    assert all("trivy" not in each.get("uses", "") for each in steps[push:])
