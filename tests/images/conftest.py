@@ -1,0 +1,69 @@
+"""The images, built once for all tests in a store of their own, which goes away with them."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import ROOT
+from pipeline.images import IMAGES
+from tests.images.podman import BASE, CERTIFICATES, Podman
+
+TAG = "check"
+USER = 1000
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """With a base to build from. TMPDIR says where its store is: some 25 GB."""
+    podman = Podman(Path(tempfile.mkdtemp(prefix="images-")))
+    try:
+        podman.make_base()
+        yield podman
+    finally:
+        podman.remove()
+
+
+@pytest.fixture(scope="session")
+def images(podman: Podman, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Target -> image; says how large each is, and how long it took."""
+    built = {}
+    for target, name in IMAGES.items():
+        started = time.monotonic()
+        built[target] = f"localhost/{name}:{TAG}"
+        podman(
+            "build", "--format=docker", "--network=host", "--isolation=oci", "--runtime=runc",
+            f"--volume={CERTIFICATES}:/run/certificates.crt:ro", "--build-arg=SSL_CERT_FILE=/run/certificates.crt",
+            f"--build-arg=BASE={BASE}", f"--build-arg=REVISION={TAG}",
+            "--file", ROOT / "components" / "Dockerfile", "--target", target, "--tag", built[target], ROOT,
+        )  # fmt: skip
+        _tell(
+            request, f"{built[target]}: {podman.size(built[target]) / 1e6:.0f} MB, {time.monotonic() - started:.0f} s"
+        )
+    return built
+
+
+def _tell(request: pytest.FixtureRequest, line: str) -> None:
+    request.config.pluginmanager.get_plugin("terminalreporter").write_line(line)
+
+
+@pytest.fixture(scope="session")
+def few_photos(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """Real ones, readable to the images' user."""
+    folder = tmp_path_factory.mktemp("photos")
+    folder.chmod(0o755)
+    for photograph in sorted((photos / "scratch").iterdir()):
+        shutil.copy(photograph, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mount(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the images' user may write to."""
+    folder = tmp_path_factory.mktemp("mount")
+    os.chown(folder, USER, USER)
+    return folder

@@ -1,0 +1,189 @@
+"""The images at work, as a cluster runs them: another user than root, nothing writable but the mounts, no network."""
+
+import base64
+import copy
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+from docker.types import Mount
+from kfp import local
+from PIL import Image
+
+from components import registry
+from components.command import JOURNAL
+from components.workspace import VARIABLE
+from model.config import load_config
+from pipeline import ROOT, local_run
+from pipeline.images import IMAGES
+from tests.images.conftest import TAG, USER
+from tests.images.podman import Podman
+from tests.pipeline.test_run import SMALL
+
+pytestmark = [pytest.mark.images, pytest.mark.timeout(3600)]
+CONFINED = (
+    "--network=none", "--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp", "--cap-drop=ALL",
+    "--security-opt=no-new-privileges", "--memory=4g", "--env=OMP_NUM_THREADS=2",
+)  # fmt: skip
+TARGETS = pytest.mark.parametrize("target", IMAGES)
+TOOLS = ("gcc", "cc", "ld", "make", "git", "uv", "apt-get update")
+
+
+class Steps:
+    """Runs commands in the images, with photographs to read and one folder to write to."""
+
+    def __init__(self, podman: Podman, images: dict[str, str], photos: Path, mount: Path) -> None:
+        self.podman, self.images, self.photos, self.mount = podman, images, photos, mount
+        self.volumes = [f"--volume={self.photos}:{self.photos}:ro", f"--volume={self.mount}:{self.mount}"]
+
+    def run(self, target: str, *command: str | Path, check: bool = True) -> str:
+        given = (*self.volumes, f"--volume={ROOT / 'params.yaml'}:/params.yaml:ro", f"--env={VARIABLE}={self.mount}")
+        return self.podman("run", "--rm", *CONFINED, *given, self.images[target], *command, check=check)
+
+    def step(self, target: str, name: str, *arguments: str | Path) -> str:
+        settings = [part for override in SMALL for part in ("--set", override)]
+        return self.run(target, "python", "-m", f"components.{name}", "--params", "/params.yaml", *settings, *arguments)
+
+
+@pytest.fixture(scope="module")
+def steps(podman: Podman, images: dict[str, str], few_photos: Path, mount: Path) -> Steps:
+    return Steps(podman, images, few_photos, mount)
+
+
+@TARGETS
+def test_an_image_has_a_plain_user_and_no_tools(steps: Steps, target: str) -> None:
+    assert steps.run(target, "id", "-u").strip() == str(USER)
+    found = [tool for tool in TOOLS if steps.run(target, "sh", "-c", f"command -v {tool} || true").strip()]
+    assert found == []
+    labels = steps.podman("image", "inspect", "--format", "{{.Labels}}", steps.images[target])
+    assert f"org.opencontainers.image.revision:{TAG}" in labels
+    assert "org.opencontainers.image.title:" in labels
+
+
+@TARGETS
+@pytest.mark.parametrize("place", ["/app", "/opt/colorize", "/var/tmp", "/run", "/"])
+def test_nothing_is_written_beside_the_mounts(steps: Steps, target: str, place: str) -> None:
+    assert "Read-only file system" in steps.run(target, "touch", f"{place}/written", check=False)
+
+
+@TARGETS
+def test_no_dependency_is_missing(steps: Steps, target: str) -> None:
+    packages = {"cpu": ["components"], "gpu": ["components.train"], "serving": ["components", "serving"]}[target]
+    graph = grimp.build_graph("model", "components", "serving", include_external_packages=True, cache_dir=None)
+    ours = {name for package in packages for name in graph.find_descendants(package)}
+    ours = {name for name in ours if not name.endswith((".component", ".images", "pyfunc_model"))}
+    wanted = sorted(ours.union(*(graph.find_upstream_modules(name) for name in ours)))
+    assert "torch" in wanted
+    assert "components.train.step" in wanted
+    steps.run(target, "python", "-c", f"import importlib\nfor name in {wanted}: importlib.import_module(name)")
+
+
+@pytest.mark.parametrize("target", ["cpu", "serving"])
+def test_cpu_images_have_no_cuda(steps: Steps, target: str) -> None:
+    heavy = "libcublas*.so* libcudnn*.so* libnccl*.so* libcusparse*.so* libcufft*.so* libtriton*.so"
+    names = " -o ".join(f"-name '{pattern}'" for pattern in heavy.split())
+    files = f"find / -xdev -type f \\( {names} \\) 2>/dev/null || true"
+    assert steps.run(target, "sh", "-c", files).strip() == ""
+    assert steps.run(target, "python", "-c", "import torch; print(torch.cuda.is_available())").split()[-1] == "False"
+
+
+def test_each_step_does_its_work_in_its_image(steps: Steps) -> None:
+    out = steps.mount / "by-hand"
+    steps.step("cpu", "preprocess", "--photos", steps.photos, "--out", out / "dataset")
+    steps.step("gpu", "train", "--dataset", out / "dataset", "--out", out / "generator", "--checkpoints", out / "kept")
+    scored = ("--dataset", out / "dataset", "--model", out / "generator", "--out", out / "evaluation")
+    steps.step("cpu", "evaluate", *scored)
+    judged = ("--model", out / "generator", "--evaluation", out / "evaluation", "--out", out / "registration")
+    steps.step("cpu", "register", *judged)
+    assert (out / "registration" / "registration.json").stat().st_uid == USER
+
+
+def test_a_step_that_writes_elsewhere_fails(steps: Steps) -> None:
+    settings = [part for override in SMALL for part in ("--set", override)]
+    command = ("python", "-m", "components.preprocess", "--params", "/params.yaml", *settings)
+    printed = steps.run("cpu", *command, "--photos", steps.photos, "--out", "/elsewhere", check=False)
+    assert "Read-only file system" in printed
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """This process's too. What it makes there, the images' user may write to."""
+    folder = tmp_path_factory.mktemp("workspace")
+    umask = os.umask(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(folder))
+        registry.champion()  # makes mlflow.db, which SQLite keeps to its owner
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, USER, USER)
+        yield folder
+    os.umask(umask)
+
+
+@pytest.fixture(scope="module")
+def graph_run(steps: Steps, workspace: Path) -> local_run.RunResult:
+    """`colorize run`, each step in its container."""
+
+    def in_containers(use_venv: bool) -> local.DockerRunner:
+        mounts = [
+            Mount(str(folder), str(folder), "bind", folder == steps.photos) for folder in (steps.photos, workspace)
+        ]
+        return local.DockerRunner(
+            network_mode="none", read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"], mem_limit="4g", mounts=mounts,
+            security_opt=["no-new-privileges"], environment={name: os.environ[name] for name in (JOURNAL, VARIABLE)},
+        )  # fmt: skip
+
+    graph = copy.deepcopy(local_run.retraining)
+    for executor in graph.pipeline_spec.deployment_spec["executors"].values():
+        target = executor["container"]["image"].partition(":")[0].rpartition("-")[2]
+        executor["container"]["image"] = steps.images[target]
+    config = load_config(ROOT / "params.yaml", (ROOT / "recipes" / "small.yaml",), SMALL)
+    with pytest.MonkeyPatch.context() as patch, steps.podman.service() as address:
+        patch.setattr(local_run, "retraining", graph)
+        patch.setattr(local, "SubprocessRunner", in_containers)
+        patch.setenv("DOCKER_HOST", address)
+        return local_run.run(config, "small", steps.photos)
+
+
+def test_the_whole_graph_runs_in_containers(graph_run: local_run.RunResult) -> None:
+    assert graph_run.exit_status == 0, graph_run.log.read_text()[-6000:]
+    assert [step.step for step in graph_run.steps if step.outcome != "done"] == ["reject"]
+    champion = registry.champion()
+    assert champion is not None
+    assert champion.number == 1
+
+
+def test_the_champion_colors_a_photograph(steps: Steps, graph_run: local_run.RunResult) -> None:
+    photograph = min(steps.photos.iterdir(), key=lambda file: file.stat().st_size)
+    model = graph_run.folders["generator"]
+    volume = f"--volume={model}:{model}:ro"
+    command = ("colorize", "photo", photograph, "--out", steps.mount / "colored", "--model", model)
+    steps.podman("run", "--rm", *CONFINED, *steps.volumes, volume, steps.images["serving"], *command)
+    assert [file.stem for file in (steps.mount / "colored").iterdir()] == [f"{photograph.stem}-colorized"]
+
+
+def test_the_champion_is_served_and_healthy(steps: Steps, graph_run: local_run.RunResult, workspace: Path) -> None:
+    assert graph_run.exit_status == 0
+    photograph = min(steps.photos.iterdir(), key=lambda file: file.stat().st_size).read_bytes()
+    podman = steps.podman
+    given = (f"--volume={workspace}:{workspace}", f"--env=MLFLOW_TRACKING_URI=sqlite:///{workspace}/mlflow.db")
+    podman("run", "--detach", "--replace", "--name=web", *CONFINED, *given, steps.images["serving"])
+    deadline = time.monotonic() + 180
+    while "unhealthy" in podman("healthcheck", "run", "web", check=False):
+        assert time.monotonic() < deadline, podman("logs", "web")
+        time.sleep(2)
+    table = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(photograph).decode()]]}}
+    (workspace / "table.json").write_text(json.dumps(table))
+    ask = (
+        "import sys, urllib.request as r; "
+        "request = r.Request('http://127.0.0.1:8080/invocations', open(sys.argv[1], 'rb').read(), "
+        "{'Content-Type': 'application/json'}); print(r.urlopen(request).read().decode())"
+    )
+    answer = json.loads(podman("exec", "web", "python", "-c", ask, workspace / "table.json"))
+    colored = Image.open(io.BytesIO(base64.b64decode(answer["predictions"][0]["image"])))
+    assert colored.size == Image.open(io.BytesIO(photograph)).size
