@@ -12,24 +12,24 @@ import yaml
 
 from components import registry, tracking
 from components.command import step
+from components.images import image
 from model.errors import UserError
-from pipeline import ROOT
 
 _PROXY = "mlflow-artifacts:/"
 """How MLflow addresses what lies behind --serve-artifacts."""
 
 
-def manifest(version: registry.Version, storage: str, image: str) -> dict[str, Any]:
+def manifest(version: registry.Version, storage: str, server: str) -> dict[str, Any]:
     """The InferenceService that serves one version.
 
     Args:
         storage: s3://... of the version's generator folder.
-        image: of the CPU steps, with its tag or digest.
+        server: image of serving, with its tag or digest.
     """
     probe = {"periodSeconds": 10, "timeoutSeconds": 5}
     container = {
         "name": "kserve-container",
-        "image": image,
+        "image": server,
         "command": ["colorize", "web", "--host", "0.0.0.0", "--port", "8080", "--model", "/mnt/models"],
         "env": [
             {"name": "STORAGE_URI", "value": storage},
@@ -92,14 +92,6 @@ def storage_uri(version: registry.Version, destination: str) -> str:
     return f"{source.rstrip('/')}/{registry.GENERATOR}"
 
 
-def cpu_image() -> str:
-    """The CPU steps' image, as k8s/images/kustomization.yaml has it."""
-    images = yaml.safe_load((ROOT / "k8s" / "images" / "kustomization.yaml").read_text(encoding="utf-8"))["images"]
-    entry = next(each for each in images if each["name"] == "colorize-python-cpu")
-    name = entry.get("newName", entry["name"])
-    return f"{name}@{entry['digest']}" if "digest" in entry else f"{name}:{entry['newTag']}"
-
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -110,7 +102,8 @@ def main(
 ) -> None:
     with step("inference_service"):
         version = registry.resolve(model)
-        print(yaml.safe_dump(manifest(version, storage_uri(version, artifacts), cpu_image()), sort_keys=False), end="")
+        made = manifest(version, storage_uri(version, artifacts), image("colorize-python-serving"))
+        print(yaml.safe_dump(made, sort_keys=False), end="")
 
 
 if __name__ == "__main__":

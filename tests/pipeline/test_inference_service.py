@@ -6,21 +6,23 @@ import mlflow
 import pytest
 
 from components import registry
+from components.images import image
 from k8s.check.__main__ import check
 from k8s.check.manifests import ROOT, render
 from model.errors import UserError
-from pipeline.inference_service import cpu_image, manifest, storage_uri
+from pipeline.inference_service import manifest, storage_uri
 
 VERSION = registry.Version(7, {"weights_sha256": "ab" * 32}, None)
 
 
 def test_the_check_accepts_it_beside_the_manifests():
     manifests = render(ROOT / "k8s" / "overlays" / "production")
-    image = next(pod for pod in manifests.pods() if pod.owner["metadata"]["name"] == "colorizer-web").spec[
-        "containers"
-    ][0]
-    made = manifest(VERSION, "s3://colorizer-mlflow/1/models/m-1/artifacts/artifacts/generator", cpu_image())
-    assert made["spec"]["predictor"]["containers"][0]["image"] == image["image"]
+    web = next(pod for pod in manifests.pods() if pod.owner["metadata"]["name"] == "colorizer-web").spec["containers"][
+        0
+    ]
+    server = image("colorize-python-serving")
+    made = manifest(VERSION, "s3://colorizer-mlflow/1/models/m-1/artifacts/artifacts/generator", server)
+    assert made["spec"]["predictor"]["containers"][0]["image"] == web["image"]
     assert made["metadata"]["annotations"]["colorizer/version"] == "7"
     manifests.objects.append(made)
     assert [str(each) for each in check(manifests)] == []
