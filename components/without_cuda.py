@@ -1,4 +1,4 @@
-"""Stands in for CUDA's libraries where there is no GPU: `python without_cuda.py .../torch/lib`, with gcc and readelf.
+"""Stands in for CUDA's libraries where there is no GPU: `python without_cuda.py TORCH_LIB OUT`; takes gcc.
 
 The lock's torch is linked against CUDA and does not even import without its 3 GB of libraries. So this builds one
 library that has every function torch asks of them, and gives it all their names. Each function answers 100, which is
@@ -14,18 +14,17 @@ from pathlib import Path
 
 _NAME = "libwithout_cuda.so"
 _OF_CUDA = "(?:cu|nccl|nv)"
-_NEEDED = re.compile(
-    rf"\(NEEDED\).*\[(lib{_OF_CUDA}(?!da\.)[\w.]+)\]"
-)  # but for libcuda.so, the driver's: loaded later
+_NEEDED = re.compile(rf"\(NEEDED\).*\[(lib{_OF_CUDA}(?!da\.)[\w.]+)\]")  # libcuda.so, the driver, is loaded later
 _UNDEFINED = re.compile(rf" UND (_*{_OF_CUDA}\w+)(?:@([\w.]+))?")
 _TELLS = re.compile(r"Get(?:Error|Status)(?:String|Name)$|^ncclGetLastError$")
 
 
-def main(folder: Path) -> None:
-    """Writes the library and the links to it into torch's folder of libraries."""
+def main(torch: Path, out: Path) -> None:
+    """Writes the library and the links to it, for what lies in torch's folder of libraries."""
+    out.mkdir()
     names: set[str] = set()
     versions: dict[str, set[str]] = defaultdict(set)  # of symbols: the loader insists on them
-    for library in folder.glob("*.so"):
+    for library in torch.glob("*.so"):
         names.update(_NEEDED.findall(_readelf("--dynamic", library)))
         for symbol, version in _UNDEFINED.findall(_readelf("--dyn-syms", library)):
             versions[version or "unversioned"].add(symbol)
@@ -35,9 +34,9 @@ def main(folder: Path) -> None:
         nodes = (f"{version} {{ {'; '.join(sorted(symbols))}; }};" for version, symbols in sorted(versions.items()))
         script.write_text("\n".join(nodes), encoding="utf-8")
         flags = ("-shared", "-fPIC", "-nostdlib", "-s", f"-Wl,--version-script={script}", f"-Wl,-soname,{_NAME}")
-        subprocess.run(["gcc", *flags, "-o", folder / _NAME, source], check=True)
+        subprocess.run(["gcc", *flags, "-o", out / _NAME, source], check=True)
     for name in names:
-        (folder / name).symlink_to(_NAME)
+        (out / name).symlink_to(_NAME)
 
 
 def _function(name: str) -> str:
@@ -51,4 +50,4 @@ def _readelf(part: str, library: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

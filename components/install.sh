@@ -1,0 +1,16 @@
+#!/bin/sh
+# Installs into /opt/colorize what the arguments ask of uv, and kfp without what it needs to compile. Versions and hashes
+# are the lock's, which uv takes as constraints; it fails when anything comes from beside the lock.
+set -eu
+cd /build
+export PATH="/opt/uv/bin:$PATH" VIRTUAL_ENV=/opt/colorize UV_CACHE_DIR=/cache UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+installed=$(mktemp)
+uv venv --quiet --python python3.11 "$VIRTUAL_ENV"
+uv pip install --constraints requirements.txt "$@"
+uv pip install --constraints requirements.txt --no-deps kfp
+uv pip freeze > "$installed"
+if sed 's/$/ \\/' "$installed" | grep --invert-match --line-regexp --fixed-strings --file requirements.txt; then
+    echo "error: these are not in requirements.txt" >&2
+    exit 1
+fi
+rm "$installed"
