@@ -6,6 +6,7 @@ import. So the hash of everything the step can reach goes in as a parameter. For
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 from functools import cache
@@ -19,7 +20,8 @@ _PACKAGES = ("model", "components")
 
 @cache
 def _imports() -> grimp.ImportGraph:
-    return grimp.build_graph(*_PACKAGES, cache_dir=str(ROOT / ".grimp_cache"))
+    writable = os.access(ROOT, os.W_OK)  # not so in an image
+    return grimp.build_graph(*_PACKAGES, cache_dir=str(ROOT / ".grimp_cache") if writable else None)
 
 
 @cache
@@ -44,10 +46,12 @@ def code_version(step: str) -> str:
 
 
 def git_commit() -> str:
-    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git."""
+    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git and where there is none."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return "unknown"
 
 
 def main(folder: Path) -> None:
