@@ -15,6 +15,7 @@ from tests.images.podman import BASE, CERTIFICATES, Podman
 
 TAG = "check"
 USER = 1000
+REPORT: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +30,8 @@ def podman() -> Iterator[Podman]:
 
 
 @pytest.fixture(scope="session")
-def images(podman: Podman, request: pytest.FixtureRequest) -> dict[str, str]:
-    """Target -> image; says how large each is, and how long it took."""
+def images(podman: Podman) -> dict[str, str]:
+    """Target -> image. How large each is, and how long it took, stands at the end of pytest's report."""
     built = {}
     for target, name in IMAGES.items():
         started = time.monotonic()
@@ -41,14 +42,14 @@ def images(podman: Podman, request: pytest.FixtureRequest) -> dict[str, str]:
             f"--build-arg=BASE={BASE}", f"--build-arg=REVISION={TAG}",
             "--file", ROOT / "components" / "Dockerfile", "--target", target, "--tag", built[target], ROOT,
         )  # fmt: skip
-        _tell(
-            request, f"{built[target]}: {podman.size(built[target]) / 1e6:.0f} MB, {time.monotonic() - started:.0f} s"
-        )
+        seconds = time.monotonic() - started
+        REPORT.append(f"{built[target]}: {podman.size(built[target]) / 1e6:.0f} MB, built in {seconds:.0f} s")
     return built
 
 
-def _tell(request: pytest.FixtureRequest, line: str) -> None:
-    request.config.pluginmanager.get_plugin("terminalreporter").write_line(line)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in REPORT:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
