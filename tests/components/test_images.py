@@ -35,11 +35,9 @@ def file(tmp_path: Path) -> Path:
     return copy
 
 
-def test_the_repository_s_file_is_what_the_pipeline_was_compiled_with(file: Path) -> None:
-    executors = yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8")).__next__()["deploymentSpec"][
-        "executors"
-    ]
-    used = {executor["container"]["image"] for executor in executors.values()}
+def test_the_pipeline_was_compiled_with_what_the_repository_s_file_says(file: Path) -> None:
+    pipeline = next(yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8")))
+    used = {executor["container"]["image"] for executor in pipeline["deploymentSpec"]["executors"].values()}
     assert used == {rendered(file, images.IMAGES[target]) for target in ("cpu", "gpu")}
 
 
