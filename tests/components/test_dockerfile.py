@@ -16,7 +16,6 @@ from pipeline.images import IMAGES
 TOOLS = Path(sys.executable).parent
 DOCKERFILE = ROOT / "components" / "Dockerfile"
 REQUIREMENTS = ROOT / "components" / "requirements"
-BUILD = {"components.images", "components.without_cuda"}
 LOCKED = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
 
 
@@ -38,11 +37,6 @@ def reached(imports: grimp.ImportGraph, modules: set[str]) -> set[str]:
     """Packages, not of this repository and not Python's own, that these modules import, wherever in their code."""
     found = set(modules).union(*(imports.find_upstream_modules(module) for module in modules))
     return {name for name in found if imports.is_module_squashed(name)} - sys.stdlib_module_names
-
-
-def run_in_pods(imports: grimp.ImportGraph, package: str) -> set[str]:
-    """Its modules without the steps' KFP faces, of which only the body runs, and that imports from the others."""
-    return {name for name in imports.find_descendants(package) if not name.endswith(".component")} - BUILD
 
 
 def test_hadolint_and_shellcheck_pass() -> None:
@@ -68,12 +62,14 @@ def test_every_base_is_pinned_by_digest() -> None:
 @pytest.mark.parametrize(("image", "package"), [("cpu", "components"), ("gpu", "components.train")])
 def test_an_image_gets_what_its_steps_import(imports: grimp.ImportGraph, image: str, package: str) -> None:
     distributions = packages_distributions() | {"mlflow": ["mlflow"]}
-    found = reached(imports, run_in_pods(imports, package)) | ({"boto3"} if image == "cpu" else set())  # k8s/'s scripts
+    found = reached(imports, imports.find_descendants(package)) - {"kfp"}  # which comes by itself
     assert sorted(distributions[name][0].lower().replace("_", "-") for name in found) == names(f"{image}.txt")
 
 
 def test_no_step_imports_kfp_where_it_runs(imports: grimp.ImportGraph) -> None:
-    assert "kfp" not in reached(imports, run_in_pods(imports, "components"))
+    faces = {name for name in imports.modules if name.endswith(".component")}  # of which the body runs
+    assert imports.find_modules_that_directly_import("kfp") == faces
+    assert {name for face in faces for name in imports.find_modules_that_directly_import(face)} == set()
 
 
 def test_all_requirements_are_locked() -> None:

@@ -17,7 +17,6 @@ from kfp import local
 from PIL import Image
 
 from components import registry
-from components.command import JOURNAL
 from components.workspace import VARIABLE
 from model.config import load_config
 from pipeline import ROOT, local_run
@@ -136,9 +135,10 @@ def graph_run(steps: Steps, workspace: Path) -> local_run.RunResult:
         mounts = [
             Mount(str(folder), str(folder), "bind", folder == steps.photos) for folder in (steps.photos, workspace)
         ]
+        environment = {name: value for name, value in os.environ.items() if name.startswith("COLORIZE_")}
         return local.DockerRunner(
             network_mode="none", read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"], mem_limit="4g", mounts=mounts,
-            security_opt=["no-new-privileges"], environment={name: os.environ[name] for name in (JOURNAL, VARIABLE)},
+            security_opt=["no-new-privileges"], environment=environment,
         )  # fmt: skip
 
     graph = copy.deepcopy(local_run.retraining)
