@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -143,8 +144,8 @@ def graph_run(steps: Steps, workspace: Path) -> local_run.RunResult:
 
     graph = copy.deepcopy(local_run.retraining)
     for executor in graph.pipeline_spec.deployment_spec["executors"].values():
-        target = executor["container"]["image"].partition(":")[0].rpartition("-")[2]
-        executor["container"]["image"] = steps.images[target]
+        target = re.search(r"colorize-python-(\w+)", executor["container"]["image"])
+        executor["container"]["image"] = steps.images[target[1]]
     config = load_config(ROOT / "params.yaml", (ROOT / "recipes" / "small.yaml",), SMALL)
     with pytest.MonkeyPatch.context() as patch, steps.podman.service() as address:
         patch.setattr(local_run, "retraining", graph)
