@@ -49,7 +49,7 @@ images: setup
 
 # The same images from a base made here, and the graph in them: as root, with podman, runc and debootstrap; 25 GB of disk.
 images-check: setup data
-	$(BIN)/python -m pytest -m images
+	$(BIN)/python -m pytest -m images tests/images
 
 # How fast, beside the figures last committed: eleven minutes on two quiet cores.
 bench: setup data
