@@ -149,6 +149,7 @@ class EvaluateConfig(Section):
     batch_size: Positive
     samples: Annotated[int, Field(ge=2, le=64)]
     seed: NotNegative
+    confidence: Annotated[float, Field(ge=0.5, lt=1)]
     inception_weights: str
     lpips_weights: str
 

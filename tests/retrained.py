@@ -40,11 +40,18 @@ def evaluated(model: Path, score: float | None, champion: float | None = None) -
     in_service = registry.champion()
     if champion is not None and in_service is not None:
         metrics["champion"] = {"ab_intersection": champion, "l1_ab": 8.1}
+        if score is not None:
+            metrics["difference"] = {"ab_intersection": exactly(score - champion), "l1_ab": exactly(-0.1)}
         protocol["champion"] = {"uri": in_service.uri, "weights_sha256": in_service.weights_sha256}
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     (folder / "report.html").write_text("<p>report", encoding="utf-8")
     (folder / "samples.png").write_bytes(b"a picture")
     return folder
+
+
+def exactly(difference: float) -> dict[str, float]:
+    """The interval of a difference that no draw of photographs changes."""
+    return {"value": difference, "low": difference, "high": difference, "confidence": 0.95}
 
 
 def aliases() -> dict[str, int]:

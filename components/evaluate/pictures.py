@@ -83,12 +83,17 @@ def show(
     return shown
 
 
-def samples_picture(shown: Sequence[Shown], contestant: str) -> Image.Image:
-    """The best, median and worst side by side, each a row of gray, colored, true, with labels."""
+def samples_picture(shown: Sequence[Shown], contestants: Mapping[str, str]) -> Image.Image:
+    """The best, median and worst side by side, each a row of gray, colored, true, with labels.
+
+    Args:
+        contestants: who colored, and the label of that column.
+    """
+    labels = ("gray", *contestants.values(), "true")
     groups = list(dict.fromkeys(photograph.group for photograph in shown))
     side = max(_LEAST_SIDE, shown[0].gray.shape[0])
     rows = max(sum(photograph.group == group for photograph in shown) for group in groups)
-    block = 3 * (side + _MARGIN) + 2 * _MARGIN
+    block = len(labels) * (side + _MARGIN) + 2 * _MARGIN
     top = 2 * _LABEL + 2 * _MARGIN
     row_height = side + _LABEL + _MARGIN
     picture = Image.new("RGB", (len(groups) * block + _MARGIN, top + rows * row_height), _PAPER)
@@ -97,15 +102,16 @@ def samples_picture(shown: Sequence[Shown], contestant: str) -> Image.Image:
     for column, group in enumerate(groups):
         left = _MARGIN + column * block
         draw.text((left, _MARGIN), f"{group} by l1_ab", _INK, bold)
-        for place, label in enumerate(("gray", "colored", "true")):
+        for place, label in enumerate(labels):
             draw.text((left + place * (side + _MARGIN), _MARGIN + _LABEL), label, _MUTED, plain)
         for row, photograph in enumerate(p for p in shown if p.group == group):
             y = top + row * row_height
-            tiles = (photograph.gray, photograph.colored[contestant][0], photograph.true)
+            tiles = (photograph.gray, *(photograph.colored[name][0] for name in contestants), photograph.true)
             for place, tile in enumerate(tiles):
                 image = Image.fromarray(tile).resize((side, side), Image.Resampling.BICUBIC)
                 picture.paste(image, (left + place * (side + _MARGIN), y))
-            draw.text((left, y + side + 1), f"l1_ab {photograph.l1_ab[contestant]:.1f}", _MUTED, plain)
+            errors = ", ".join(f"{photograph.l1_ab[name]:.1f}" for name in contestants)
+            draw.text((left, y + side + 1), f"l1_ab {errors}", _MUTED, plain)
     return picture
 
 

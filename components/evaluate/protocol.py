@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.evaluate import bootstrap
 from model.config import EvaluateConfig
 from model.metrics import inception, lpips
 from model.shards import Shards
@@ -82,6 +83,7 @@ def conditions(
             if name in weights:
                 definitions[name]["weights_sha256"] = weights[name]
     return {
+        "bootstrap": bootstrap.METHOD,
         "images": len(test),
         "size": test.size,
         "crop": "none: the stored squares, whole",

@@ -20,7 +20,12 @@ _COLUMNS = ("challenger", "champion", "mean_by_lightness", "gray")
 
 
 def write_report(
-    path: Path, result: Mapping[str, Any], shown: Sequence[Shown], histograms: str, curves: Path | None
+    path: Path,
+    result: Mapping[str, Any],
+    shown: Sequence[Shown],
+    histograms: str,
+    curves: Path | None,
+    names: Mapping[str, str],
 ) -> None:
     """Writes the page.
 
@@ -30,6 +35,7 @@ def write_report(
         shown: photographs, in the order in which they appear.
         histograms: an SVG.
         curves: the training curves as a PNG, or None.
+        names: what the page calls challenger and champion.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -41,6 +47,8 @@ def write_report(
     page = environment.get_template("report.html.jinja").render(
         rows=_rows(result),
         columns=[column for column in _COLUMNS if column == "challenger" or column in result],
+        names=names,
+        difference=result.get("difference"),
         metrics=METRICS,
         absent=result["absent"],
         protocol=result["protocol"],
@@ -65,7 +73,9 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         best = {"up": max, "down": min}[metric.better](numbers, default=None) if metric.better else None
         texts = {column: "not a number" if value is None else _number(value) for column, value in values.items()}
         winners = [column for column, value in values.items() if best is not None and value == best]
-        rows.append({"name": name, "metric": metric, "texts": texts, "winners": winners})
+        gap = result.get("difference", {}).get(name)
+        difference = f"{_signed(gap['value'])} ({_signed(gap['low'])} to {_signed(gap['high'])})" if gap else ""
+        rows.append({"name": name, "metric": metric, "texts": texts, "winners": winners, "difference": difference})
     return rows
 
 
@@ -73,6 +83,10 @@ def _number(value: float) -> str:
     """Four significant digits, without an exponent."""
     digits = 3 - math.floor(math.log10(abs(value))) if value else 0
     return f"{value:.{min(max(digits, 0), 7)}f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}"
 
 
 def _picture(pixels: NDArray[np.uint8]) -> str:

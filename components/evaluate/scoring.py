@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from components.evaluate.bootstrap import Evidence
 from components.evaluate.instruments import Instruments, Space
 from model.color import into_gamut, lab_to_srgb, to_uint8
-from model.metrics.ab_intersection import BINS, ab_histograms, ab_intersection
+from model.metrics.ab_intersection import ab_histograms, ab_intersection
 from model.metrics.colorfulness import colorfulness
 from model.metrics.delta_colorfulness import delta_colorfulness
 from model.metrics.diversity import diversity, pairwise
@@ -58,10 +59,9 @@ class Tally:
     """A contestant's figures so far, or the photographs' own: some numbers for each photograph, and no pictures."""
 
     def __init__(self) -> None:
-        self.histograms = torch.zeros(2, BINS, dtype=torch.int64)
-        """Pixels of all photographs by a and by b."""
         self._columns: dict[str, list[Tensor]] = defaultdict(list)
         self._features: dict[str, list[Tensor]] = defaultdict(list)
+        self._histograms: list[Tensor] = []
         self._finite: list[Tensor] = []
 
     def add_truth(self, truth: Pictures) -> None:
@@ -106,6 +106,17 @@ class Tally:
             columns = {name: column.masked_fill(broken, float("nan")) for name, column in columns.items()}
         return columns
 
+    @property
+    def histograms(self) -> Tensor:
+        """(2, BINS) int64: pixels of all photographs by a and by b."""
+        return torch.cat(self._histograms).sum(dim=0)
+
+    def evidence(self) -> Evidence:
+        """What each photograph adds to the figures of `scores`, for resampling."""
+        columns = {name: column.numpy() for name, column in self.photographs().items() if name != "ab_intersection"}
+        features = {name: torch.cat(parts).double().numpy() for name, parts in self._features.items()}
+        return Evidence(columns, torch.cat(self._histograms).double().numpy(), features)
+
     def features(self, space: Space) -> Tensor:
         """(N, D)"""
         return torch.cat(self._features[space.kernel])
@@ -123,7 +134,7 @@ class Tally:
         return scores if torch.cat(self._finite).all() else dict.fromkeys(scores, float("nan"))
 
     def _add(self, pictures: Pictures) -> None:
-        self.histograms += pictures.histograms.sum(dim=0)
+        self._histograms.append(pictures.histograms.int())
         self._columns["colorfulness"].append(pictures.colorfulness)
         for name, features in pictures.features.items():
             self._features[name].append(features)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import torch
 
 from components import registry, tracking
-from components.evaluate import protocol
+from components.evaluate import bootstrap, protocol
 from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.contestants import Contestant, GeneratorContestant
 from components.evaluate.instruments import Instruments, prepare
-from components.evaluate.pictures import choose, histograms_svg, samples_picture, show
+from components.evaluate.pictures import Shown, choose, histograms_svg, samples_picture, show
 from components.evaluate.report import write_report
 from components.evaluate.scoring import Tally, look
 from components.progress import progress
@@ -26,6 +26,8 @@ from model.errors import UserError
 from model.files import folder_aside
 from model.shards import Shards
 
+NAMES = {"challenger": "challenger", "champion": "champion"}
+
 
 def evaluate(
     dataset: Path,
@@ -35,24 +37,49 @@ def evaluate(
     champion: str = "",
     cache: Path = Path("workspace/cache/weights"),
 ) -> dict[str, Any]:
-    """Scores a trained model, the model in service and two baselines, in one go and on the same photographs.
+    """`score` of a challenger beside the champion, with figures and report in the MLflow run that trained it.
+
+    Returns and raises what `score` does.
+
+    Raises:
+        UserError: MLflow cannot be used.
+    """
+    with tracking.run("evaluate", _train_run(model)) as run:
+        result = score(dataset, model, output, config, champion, cache)
+        run.log_dataset("photographs", result["protocol"]["data_version"], "evaluation")
+        _log(run, result, output)
+    return result
+
+
+def score(
+    dataset: Path,
+    model: Path,
+    output: Path,
+    config: EvaluateConfig,
+    champion: str = "",
+    cache: Path = Path("workspace/cache/weights"),
+    names: Mapping[str, str] = NAMES,
+) -> dict[str, Any]:
+    """Scores a trained model, another one and two baselines, in one go and on the same photographs.
 
     Args:
         dataset: what preprocess wrote; its test split is scored, its training split feeds a baseline.
         model: the challenger: what train wrote.
         output: gets metrics.json, figures.json (of these, the challenger's numbers alone, as `dvc metrics` likes them),
-            report.html, samples.png and per_photograph.parquet, all at once at the end.
+            report.html, samples.png, side_by_side.png and per_photograph.parquet, all at once at the end.
         config: section `evaluate`.
         champion: "models:/colorizer@champion" or the like, or a generator folder; empty when there is none.
         cache: folder for downloaded weights.
+        names: what the pictures and the page call the two.
 
     Returns:
-        What metrics.json holds: the challenger's figures by name, `champion` (absent when there is none), `gray`,
-        `mean_by_lightness`, `absent` (why a figure is missing) and `protocol`. A figure that is no finite number is
-        None, with its reason in `absent`.
+        What metrics.json holds: the challenger's figures by name, `champion` and `difference` (absent when there is
+        none), `gray`, `mean_by_lightness`, `examples`, `absent` (why a figure is missing) and `protocol`. A figure that
+        is no finite number is None, with its reason in `absent`. `difference` is challenger minus champion, with the
+        interval that holds it with `confidence`.
 
     Raises:
-        UserError: a folder is not what it should be; weights cannot be had; MLflow cannot be used.
+        UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.
     """
     test, train = Shards.open(dataset, "test"), Shards.open(dataset, "train")
     for shards in (test, train):
@@ -69,31 +96,33 @@ def evaluate(
             contestants["champion"] = rival
     instruments = prepare(config, cache, len(test), test.size, device)
 
-    with tracking.run("evaluate", _train_run(model)) as run:
-        run.log_dataset("photographs", test.data_version, "evaluation")
-        truth, tallies = _score(test, contestants, instruments, config.batch_size, device)
-        if champion and "champion" not in contestants:  # the very same weights are scored once
-            contestants["champion"], tallies["champion"] = contestants["challenger"], tallies["challenger"]
-        scores = {name: tally.scores(truth, instruments.spaces) for name, tally in tallies.items()}
-        conditions |= protocol.conditions(test, config, scores["challenger"].keys(), instruments.weights)
-        result = _result(scores, instruments.absent, conditions)
-        models = {name: contestant for name, contestant in contestants.items() if name in conditions}
-        photographs = {name: tallies[name].photographs() for name in models}
-        l1_ab = {name: columns["l1_ab"] for name, columns in photographs.items()}
-        shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
-        drawn = [*models, "mean_by_lightness"]  # gray is a needle at 0
-        histograms = {"photographs": truth.histograms, **{name: tallies[name].histograms for name in drawn}}
-        with folder_aside(output, marker="metrics.json") as aside:
-            samples_picture(shown, "challenger").save(aside / "samples.png")
-            pq.write_table(_table(test, truth, photographs), aside / "per_photograph.parquet")
-            curves = model / "curves.png"
-            write_report(
-                aside / "report.html", result, shown, histograms_svg(histograms), curves if curves.is_file() else None
-            )
-            figures = {name: value for name, value in result.items() if isinstance(value, float)}
-            for name, content in (("metrics.json", result), ("figures.json", figures)):
-                (aside / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        _log(run, scores, challenger.images, output)
+    truth, tallies = _score(test, contestants, instruments, config.batch_size, device)
+    if champion and "champion" not in contestants:  # the very same weights are scored once
+        contestants["champion"], tallies["champion"] = contestants["challenger"], tallies["challenger"]
+    scores = {name: tally.scores(truth, instruments.spaces) for name, tally in tallies.items()}
+    conditions |= protocol.conditions(test, config, scores["challenger"].keys(), instruments.weights)
+    models = {name: contestant for name, contestant in contestants.items() if name in conditions}
+    photographs = {name: tallies[name].photographs() for name in models}
+    l1_ab = {name: columns["l1_ab"] for name, columns in photographs.items()}
+    shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
+    result = _result(scores, instruments.absent, conditions) | {"examples": _examples(shown)}
+    if champion:
+        ours, theirs = (tallies[name].evidence() for name in ("challenger", "champion"))
+        ends = bootstrap.differences(ours, theirs, truth.evidence(), config.seed, config.confidence)
+        result["difference"] = _differences(result, ends, config.confidence)
+    drawn = [*models, "mean_by_lightness"]  # gray is a needle at 0
+    histograms = {"photographs": truth.histograms, **{name: tallies[name].histograms for name in drawn}}
+    curves = model / "curves.png"
+    with folder_aside(output, marker="metrics.json") as aside:
+        samples_picture(shown, {"challenger": "colored"}).save(aside / "samples.png")
+        if champion:
+            samples_picture(shown, names).save(aside / "side_by_side.png")
+        pq.write_table(_table(test, truth, photographs), aside / "per_photograph.parquet")
+        pictures = histograms_svg(histograms), curves if curves.is_file() else None
+        write_report(aside / "report.html", result, shown, *pictures, names)
+        figures = {name: value for name, value in result.items() if isinstance(value, float)}
+        for name, content in (("metrics.json", result), ("figures.json", figures)):
+            (aside / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return result
 
 
@@ -138,6 +167,29 @@ def _result(
     return {**challenger, **figures, "absent": reasons, "protocol": dict(conditions)}
 
 
+def _differences(
+    result: Mapping[str, Any], ends: Mapping[str, tuple[float, float]], confidence: float
+) -> dict[str, dict[str, float]]:
+    """Challenger minus champion by metric, in the order of the report's table."""
+    found = {}
+    for name in (name for name in protocol.METRICS if name in ends):
+        ours, theirs = result[name], result["champion"][name]
+        if ours is not None and theirs is not None:
+            low, high = ends[name]
+            found[name] = {"value": ours - theirs, "low": low, "high": high, "confidence": confidence}
+    return found
+
+
+def _examples(shown: Sequence[Shown]) -> dict[str, list[dict[str, Any]]]:
+    """The photographs of samples.png, by group."""
+    examples: dict[str, list[dict[str, Any]]] = {}
+    for photograph in shown:
+        error = photograph.l1_ab["challenger"]
+        entry = {"path": photograph.path, "l1_ab": error if math.isfinite(error) else None}
+        examples.setdefault(photograph.group, []).append(entry)
+    return examples
+
+
 def _table(test: Shards, truth: Tally, photographs: Mapping[str, Mapping[str, torch.Tensor]]) -> pa.Table:
     """A row for each test photograph: sha256, path, the challenger's figures, the champion's with a prefix."""
     columns: dict[str, Any] = {"sha256": test.sha256s, "path": test.paths}
@@ -160,9 +212,12 @@ def _train_run(model: Path) -> str | None:
     return str(run_id) if run_id else None
 
 
-def _log(run: tracking.Run, scores: Mapping[str, Mapping[str, float]], images: int, output: Path) -> None:
-    for who, figures in scores.items():
+def _log(run: tracking.Run, result: Mapping[str, Any], output: Path) -> None:
+    images = result["protocol"]["challenger"]["images"]
+    for who in ("challenger", "champion", "gray", "mean_by_lightness"):
+        figures = result if who == "challenger" else result.get(who, {})
         prefix = "" if who == "challenger" else f"{who}/"
-        run.log_metrics({prefix + name: value for name, value in figures.items()}, step=images)
+        known = {name: figures[name] for name in protocol.METRICS if name in figures}
+        run.log_metrics({prefix + n: math.nan if value is None else value for n, value in known.items()}, step=images)
     for name in ("metrics.json", "report.html", "samples.png"):
         run.log_artifact(output / name, "evaluation")

@@ -45,25 +45,35 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(challenger: Mapping[str, Any], champion: Mapping[str, Any] | None, rules: Mapping[str, Rule]) -> Verdict:
+def judge(
+    challenger: Mapping[str, Any],
+    champion: Mapping[str, Any] | None,
+    rules: Mapping[str, Rule],
+    difference: Mapping[str, Mapping[str, float]],
+) -> Verdict:
     """Promotes a challenger for which every rule holds.
 
     A rule holds when the challenger's figure is within `bound` and better than the champion's by at least `change`
-    (negative: worse by at most that much). Decided cases:
+    (negative: worse by at most that much), at the worse end of the difference's confidence interval too: a gain that
+    another draw of test photographs may take back is none. Decided cases:
 
     - First model (`champion` is None): the bounds alone decide.
     - The challenger's figure is missing, null or not finite: the rule fails.
     - The champion's is: the rule fails too. Both are scored in one step on the same photographs, so a champion without
       a figure means a faulty evaluation, and nothing is promoted on a comparison that was not made.
-    - Equal figures: a gain of 0, which holds when `change` is 0 or negative and fails when it is positive.
+    - The difference has no interval (Frechet distances have none): the rule fails.
+    - Equal colorings: a gain of 0, which holds when `change` is 0 or negative and fails when it is positive.
     - No rules: rejected; the gate promotes nothing unexamined.
 
     Args:
         challenger: metric -> value.
         champion: the same of the model in service; None when there is none.
         rules: metric -> rule.
+        difference: metric -> challenger minus champion: `low`, `high`, `confidence`.
     """
-    reasons = tuple(_apply(metric, rule, challenger, champion) for metric, rule in rules.items())
+    reasons = tuple(
+        _apply(metric, rule, challenger, champion, difference.get(metric)) for metric, rule in rules.items()
+    )
     failed = [reason.metric for reason in reasons if not reason.holds]
     if not reasons:
         return reject("register.rules in params.yaml is empty: nothing is promoted without a rule.")
@@ -83,7 +93,13 @@ def unchanged(summary: str) -> Verdict:
     return Verdict("unchanged", summary, ())
 
 
-def _apply(metric: str, rule: Rule, challenger: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Reason:
+def _apply(
+    metric: str,
+    rule: Rule,
+    challenger: Mapping[str, Any],
+    champion: Mapping[str, Any] | None,
+    interval: Mapping[str, float] | None,
+) -> Reason:
     value = _number(challenger, metric)
     if value is None:
         return Reason(metric, False, f"the challenger's {metric} is {_missing(metric, challenger)}")
@@ -95,13 +111,18 @@ def _apply(metric: str, rule: Rule, challenger: Mapping[str, Any], champion: Map
     held = _number(champion, metric)
     if held is None:
         return Reason(metric, False, f"{value:.4g} cannot be compared: the champion's is {_missing(metric, champion)}")
+    if interval is None:
+        why = f"the difference in {metric} has no confidence interval; judge by a metric that has one"
+        return Reason(metric, False, f"{value:.4g} cannot be compared: {why}")
     gain = (value - held) if up else (held - value)
-    better = gain >= rule.change - _TOLERANCE
+    low, high = (interval["low"], interval["high"]) if up else (-interval["high"], -interval["low"])
+    better = min(gain, low) >= rule.change - _TOLERANCE
     difference = "equal to" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by {abs(gain):.4g} than"
     required = "must not be worse"
     if rule.change:
         required = f"{'must be better' if rule.change > 0 else 'may be worse'} by {abs(rule.change):g}"
-    text = f"{value:.4g} is {difference} the champion's {held:.4g} ({required}) and {bound}"
+    sure = f"the gain is {low:+.2g} to {high:+.2g} with {100 * interval['confidence']:g} % confidence"
+    text = f"{value:.4g} is {difference} the champion's {held:.4g}; {sure} ({required}) and {bound}"
     return Reason(metric, within and better, text)
 
 

@@ -134,14 +134,14 @@ def _judge(
     weights_sha256: str, metrics: Mapping[str, Any], champion: registry.Version | None, config: RegisterConfig
 ) -> gate.Verdict:
     if champion is None:
-        return gate.judge(metrics, None, config.rules)
+        return gate.judge(metrics, None, config.rules, {})
     if champion.weights_sha256 == weights_sha256:
         return gate.unchanged(f"These weights are the champion's already (version {champion.number}).")
     if _scored(metrics, "champion") != champion.weights_sha256:
         return gate.reject(
             f"The champion (version {champion.number}) was not scored beside it: evaluate again, with the champion."
         )
-    return gate.judge(metrics, metrics["champion"], config.rules)
+    return gate.judge(metrics, metrics["champion"], config.rules, metrics.get("difference") or {})
 
 
 def _scored(metrics: Mapping[str, Any], who: str) -> str | None:

@@ -7,14 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.register.gate import Verdict, judge
+from components.register import gate
+from components.register.gate import Verdict
 from model.config import Rule
+from tests.retrained import exactly
 
 RULES = {
     "ab_intersection": Rule(direction="up", change=0.005, bound=0.2),
     "l1_ab": Rule(direction="down", change=-0.3, bound=20.0),
 }
 CHAMPION = {"ab_intersection": 0.5, "l1_ab": 8.0}
+
+
+def judge(challenger: dict[str, Any], champion: dict[str, Any] | None, rules: dict[str, Rule]) -> Verdict:
+    """With the differences known exactly, wherever both have a figure."""
+    both = [name for name in rules if all(isinstance(each.get(name), float) for each in (challenger, champion or {}))]
+    return gate.judge(
+        challenger, champion, rules, {name: exactly(challenger[name] - champion[name]) for name in both if champion}
+    )
 
 
 def _reasons(verdict: Verdict) -> dict[str, bool]:
@@ -74,7 +84,34 @@ def test_equal_scores_pass_where_no_gain_is_asked_for() -> None:
     rules = {"psnr": Rule(direction="up", change=0.0, bound=10.0)}
     verdict = judge({"psnr": 22.0}, {"psnr": 22.0}, rules)
     assert verdict.outcome == "promote"
-    assert "equal to the champion's 22 (must not be worse)" in verdict.reasons[0].text
+    assert (
+        "equal to the champion's 22; the gain is +0 to +0 with 95 % confidence (must not be worse)"
+        in verdict.reasons[0].text
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "outcome"),
+    [
+        ({"low": 0.006, "high": 0.03}, "promote"),
+        ({"low": 0.004, "high": 0.03}, "reject"),  # better by enough on these photographs, not surely on others
+    ],
+)
+def test_a_gain_counts_at_the_worse_end_of_its_interval(difference: dict[str, float], outcome: str) -> None:
+    up = {"m": Rule(direction="up", change=0.005, bound=0.0)}
+    down = {"m": Rule(direction="down", change=0.005, bound=1.0)}
+    mirrored = {"low": -difference["high"], "high": -difference["low"]}
+    for rules, values, ends in ((up, (0.52, 0.5), difference), (down, (0.48, 0.5), mirrored)):
+        (challenger, champion), interval = values, {"m": {**ends, "confidence": 0.95}}
+        verdict = gate.judge({"m": challenger}, {"m": champion}, rules, interval)
+        assert verdict.outcome == outcome
+        assert "+0.03 with 95 % confidence" in verdict.reasons[0].text
+
+
+def test_a_difference_without_an_interval_promotes_nothing() -> None:
+    verdict = gate.judge({"fid": 5.0}, {"fid": 50.0}, {"fid": Rule(direction="down", change=0.0, bound=100.0)}, {})
+    assert verdict.outcome == "reject"
+    assert "has no confidence interval" in verdict.reasons[0].text
 
 
 def test_nothing_is_promoted_without_a_rule() -> None:
@@ -85,11 +122,12 @@ def test_reasons_are_written_with_the_numbers() -> None:
     verdict = judge({"ab_intersection": 0.5012, "l1_ab": 8.5}, CHAMPION, RULES)
     texts = {reason.metric: reason.text for reason in verdict.reasons}
     assert texts["ab_intersection"] == (
-        "0.5012 is better by 0.0012 than the champion's 0.5 (must be better by 0.005)"
-        " and within the bound (at least 0.2)"
+        "0.5012 is better by 0.0012 than the champion's 0.5; the gain is +0.0012 to +0.0012 with 95 % confidence"
+        " (must be better by 0.005) and within the bound (at least 0.2)"
     )
     assert texts["l1_ab"] == (
-        "8.5 is worse by 0.5 than the champion's 8 (may be worse by 0.3) and within the bound (at most 20)"
+        "8.5 is worse by 0.5 than the champion's 8; the gain is -0.5 to -0.5 with 95 % confidence"
+        " (may be worse by 0.3) and within the bound (at most 20)"
     )
     assert verdict.summary == "2 of 2 rules failed: ab_intersection, l1_ab."
     for part in (*texts.values(), verdict.summary):

@@ -27,7 +27,14 @@ ALWAYS = {
 
 
 def config(**changes: Any) -> EvaluateConfig:
-    values = {"batch_size": 5, "samples": 3, "seed": 0, "inception_weights": "", "lpips_weights": ""}
+    values = {
+        "batch_size": 5,
+        "samples": 3,
+        "seed": 0,
+        "confidence": 0.95,
+        "inception_weights": "",
+        "lpips_weights": "",
+    }
     return EvaluateConfig(**(values | changes))
 
 

@@ -39,8 +39,8 @@ def test_a_generator_that_breaks_gets_null_and_is_rejected(
     assert all(np.isfinite(written["champion"][name]) for name in ALWAYS)
     assert "not a number" in (workplace / "out" / "report.html").read_text()
     assert np.isnan(pq.read_table(workplace / "out" / "per_photograph.parquet")["l1_ab"]).all()
-    assert judge(written, written["champion"], RULES).outcome == "reject"
-    assert judge(written["champion"], None, RULES).outcome == "promote"  # the rules themselves would let it pass
+    assert judge(written, written["champion"], RULES, written["difference"]).outcome == "reject"
+    assert judge(written["champion"], None, RULES, {}).outcome == "promote"  # the rules themselves would let it pass
 
 
 def test_a_champion_that_breaks_is_seen_too(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_champion_that_breaks_is_seen_too(dataset: Path, models: dict[str, Pat
     assert result["champion"]["l1_ab"] is None
     assert "champion" in result["absent"]["champion.l1_ab"]
     assert np.isfinite(result["l1_ab"])
-    assert judge(result, result["champion"], RULES).outcome == "reject"
+    assert judge(result, result["champion"], RULES, result["difference"]).outcome == "reject"
 
 
 def refused(*arguments: Any, **keywords: Any) -> str:

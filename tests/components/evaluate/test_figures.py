@@ -44,7 +44,19 @@ def test_everybody_gets_every_figure(evaluated: tuple[dict[str, Any], Path]) -> 
         "per_photograph.parquet",
         "report.html",
         "samples.png",
+        "side_by_side.png",
     ]
+
+
+def test_every_difference_to_the_champion_has_its_interval(evaluated: tuple[dict[str, Any], Path]) -> None:
+    result, out = evaluated
+    assert result["difference"].keys() == ALWAYS - {"colorfulness_real"}
+    for name, difference in result["difference"].items():
+        assert difference["value"] == pytest.approx(result[name] - result["champion"][name])
+        assert difference["low"] < difference["high"]
+    page = (out / "report.html").read_text()
+    assert f"{result['difference']['psnr']['low']:+.2g}" in page
+    assert "95 %" in page
 
 
 def test_the_champion_is_scored_as_a_challenger_would_be(
