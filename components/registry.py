@@ -1,20 +1,15 @@
 """The model registry: versions of the registered model `colorizer`, its aliases, and a version's files brought here.
 
 Aliases: `challenger` (newest that was scored), `champion` (in service), `previous` (what a rollback returns to).
-MLflow moves one alias a call and has no transactions. Each function here orders its calls so that a crash between
-any two leaves one champion, no alias on a half-made version, and a state that the same function, called again, mends.
 """
 
-import getpass
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +32,8 @@ class Version:
     number: int
     tags: Mapping[str, str]
     run_id: str | None
+    created: int
+    """Milliseconds since 1970."""
 
     @property
     def uri(self) -> str:
@@ -94,13 +91,51 @@ def aliases(number: int) -> list[str]:
 def find_all(tags: Mapping[str, str]) -> list[Version]:
     """The versions with all of these tags, oldest first."""
     filters = [f"name = '{MODEL}'", *(f"tags.{key} = '{value}'" for key, value in tags.items())]
-    found = tracking.connect().search_model_versions(" and ".join(filters))
-    return sorted(map(_version, found), key=lambda version: version.number)
+    client, found, token = tracking.connect(), list[Version](), None
+    while True:
+        page = client.search_model_versions(" and ".join(filters), page_token=token)
+        found += map(_version, page)
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: version.number)
 
 
 def find(tags: Mapping[str, str]) -> Version | None:
     """The oldest version with all of these tags."""
     return next(iter(find_all(tags)), None)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The registered model itself."""
+
+    aliases: Mapping[str, int]
+    tags: Mapping[str, str]
+
+
+@tracking.explained()
+def model() -> Model:
+    """Where every alias is, and the tags of the model as a whole; of both none where nothing was registered yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = tracking.connect().get_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return Model({}, {})
+    return Model({alias: int(number) for alias, number in found.aliases.items()}, dict(found.tags))
+
+
+@tracking.explained()
+def set_model_tag(key: str, value: str) -> None:
+    tracking.connect().set_registered_model_tag(MODEL, key, value)
+
+
+@tracking.explained()
+def delete(number: int) -> None:
+    """Removes a version; the logged model stays."""
+    tracking.connect().delete_model_version(MODEL, str(number))
 
 
 @tracking.explained()
@@ -141,39 +176,6 @@ def set_alias(alias: str, number: int) -> None:
     tracking.connect().set_registered_model_alias(MODEL, alias, str(number))
 
 
-def promote(number: int, reason: str) -> Version:
-    """Puts a version in service: `previous` becomes the champion of now, `champion` this version.
-
-    The tags that explain it come first (promoted_at, promoted_by, promoted_from, reason), `champion` last: whatever is
-    in service is explained, and what it replaced is one rollback away. Promoting the champion changes nothing.
-
-    Raises:
-        UserError: there is no such version; or the aliases, read back, are not what was set, because somebody else
-            moved them at the same moment.
-    """
-    version, old = get(number), champion()
-    if old and old.number == number:
-        return version
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    origin = str(old.number) if old else "none"
-    set_tags(number, {"promoted_at": now, "promoted_by": _user(), "promoted_from": origin, "promotion_reason": reason})
-    if old:
-        set_alias("previous", old.number)
-    set_alias("champion", number)
-    actual, before = champion(), by_alias("previous")
-    if actual is None or actual.number != number or (old and (before is None or before.number != old.number)):
-        raise UserError(
-            f"Version {number} was promoted, but champion is now {actual and actual.number} and previous "
-            f"{before and before.number}: somebody else moved them; look at `colorize models` and promote again."
-        )
-    return get(number)
-
-
-def reject(number: int, reason: str) -> None:
-    """Marks a version as weighed and found wanting. No alias moves."""
-    set_tags(number, {"rejected_at": _now(), "rejected_by": _user(), "rejection_reason": reason})
-
-
 def fetch(uri: str) -> Path:
     """A folder with the generator.safetensors and generator.json of a model, checked against its SHA-256.
 
@@ -191,10 +193,17 @@ def fetch(uri: str) -> Path:
             raise UserError(f"{uri} is no generator folder (it has no generator.json) and no models:/ URI.")
         return Path(uri)
     version = resolve(uri)
-    expected = version.weights_sha256
-    cached = workspace() / "cache" / "models" / expected
-    if expected and checksum(cached) == expected:
-        return cached
+    cached = _cached(version)
+    return cached if version.weights_sha256 and checksum(cached) == version.weights_sha256 else bring(version)
+
+
+def bring(version: Version) -> Path:
+    """Copies a version's files here from MLflow, whether there is a copy or not; checked against its SHA-256.
+
+    Raises:
+        UserError: its files are missing or damaged; MLflow cannot be reached.
+    """
+    expected, cached = version.weights_sha256, _cached(version)
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".partial-") as aside:
         downloaded = download(f"{version.uri}/{GENERATOR}", Path(aside))
@@ -210,6 +219,10 @@ def fetch(uri: str) -> Path:
             if checksum(cached) != expected:  # else another process was first, with the same files
                 raise
     return cached
+
+
+def _cached(version: Version) -> Path:
+    return workspace() / "cache" / "models" / version.weights_sha256
 
 
 def resolve(uri: str) -> Version:
@@ -259,16 +272,5 @@ def checksum(folder: Path) -> str | None:
     return actual if actual == described else None
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid {os.getuid()}"
-
-
 def _version(found: "ModelVersion") -> Version:
-    return Version(int(found.version), dict(found.tags), found.run_id)
+    return Version(int(found.version), dict(found.tags), found.run_id, found.creation_timestamp)

@@ -26,6 +26,8 @@ ENCODING = "uint8 (N, 3, size, size): L * 255 / 100, a + 128, b + 128"
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SOURCES = "SOURCES.csv"
+"""A table of where the photographs come from (columns file, licence, others aside); handed on if it is among them."""
 _FIX = "run preprocess again or fetch the dataset again"
 
 

@@ -9,7 +9,7 @@ import typer
 
 from components.workspace import VARIABLE, workspace
 from model.errors import UserError
-from pipeline import ROOT
+from pipeline import ROOT, models
 from pipeline.recipes import recipe_files
 
 app = typer.Typer(
@@ -222,6 +222,11 @@ def schedule(
     if not todo:
         print(f"The cluster matches {file.name}.")
     raise typer.Exit(1 if check and todo else 0)
+
+
+app.add_typer(models.app, name="models")
+app.command()(models.promote)
+app.command()(models.rollback)
 
 
 if __name__ == "__main__":

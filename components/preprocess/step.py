@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -123,6 +124,8 @@ def _fill(
     summary = _summary(rows)
     _require_enough(photos, summary, config)
     shards.write(folder, rows, lambda sha256: task.read(slots[sha256]), size=config.size, data_version=data_version)
+    if (photos / shards.SOURCES).is_file():
+        shutil.copyfile(photos / shards.SOURCES, folder / shards.SOURCES)
     return summary
 
 

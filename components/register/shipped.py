@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from components import registry, tracking
+from components import promotion, registry, tracking
 from components.register.logged_model import log_model
 from components.register.step import TAGS
 from model.errors import UserError
@@ -53,4 +53,4 @@ def adopt(folder: Path) -> registry.Version:
         with tracking.run("import") as run:
             version = registry.create(log_model(folder, run, identity), run.id, tags)
             run.log_artifact(folder / "evaluation")
-    return registry.promote(version.number, "it came with the repository, and the registry was empty")
+    return promotion.promote(version.number, "it came with the repository, and the registry was empty")

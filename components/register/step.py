@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components import registry, tracking, tree
+from components import promotion, registry, tracking, tree
 from components.register import gate
 from components.register.card import model_card
 from components.register.logged_model import log_model
+from components.register.photographs import LINEAGE, sources_table
 from model.config import RegisterConfig
 from model.errors import UserError
 from model.files import folder_aside
@@ -22,7 +23,7 @@ TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest
 """What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
 
 And of the latest judgement: metrics_champion (the champion of then), judged (the verdict's outcome), judged_in (the
-pipeline run), judged_with (the MLflow run that holds the evaluation).
+pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in (the MLflow run that trained it).
 """
 
 
@@ -60,6 +61,7 @@ def register(
     metrics = _read(evaluation / "metrics.json")
     if _scored(metrics, "challenger") != weights_sha256:
         raise UserError(f"{evaluation / 'metrics.json'} is of another model than {model}: evaluate this one.")
+    promotion.mend()
     champion = registry.champion()
     verdict = _judge(weights_sha256, metrics, champion, config)
 
@@ -71,6 +73,7 @@ def register(
         "metrics_champion": _short(metrics.get("champion") or {}),
         "judged": verdict.outcome,
         "judged_in": tags["pipeline_run_id"],
+        "trained_in": _training_run(model) or "",
     }
     version = registry.find(identity)
     if not (version and champion and version.number == champion.number):  # whose verdict says why it is in service
@@ -79,7 +82,7 @@ def register(
         renewed["judged_with"] = run.id
         if version is None:
             model_id = log_model(model, run, identity)
-            version = registry.create(model_id, run.id, {**tags, **identity, **renewed})
+            version = _the_one(registry.create(model_id, run.id, {**tags, **identity, **renewed}), identity)
         else:
             registry.set_tags(version.number, renewed)
             if "gate" in renewed:  # reasons of an earlier verdict, by rules that are no more
@@ -87,7 +90,11 @@ def register(
         registry.set_alias("challenger", version.number)
         for name in ("metrics.json", "report.html", "samples.png"):
             run.log_artifact(evaluation / name, "evaluation")
-        card = model_card(_read(model / "generator.json"), _training(model), metrics, {**tags, **identity})
+        for name in LINEAGE:
+            if (model / name).is_file():
+                run.log_artifact(model / name, "evaluation")
+        described = _read(model / "generator.json"), _training(model), metrics, {**tags, **identity}
+        card = model_card(*described, sources_table(model))
         run.log_text(card, "evaluation/card.md")
     record = {
         "schema_version": 1,
@@ -120,14 +127,22 @@ def promote(registration: Path) -> None:
             f"The champion is version {number}, but version {record['version']} was compared with "
             f"{record['champion']}: start the run again, so that it is compared with the champion of now."
         )
-    registry.promote(record["version"], f"gate: {record['summary']}")
+    promotion.promote(record["version"], f"gate: {record['summary']}")
 
 
 def reject(registration: Path) -> None:
     """Acts on any other verdict: the champion stays in service, and a rejected version is marked as such."""
     record = _read(registration / "registration.json")
     if record["outcome"] == "reject":
-        registry.reject(record["version"], f"gate: {record['summary']}")
+        promotion.reject(record["version"], f"gate: {record['summary']}")
+
+
+def _the_one(made: registry.Version, identity: Mapping[str, str]) -> registry.Version:
+    """The oldest version of a model, when two were made of it at the same moment; everybody keeps that one."""
+    oldest = registry.find(identity) or made
+    if oldest.number != made.number:
+        registry.delete(made.number)
+    return oldest
 
 
 def _judge(

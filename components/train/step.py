@@ -25,7 +25,7 @@ from model.errors import UserError
 from model.files import folder_aside
 from model.history import HISTORY, Row
 from model.networks import Generator
-from model.shards import Shards
+from model.shards import SOURCES, Shards
 from model.starting import new_generator, trained_generator
 
 _SAMPLED = 8  # photographs in a grid: for validation, or for training where there are none
@@ -43,8 +43,8 @@ def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainCon
 
     Args:
         dataset: what preprocess wrote.
-        output: gets generator.safetensors, generator.json, history.jsonl and history.csv, curves.png, samples/ and
-            training.json, all at once at the end.
+        output: gets generator.safetensors, generator.json, history.jsonl and history.csv, curves.png, samples/,
+            training.json, and the dataset's manifest.parquet and SOURCES.csv, all at once at the end.
         checkpoints: a folder that outlives a lost attempt; or s3://bucket/prefix, which outlives its node: the folder
             is then one in the workspace, and S3 has a copy. MLflow's run is remembered there too.
         config: section `train`.
@@ -135,6 +135,9 @@ def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainCon
         save_generator(aside, trained.generator, crop=config.crop, size=shards.size, images=taken_at)
         shutil.copy(folder / HISTORY, aside)
         shutil.copytree(folder / "samples", aside / "samples")
+        for name in ("manifest.parquet", SOURCES):
+            if (dataset / name).is_file():
+                shutil.copy(dataset / name, aside)
         history = [json.loads(row) for row in (aside / HISTORY).read_text(encoding="utf-8").splitlines()]
         draw_curves(history, aside / "curves.png")
         _write_table(history, aside / "history.csv")

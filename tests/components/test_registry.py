@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -78,7 +76,7 @@ def test_a_generator_folder_is_itself(workplace: Path) -> None:
 
 
 def test_files_are_fetched_once_and_load(workplace: Path, version: registry.Version) -> None:
-    registry.promote(1, "first")
+    registry.set_alias("champion", 1)
     folder = registry.fetch("models:/colorizer@champion")
     assert folder == workplace / "workspace" / "cache" / "models" / version.weights_sha256
     _, info = load_generator(folder)
@@ -120,83 +118,3 @@ def test_missing_files_are_said(workplace: Path, version: registry.Version) -> N
         _stored(workplace, name).unlink()
     with pytest.raises(UserError, match=r"models:/colorizer/1.*(missing|damaged)"):
         registry.fetch("models:/colorizer/1")
-
-
-def test_promotion_moves_champion_and_previous_and_says_why(workplace: Path, version: registry.Version) -> None:
-    registry.promote(1, "the first")
-    assert (registry.aliases(1), registry.by_alias("previous")) == (["champion"], None)
-    _register(workplace / "second")
-    promoted = registry.promote(2, "better by far")
-    assert (registry.aliases(1), registry.aliases(2)) == (["previous"], ["champion"])
-    assert promoted.tags["promoted_from"] == "1"
-    assert promoted.tags["promotion_reason"] == "better by far"
-    assert promoted.tags["promoted_by"]
-    assert promoted.tags["promoted_at"].endswith("+00:00")
-
-
-def test_promoting_the_champion_changes_nothing(workplace: Path, version: registry.Version) -> None:
-    _register(workplace / "second")
-    registry.promote(1, "the first")
-    before = registry.promote(2, "better")
-    assert registry.promote(2, "once more") == before
-    assert (registry.aliases(1), registry.aliases(2)) == (["previous"], ["champion"])
-
-
-def test_only_what_exists_is_promoted(workplace: Path, version: registry.Version) -> None:
-    with pytest.raises(UserError, match="no version 9"):
-        registry.promote(9, "typo")
-    assert registry.champion() is None
-
-
-class _Crash(BaseException):
-    """As a kill: nobody catches it."""
-
-
-@pytest.fixture
-def crashing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """crashing(n) lets n more calls that write to the registry through, then nothing."""
-    connect = tracking.connect
-
-    class Client:
-        def __init__(self, left: list[int]) -> None:
-            self._real, self._left = connect(), left
-
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith(("set_", "create_", "delete_")):
-                if not self._left[0]:
-                    raise _Crash
-                self._left[0] -= 1
-            return getattr(self._real, name)
-
-    def arm(calls: int) -> None:
-        left = [calls]
-        monkeypatch.setattr(tracking, "connect", lambda: Client(left))
-
-    return arm
-
-
-def test_a_crash_between_any_two_calls_leaves_one_champion_and_is_mended(
-    workplace: Path, version: registry.Version, crashing: Callable[[int], None]
-) -> None:
-    registry.promote(1, "the first")
-    for number, calls in ((number, number - 2) for number in range(2, 9)):
-        _register(workplace / str(number))
-        before = registry.champion()
-        assert before is not None
-        crashing(calls)
-        try:
-            registry.promote(number, "better")
-        except _Crash:
-            interrupted = True
-        else:
-            interrupted = False
-        crashing(1000)
-        champion = registry.champion()
-        assert champion is not None
-        assert champion.number in (before.number, number)
-        if champion.number == number:
-            assert champion.tags["promotion_reason"] == "better"  # never in service without a reason
-        registry.promote(number, "better")
-        assert registry.aliases(number) == ["champion"]
-        assert registry.aliases(before.number) == ["previous"]
-    assert not interrupted, "the last round was to let every call through: raise the range"

@@ -1,0 +1,56 @@
+"""The photographs behind a version: how many there are from where, and under which licences."""
+
+import csv
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from model.errors import UserError
+from model.shards import SOURCES
+
+LINEAGE = ("manifest.parquet", SOURCES)
+"""Files that training hands on of its dataset, and that are kept with the version."""
+
+
+def sources_table(model: Path) -> str:
+    """Markdown: a row for each folder of training photographs, with how many there are under each licence.
+
+    Args:
+        model: what train wrote. Without a manifest, or without SOURCES.csv, the text says what is not known.
+
+    Raises:
+        UserError: SOURCES.csv cannot be read.
+    """
+    if not (model / "manifest.parquet").is_file():
+        return "No manifest was handed on by training: which photographs these were, the data version alone says."
+    table = pq.read_table(model / "manifest.parquet", columns=["path"], filters=[("split", "=", "train")])
+    licences = _licences(model / SOURCES)
+    folders: dict[str, Counter[str]] = defaultdict(Counter)
+    for path in table["path"].to_pylist():
+        folder, separator, _ = path.partition("/")
+        folders[folder if separator else "."][licences.get(path, "unknown")] += 1
+    rows = ["| source | photographs | licences |", "| --- | ---: | --- |"]
+    for folder, counted in sorted(folders.items()):
+        text = ", ".join(f"{licence}: {count}" for licence, count in counted.most_common())
+        rows.append(f"| {_cell(folder)} | {counted.total()} | {_cell(text)} |")
+    if not licences:
+        rows += [
+            "",
+            f"The photographs came without a `{SOURCES}` (columns file, licence): licences are not known here.",
+        ]
+    return "\n".join(rows)
+
+
+def _licences(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {row["file"]: row["licence"] for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise UserError(f"{path} cannot be read ({error}); it needs the columns file and licence.") from None
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
