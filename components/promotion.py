@@ -2,15 +2,17 @@
 
 MLflow moves one alias a call, has no transactions, and does not remember where an alias was. A promotion therefore
 writes, in this order: why (tags of the version), `champion`, a line of history, `previous`. Whatever is in service is
-explained, and `mend` writes what a crash left out, from the tags of the version in service.
+explained, and `mend` writes what a crash left out, from the tags of the version in service. MLflow has no
+compare-and-set either: two promotions at the same moment both go through, and the history has them in some order.
 """
 
 import getpass
 import json
 import os
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from components import registry
 from components.registry import Version
@@ -31,7 +33,7 @@ class Entry:
     at: str
     """ISO 8601, UTC."""
     action: str
-    """promote or rollback."""
+    """promote, rollback, or found: where it was moved by other means."""
     version: int
     origin: int | None
     """The version that it replaced."""
@@ -39,7 +41,9 @@ class Entry:
     reason: str
 
 
-def promote(number: int, reason: str, action: str = "promote") -> Version:
+def promote(
+    number: int, reason: str, action: str = "promote", replaces: int | Literal["any"] | None = "any"
+) -> Version:
     """Puts a version in service: `champion` moves to it, `previous` to the champion of now.
 
     Promoting the champion changes nothing. Two promotions at the same moment leave one champion; the other is told.
@@ -47,17 +51,24 @@ def promote(number: int, reason: str, action: str = "promote") -> Version:
     Args:
         reason: for whoever asks later; the first 1000 characters are kept.
         action: what the history calls it.
+        replaces: the only version that it may replace, None for none at all.
 
     Raises:
-        UserError: there is no such version; its files are damaged or do not color a photograph; or `champion`, read
-            back, is another one.
+        UserError: there is no such version; its files are damaged or do not color a photograph; the champion is another
+            than `replaces`; or `champion`, read back, is another version.
     """
     mend()
-    version, old = registry.get(number), registry.champion()
-    if old and old.number == number:
+    version, champion = registry.get(number), registry.champion()
+    if champion and champion.number == number:
         return version
     check(version)
-    entry = Entry(_now(), action, number, old.number if old else None, _user(), reason[:_MAX_REASON])
+    old = registry.model().aliases.get("champion")
+    if replaces not in ("any", old):
+        raise UserError(
+            f"The champion is version {old}, but version {number} was compared with {replaces}: start the run again, so "
+            "that it is compared with the champion of now."
+        )
+    entry = Entry(_after(_lines()), action, number, old, _user(), reason[:_MAX_REASON])
     registry.set_tags(number, _to_tags(entry))
     registry.set_alias("champion", number)
     _record(entry)
@@ -116,29 +127,44 @@ def check(version: Version) -> None:
 
 
 def history() -> list[Entry]:
-    """Every move of `champion` that was made through this module, the oldest first."""
-    lines = {name: text for name, text in registry.model().tags.items() if name.startswith(_HISTORY)}
-    entries = {name: Entry(**json.loads(text)) for name, text in lines.items()}
-    latest = _from_tags(registry.champion())
-    if latest:
-        entries.setdefault(_key(latest), latest)
-    return sorted(entries.values(), key=lambda entry: entry.at)
+    """Every move of `champion`, the oldest first; a move by other means from the time when `mend` saw it."""
+    lines, latest = _lines(), _from_tags(registry.champion())
+    return lines if latest is None or latest in lines else [*lines, latest]
 
 
 def mend() -> None:
-    """Completes a promotion that stopped after `champion` had moved: its line of history, and `previous`."""
-    latest = _from_tags(registry.champion())
-    while latest:
-        now, replaced = registry.model(), latest.origin
-        if _key(latest) not in now.tags:
+    """Sees to it that the last line of the history is how `champion` came to be where it is, and `previous` what it
+    replaced: after a promotion that a crash cut short, two at the same moment, or a move by other means.
+    """
+    champion = registry.champion()
+    while champion:
+        lines, latest = _lines(), _from_tags(champion)
+        if latest and latest not in lines:
             _record(latest)
-        if replaced not in (None, now.aliases.get("previous")) and replaced in {
-            v.number for v in registry.find_all({})
-        }:
-            registry.set_alias("previous", replaced)
-        seen, latest = latest, _from_tags(registry.champion())
-        if latest == seen:  # else somebody promoted meanwhile, and `previous` is of before
+            lines = sorted([*lines, latest], key=lambda line: line.at)
+        if latest is None or lines[-1] != latest:
+            replaced = next((line.version for line in reversed(lines) if line.version != champion.number), None)
+            latest = Entry(_after(lines), "found", champion.number, replaced, _user(), "moved by other means")
+            registry.set_tags(champion.number, _to_tags(latest))
+            _record(latest)
+        previous = registry.model().aliases.get("previous")
+        if latest.origin not in (None, previous) and latest.origin in {v.number for v in registry.find_all({})}:
+            registry.set_alias("previous", latest.origin)
+        seen, champion = champion.number, registry.champion()
+        if champion and champion.number == seen:  # else somebody promoted meanwhile, and all this is of before
             return
+
+
+def _lines() -> list[Entry]:
+    """What is written of the history, the oldest first."""
+    tags = registry.model().tags
+    entries = [Entry(**json.loads(text)) for name, text in tags.items() if name.startswith(_HISTORY)]
+    return sorted(entries, key=lambda entry: entry.at)
+
+
+def _after(lines: list[Entry]) -> str:
+    """Now, and later than all lines whatever the clocks of those who wrote them."""
+    return max(_now(), *(_text(datetime.fromisoformat(line.at) + timedelta(milliseconds=1)) for line in lines[-1:]), "")
 
 
 def _record(entry: Entry) -> None:
@@ -176,7 +202,11 @@ def _from_tags(version: Version | None) -> Entry | None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return _text(datetime.now(UTC))
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _user() -> str:

@@ -98,9 +98,6 @@ def history() -> None:
         table.add_row(when, line.action, str(line.version), origin, *(escape(text) for text in (line.by, line.reason)))
     console = _console()
     console.print(table)
-    lines, now = promotion.history(), registry.model().aliases.get("champion")
-    if lines and lines[-1].version != now:
-        console.print(f"champion is version {now} now: it was moved by other means than `colorize`.")
 
 
 def promote(version: Which, reason: Annotated[str, typer.Option(help="Why, for the record.")] = "none given") -> None:
