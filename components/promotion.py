@@ -62,13 +62,14 @@ def promote(
     if champion and champion.number == number:
         return version
     check(version)
-    old = registry.model().aliases.get("champion")
+    now = registry.model()
+    old = now.aliases.get("champion")
     if replaces not in ("any", old):
         raise UserError(
-            f"The champion is version {old}, but version {number} was compared with {replaces}: start the run again, so "
-            "that it is compared with the champion of now."
+            f"The champion is version {old}, but version {number} was compared with {replaces}: start the run again, "
+            "so that it is compared with the champion of now."
         )
-    entry = Entry(_after(_lines()), action, number, old, _user(), reason[:_MAX_REASON])
+    entry = Entry(_after(_lines(now)), action, number, old, _user(), reason[:_MAX_REASON])
     registry.set_tags(number, _to_tags(entry))
     registry.set_alias("champion", number)
     _record(entry)
@@ -128,7 +129,7 @@ def check(version: Version) -> None:
 
 def history() -> list[Entry]:
     """Every move of `champion`, the oldest first; a move by other means from the time when `mend` saw it."""
-    lines, latest = _lines(), _from_tags(registry.champion())
+    lines, latest = _lines(registry.model()), _from_tags(registry.champion())
     return lines if latest is None or latest in lines else [*lines, latest]
 
 
@@ -138,7 +139,8 @@ def mend() -> None:
     """
     champion = registry.champion()
     while champion:
-        lines, latest = _lines(), _from_tags(champion)
+        now, latest = registry.model(), _from_tags(champion)
+        lines = _lines(now)
         if latest and latest not in lines:
             _record(latest)
             lines = sorted([*lines, latest], key=lambda line: line.at)
@@ -147,18 +149,17 @@ def mend() -> None:
             latest = Entry(_after(lines), "found", champion.number, replaced, _user(), "moved by other means")
             registry.set_tags(champion.number, _to_tags(latest))
             _record(latest)
-        previous = registry.model().aliases.get("previous")
-        if latest.origin not in (None, previous) and latest.origin in {v.number for v in registry.find_all({})}:
-            registry.set_alias("previous", latest.origin)
+        before = latest.origin
+        if before not in (None, now.aliases.get("previous")) and before in {v.number for v in registry.find_all({})}:
+            registry.set_alias("previous", before)
         seen, champion = champion.number, registry.champion()
         if champion and champion.number == seen:  # else somebody promoted meanwhile, and all this is of before
             return
 
 
-def _lines() -> list[Entry]:
+def _lines(model: registry.Model) -> list[Entry]:
     """What is written of the history, the oldest first."""
-    tags = registry.model().tags
-    entries = [Entry(**json.loads(text)) for name, text in tags.items() if name.startswith(_HISTORY)]
+    entries = [Entry(**json.loads(text)) for name, text in model.tags.items() if name.startswith(_HISTORY)]
     return sorted(entries, key=lambda entry: entry.at)
 
 
