@@ -215,10 +215,10 @@ def _dataset(model: Path) -> Path:
 
     size = json.loads((model / "generator.json").read_bytes())["size"]
     data = ensure_data(ROOT)
-    config = load_config(ROOT / "params.yaml", (), (f"preprocess.size={size}", f"train.crop={min(size, 16)}"))
+    config = load_config(ROOT / "params.yaml").preprocess.model_copy(update={"size": size})
     folder = workspace() / "compare" / f"dataset-{data.version[:12]}-{size}"
     if not (folder / "dataset.json").is_file():
-        preprocess(ROOT / "data", folder, config.preprocess, data_version=data.version)
+        preprocess(ROOT / "data", folder, config, data_version=data.version)
     return folder
 
 
