@@ -241,6 +241,7 @@ def test_whichever_call_of_a_promotion_fails_the_next_mends_it(workplace: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_after_a_crash_a_rollback_returns_to_what_was_in_service(workplace: Path, fault: str) -> None:
     for number in (1, 2):
@@ -272,6 +273,7 @@ def _retrain(folder: Path, score: float, champion: float) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whichever_call_of_a_registration_fails_the_next_run_mends_it(workplace: Path, fault: str) -> None:
     _retrain(workplace / "model-0", 0.3, 0.0)
@@ -302,6 +304,7 @@ def _in_a_thread(what: Callable[[], object]) -> Callable[[], None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
 def test_a_second_registration_between_any_two_calls_of_the_first(workplace: Path, same: bool) -> None:
     _retrain(workplace / "model-0", 0.3, 0.0)

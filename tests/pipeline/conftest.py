@@ -1,6 +1,58 @@
-"""Fixtures of the components' tests that the pipeline's tests use too."""
+"""A Kubeflow Pipelines to speak to, the command line in this process, and what the components' tests use too."""
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.workspace import VARIABLE
+from pipeline import cli, compiled, kubeflow, submit
 from tests.components.conftest import migrated, retrain, workplace
 from tests.components.evaluate.conftest import dataset
+from tests.kfp_server import KfpServer, kfp_server
 
-__all__ = ["dataset", "migrated", "retrain", "workplace"]
+__all__ = ["colorize", "dataset", "kfp", "migrated", "retrain", "workplace"]
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
+    """An empty one, which the environment names. No pauses, and the graph is not compiled anew for each command."""
+    current, compile_ = compiled.COMPILED.read_bytes(), compiled.write
+
+    def write(path: Path, cluster: Path | None = None) -> None:
+        compile_(path, cluster) if cluster else path.write_bytes(current)
+
+    for name in [name for name in os.environ if name.startswith(("KF_PIPELINES", "COLORIZE_", "MLFLOW_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(kubeflow, "PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(compiled, "write", write)
+    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr("kfp.client.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "kfp" / "context.json"))
+    with kfp_server() as server:
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)
+        yield server
+
+
+@pytest.fixture
+def colorize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs a command of the command line."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["colorize", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Done(int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
