@@ -49,6 +49,7 @@ def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
         "generator.safetensors",
         "history.csv",
         "history.jsonl",
+        "manifest.parquet",
         "samples/samples-000000032.png",
         "samples/samples-000000064.png",
         "training.json",
