@@ -14,6 +14,7 @@ import typer
 
 from components.command import step
 from components.resolve.step import LATEST
+from components.storage import inside
 from model.errors import UserError
 from pipeline.storage_errors import explained
 
@@ -47,7 +48,7 @@ def ensure_data(root: Path, name: str = "data") -> DataVersion:
     the version of <name>.dvc. A folder that a user has changed stays as it is.
 
     Raises:
-        UserError: no <name>.dvc; or the files cannot be had, and why.
+        UserError: no <name>.dvc; or the files cannot be had, and why; or the version names a file outside the folder.
     """
     with _project(root, name=name) as project:
         if project.needs_pull():
@@ -166,9 +167,17 @@ class _Project:
     def pull(self) -> int:
         self._unfinished.touch()
         with explained(self._remote_url(), self._absence):
-            result = self._repo.pull(targets=[self._file], remote=self._remote)
+            fetched = self._repo.fetch(targets=[self._file], remote=self._remote)
+            self._require_inside()
+            self._repo.checkout(targets=[self._file])
         self._unfinished.unlink()
-        return int(result["stats"]["fetched"])
+        return int(fetched)
+
+    def _require_inside(self) -> None:
+        """Refuses a version whose list of files, now in the cache, leads out of the folder: DVC would write there."""
+        if self.recorded.isdir and (listed := self._output.get_obj()):
+            for path in _files(listed):
+                inside(Path(self._output.fs_path), path)
 
     def push(self) -> int:
         with explained(self._remote_url(), self._absence):

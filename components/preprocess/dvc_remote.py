@@ -75,8 +75,10 @@ def fetch(remote: Address, version: str, folder: Path) -> None:
 
 def _listed(content: bytes, remote: Address, folder: Path) -> Iterator[_File]:
     try:
-        listed = [(entry["relpath"], entry["md5"]) for entry in json.loads(content)]
-    except (ValueError, KeyError, TypeError):
+        listed = [(str(entry["relpath"]), entry["md5"]) for entry in json.loads(content)]
+        if not all(_MD5.fullmatch(md5) for _, md5 in listed):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{remote}: the version's list of files is none of DVC's; push it again.") from None
     for name, md5 in listed:
         yield _File(inside(folder, name), name, md5)

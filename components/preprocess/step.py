@@ -36,7 +36,7 @@ def preprocess(
     """Turns a folder of photographs into a dataset folder (see `model.shards`).
 
     Every file below `photos` gets a row in the manifest, hidden ones aside. Rejected are, with a reason each:
-    unreadable files; a short side below `min_side`; a mean CIELAB chroma below `min_chroma`; exact duplicates; and
+    unreadable files; links that lead out of `photos`; a short side below `min_side`; a mean CIELAB chroma below `min_chroma`; exact duplicates; and
     near-duplicates (pHash of the central square, within `near_duplicate_bits`), of which the one with the smallest
     SHA-256 stays, so that no two look-alikes can land in different splits. The split of what is kept follows from the
     SHA-256 of the file's bytes alone. Its label is its own, whatever those of its duplicates are.
@@ -46,7 +46,7 @@ def preprocess(
     the disk, for the time being, twice the dataset.
 
     Args:
-        photos: any folder structure; symbolic links to files are followed, those to folders are not. Or
+        photos: any folder structure; symbolic links to files inside are followed, those to folders are not. Or
             s3://bucket/prefix, a DVC remote that holds `data_version`.
         output: replaced as a whole, at the end.
         data_version: names the photographs' version; it goes into dataset.json.
@@ -99,7 +99,9 @@ def _fill(
     candidates: list[_Candidate] = []
     jobs: list[tuple[int, Path]] = []
     for path in _files(photos):
-        if path.suffix.lower() in SUFFIXES:
+        if why := _closed(path, photos):
+            rows.append(_row(photos, path, Prepared("", reason=why), "rejected", why))
+        elif path.suffix.lower() in SUFFIXES:
             jobs.append((len(jobs), path))
         else:
             rows.append(_row(photos, path, Prepared(_sha256(path)), "ignored", "no photograph by its suffix"))
@@ -141,6 +143,13 @@ def _files(photos: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(photos):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _closed(path: Path, photos: Path) -> str:
+    """Why a path is not even opened: a link could show what is not the photographs' owner's, a pipe could block."""
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(photos.resolve()):
+        return "outside: a link that leads out of the folder"
+    return "unreadable: neither a file nor a link to one" if path.exists() and not path.is_file() else ""
 
 
 def _row(photos: Path, path: Path, prepared: Prepared, status: Any, reason: str) -> Row:

@@ -20,6 +20,10 @@ from components.preprocess.duplicates import perceptual_hashes
 from model.images import ImageError, decode
 
 
+MAX_BYTES = 1 << 30
+"""Of a file: what no photograph of at most `MAX_PIXELS` takes, for a worker reads it whole."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What every file is measured by, and where its pixels go."""
@@ -65,6 +69,8 @@ def prepare(job: tuple[int, Path], task: Task) -> Prepared:
     """
     slot, path = job
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            return Prepared("", reason=f"unreadable: {size} bytes, more than the limit of {MAX_BYTES}")
         content = path.read_bytes()
     except OSError as error:
         return Prepared("", reason=f"unreadable: {error.strerror}")

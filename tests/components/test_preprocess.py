@@ -193,7 +193,7 @@ def test_memory_does_not_grow_with_the_photographs(album: Path, tmp_path: Path):
     many.mkdir()
     good = sorted(path for path in album.glob("*.jpg") if path.name[0].isupper())
     for number in range(400):
-        (many / f"{number}.jpg").symlink_to(good[number % len(good)])
+        (many / f"{number}.jpg").hardlink_to(good[number % len(good)])
     code = (
         "import resource, sys; from pathlib import Path; from components.preprocess.step import preprocess; "
         "from model.config import load_config; "
