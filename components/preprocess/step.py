@@ -36,10 +36,11 @@ def preprocess(
     """Turns a folder of photographs into a dataset folder (see `model.shards`).
 
     Every file below `photos` gets a row in the manifest, hidden ones aside. Rejected are, with a reason each:
-    unreadable files; links that lead out of `photos`; a short side below `min_side`; a mean CIELAB chroma below `min_chroma`; exact duplicates; and
-    near-duplicates (pHash of the central square, within `near_duplicate_bits`), of which the one with the smallest
-    SHA-256 stays, so that no two look-alikes can land in different splits. The split of what is kept follows from the
-    SHA-256 of the file's bytes alone. Its label is its own, whatever those of its duplicates are.
+    unreadable files; links that lead out of `photos`; a short side below `min_side`; a mean CIELAB chroma below
+    `min_chroma`; exact duplicates; and near-duplicates (pHash of the central square, within `near_duplicate_bits`), of
+    which the one with the smallest SHA-256 stays, so that no two look-alikes can land in different splits. The split
+    of what is kept follows from the SHA-256 of the file's bytes alone. Its label is its own, whatever those of its
+    duplicates are.
 
     The shards are the same to the byte whatever the files' names and the number of workers, as long as Pillow, its
     codecs and torch are. Memory holds a few photographs a worker and some hundred bytes of bookkeeping for each file;

@@ -19,7 +19,6 @@ from components.preprocess.colors import look_up
 from components.preprocess.duplicates import perceptual_hashes
 from model.images import ImageError, decode
 
-
 MAX_BYTES = 1 << 30
 """Of a file: what no photograph of at most `MAX_PIXELS` takes, for a worker reads it whole."""
 

@@ -110,6 +110,8 @@ def test_what_is_no_version_is_refused(proxy: FaultyProxy, s3: S3Server, remote:
         fetch(remote, f"{'0' * 32}.dir", tmp_path)
     with pytest.raises(UserError, match="list of files is none of DVC's"):
         fetch(remote, _store(s3, remote, b"[1]", f"{hashlib.md5(b'[1]').hexdigest()}.dir"), tmp_path)
+    with pytest.raises(UserError, match="list of files is none of DVC's"):
+        fetch(remote, _version(s3, remote, ("inside.jpg", "../../secret")), tmp_path)
 
 
 def test_preprocess_goes_on_as_for_a_folder(

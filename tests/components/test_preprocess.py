@@ -1,6 +1,7 @@
 """preprocess on real photographs: what is kept, what is rejected and why, and the same bytes every time."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from model.config import PreprocessConfig, load_config
 from model.errors import UserError
 from model.shards import Shards, verify
 from pipeline import ROOT
+from tests.bombs import BOMBS
 
 CONFIG = load_config(
     ROOT / "params.yaml", (), ("preprocess.size=32", "train.crop=32", "train.generator.levels=3",
@@ -186,6 +188,46 @@ def test_an_unreadable_file_costs_one_file(album: Path, tmp_path: Path):
     (some / "loop.jpg").symlink_to("loop.jpg")
     preprocess(some, tmp_path / "out", CONFIG, data_version="", workers=2)
     assert fates(tmp_path / "out")["loop.jpg"][1].startswith("unreadable")
+
+
+def test_what_leads_out_of_the_folder_is_not_opened(album: Path, tmp_path: Path):
+    secret, photos = tmp_path / "secret", tmp_path / "photos"
+    good = sorted(path for path in album.glob("*.jpg") if path.name[0].isupper())[:12]
+    for folder, files in ((secret, good[:1]), (photos, good[1:])):
+        folder.mkdir()
+        for path in files:
+            shutil.copy(path, folder)
+    (photos / "link.jpg").symlink_to(secret / good[0].name)
+    (photos / "roundabout.jpg").symlink_to(Path("..", "secret", good[0].name))
+    (photos / "notes.txt").symlink_to("/dev/zero")
+    (photos / "folder").symlink_to(secret)
+    (photos / "inside.jpg").symlink_to(good[1].name)
+    os.mkfifo(photos / "pipe.jpg")
+    os.mkfifo(photos / "pipe.txt")
+    preprocess(photos, tmp_path / "out", config(min_photographs=1), data_version="", workers=1)
+    rows = {row["path"]: row for row in pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()}
+    assert rows.keys() == {path.name for path in photos.iterdir()} - {"folder"}
+    for name in ("link.jpg", "roundabout.jpg", "notes.txt"):
+        assert (rows[name]["status"], rows[name]["sha256"]) == ("rejected", "")
+        assert rows[name]["reason"] == "outside: a link that leads out of the folder"
+    for name in ("pipe.jpg", "pipe.txt"):
+        assert rows[name]["reason"] == "unreadable: neither a file nor a link to one"
+    assert rows["inside.jpg"]["reason"].startswith("duplicate")
+
+
+def test_giants_and_bombs_cost_one_file_each(album: Path, tmp_path: Path):
+    photos = tmp_path / "photos"
+    shutil.copytree(album, photos)
+    with (photos / "giant.jpg").open("wb") as giant:
+        giant.write(sorted(album.glob("*.jpg"))[0].read_bytes())
+        giant.truncate(1 << 40)
+    for name, content in BOMBS.items():
+        (photos / name).write_bytes(content)
+    preprocess(photos, tmp_path / "out", CONFIG, data_version="", workers=1)
+    found = fates(tmp_path / "out")
+    assert found["giant.jpg"][1] == f"unreadable: {1 << 40} bytes, more than the limit of {1 << 30}"
+    for name in BOMBS:
+        assert found[name][1].startswith("unreadable: "), name
 
 
 def test_memory_does_not_grow_with_the_photographs(album: Path, tmp_path: Path):

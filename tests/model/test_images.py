@@ -8,6 +8,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from model.images import ImageError, decode, encode
+from tests.bombs import BOMBS
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -105,6 +106,10 @@ def test_a_bomb_is_refused():
     content = saved(Image.new("L", (2000, 2000)), "PNG")
     with pytest.raises(ImageError, match="2000 x 2000 pixels, more than the limit"):
         decode(content, max_pixels=1_000_000)
+    for name, bomb in BOMBS.items():
+        with pytest.raises(ImageError, match=r"more pixels than the limit|Decompressed data too large"):
+            decode(bomb)
+        assert len(bomb) < 200_000, name
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])

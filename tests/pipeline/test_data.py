@@ -1,5 +1,7 @@
 """data/ is brought by DVC, its version is told, and every failure is one clear sentence; S3 is a real server."""
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -125,6 +127,21 @@ def test_a_damaged_photograph_is_refused(project: Project, original: Project) ->
     stored.write_bytes((original.root / "data" / "mate-backgrounds" / "Dune.jpg").read_bytes())
     project.run("pipeline.data", "pull")
     assert project.photographs == original.photographs
+
+
+def test_a_version_that_leads_out_of_the_folder_is_refused(project: Project, original: Project) -> None:
+    md5 = hashlib.md5(original.photographs["mate-backgrounds/Dune.jpg"]).hexdigest()
+    listed = json.dumps([{"md5": md5, "relpath": name} for name in ("inside.jpg", "a/../../outside.jpg")]).encode()
+    version = f"{hashlib.md5(listed).hexdigest()}.dir"
+    stored = project.root / ".dvc" / "remote" / "files" / "md5" / version[:2] / version[2:]
+    stored.parent.mkdir(exist_ok=True)
+    stored.write_bytes(listed)
+    tracked = project.root / "data.dvc"
+    tracked.write_text(tracked.read_text().replace(original.version, version))
+    assert "'a/../../outside.jpg' leads out of the folder" in project.refusal("pipeline.data", "version")
+    assert "leads out of the folder" in project.refusal("pipeline.data", "pull")  # what is in the cache by now, too
+    assert not list(project.root.parent.rglob("outside.jpg"))
+    assert not (project.root / "data").exists()
 
 
 @pytest.mark.parametrize(
