@@ -6,9 +6,12 @@ import json
 import logging
 import pickle
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import mlflow
 import numpy as np
@@ -17,7 +20,7 @@ import torch
 import yaml
 from mlflow.exceptions import MlflowException
 
-from components import registry
+from components import registry, tracking
 from model.checkpoint import checkpoint_path, load_generator, newest_checkpoint
 from model.errors import UserError
 from model.settings import parse_yaml
@@ -181,3 +184,50 @@ def test_a_registered_model_is_refused(workplace: Path, payload: Payload, retrai
     (root / "MLmodel").write_text(yaml.safe_dump(description))
     with pytest.raises(MlflowException, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):  # by MLflow, as we set it up
         mlflow.pyfunc.load_model(champion)
+
+
+def test_a_link_in_the_artifact_store_is_not_followed(workplace: Path, retrain: Callable[..., Any]) -> None:
+    retrain(0.5)
+    (generator,) = (path.parent for path in workplace.glob("workspace/mlartifacts/**/generator.json"))
+    elsewhere = Path(shutil.copytree(generator, workplace / "elsewhere"))
+    (generator / "generator.json").unlink()
+    (generator / "generator.json").symlink_to(elsewhere / "generator.json")
+    with pytest.raises(UserError, match="resolved path is outside the artifact directory"):
+        registry.fetch("models:/colorizer@champion")
+    shutil.rmtree(generator)
+    generator.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="resolved path is outside the artifact directory"):
+        registry.fetch("models:/colorizer@champion")
+
+
+class _Artifacts(BaseHTTPRequestHandler):
+    """An artifact store with one file in the folder `evaluation`."""
+
+    name = ""
+
+    def do_GET(self) -> None:
+        (asked,) = parse_qs(urlsplit(self.path).query).get("path", [""])
+        files = [{"path": self.name, "is_dir": False}] if asked.endswith("evaluation") else []
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"files": files}).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_store_that_lists_a_file_outside_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = workplace / "a" / "b"
+    folder.mkdir(parents=True)
+    client = tracking.connect()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Artifacts) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}/api/2.0/mlflow-artifacts/artifacts"
+        run = client.create_run(client.create_experiment("elsewhere", artifact_location=place)).info.run_id
+        monkeypatch.setattr(_Artifacts, "name", "inside.txt")
+        registry.download(f"runs:/{run}/evaluation", folder)
+        monkeypatch.setattr(_Artifacts, "name", "../../outside.txt")
+        with pytest.raises(UserError, match="Failed to download artifacts from path 'evaluation'"):
+            registry.download(f"runs:/{run}/evaluation", folder)
+        server.shutdown()
+    assert [path.name for path in folder.parent.rglob("*.txt")] == ["inside.txt"]
