@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup data run test test-slow lint images images-check k8s-check bench clean
+.PHONY: setup data run test test-slow lint images images-check k8s-check bench audit sbom clean
 
 setup: .venv/ready
 
@@ -54,6 +54,26 @@ images-check: setup data
 # How fast, beside the figures last committed: eleven minutes on two quiet cores.
 bench: setup data
 	$(BIN)/python -m benchmarks.bench
+
+# The tools of the next two have a lock and an environment of their own.
+AUDIT := .venv/audit
+
+# Known vulnerabilities of all that is locked, from the package index's advisories; fails where that cannot be asked.
+# docs/security.md says why each ignored one does no harm here.
+audit: $(AUDIT)/ready
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--ignore-vuln CVE-2025-69872 $(patsubst %,-r %,$(wildcard requirements*.txt))
+
+# A bill of materials (CycloneDX) of the environment: names, versions, licences, and what requires what.
+sbom: $(AUDIT)/ready
+	mkdir -p outputs
+	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file outputs/sbom.json $(BIN)/python
+
+$(AUDIT)/ready: requirements-audit.txt .venv/ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(AUDIT)
+	$(BIN)/uv pip sync --quiet --python $(AUDIT)/bin/python --require-hashes requirements-audit.txt
+	@touch $@
 
 clean:
 	rm -rf workspace outputs

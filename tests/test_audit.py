@@ -1,0 +1,37 @@
+"""The audit and its bill of materials: the tools' own lock, and the workflow; neither asks the network here."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from tests.dvc_project import ROOT
+
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text(encoding="utf-8"))
+STEPS = WORKFLOW["jobs"]["audit"]["steps"]
+
+
+def _locked(path: Path) -> dict[str, str]:
+    """Each distribution with its version and all its hashes."""
+    parts = re.split(r"^(?=[\w.-]+==)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {part.partition("==")[0]: part for part in parts if part.strip()}
+
+
+def test_the_tools_are_locked_by_hash_and_apart_from_the_environment() -> None:
+    tools = _locked(ROOT / "requirements-audit.txt")
+    wanted = (ROOT / "requirements-audit.in").read_text(encoding="utf-8").split()
+    assert all(tools[line.partition("==")[0]].startswith(line) for line in wanted)
+    assert all("--hash=sha256:" in part for part in tools.values())
+    environment = _locked(ROOT / "requirements.txt")
+    assert not {line.partition("==")[0] for line in wanted} & environment.keys()
+
+
+def test_the_workflow_makes_both_with_pinned_actions_and_few_rights() -> None:
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    used = [step["uses"] for step in STEPS if "uses" in step]
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+    assert [step["run"] for step in STEPS if "run" in step] == ["make sbom", "make audit"]
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"sbom", "audit"} <= set(targets)
+    (upload,) = (step for step in STEPS if "upload-artifact" in step.get("uses", ""))
+    assert upload["with"]["path"] == "outputs/sbom.json"
