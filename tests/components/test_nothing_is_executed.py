@@ -21,9 +21,8 @@ import yaml
 from mlflow.exceptions import MlflowException
 
 from components import registry, tracking
-from model.checkpoint import checkpoint_path, load_generator, newest_checkpoint
+from model.checkpoint import checkpoint_path, newest_checkpoint
 from model.errors import UserError
-from model.settings import parse_yaml
 from model.shards import Shards
 from pipeline import ROOT
 from serving.batch import color_photographs
@@ -43,7 +42,7 @@ MODULES = {
     "jsonpickle",
     "tarfile",
 }
-CALLS = {"eval", "exec", "compile", "__import__"}
+CALLS = {"eval", "exec", "compile", "__import__", "torch.jit.load", "torch.hub.load", "torch.package.PackageImporter"}
 METHODS = {"load_model", "load_module", "read_pickle", "full_load", "unsafe_load", "unpack_archive", "extractall"}
 ONLY_WITH = {
     "torch.load": "weights_only=True",
@@ -51,9 +50,6 @@ ONLY_WITH = {
     "numpy.load": "allow_pickle=False",
     "yaml.load": ", _Loader)",
     "yaml.load_all": ", _Loader)",
-    "torch.jit.load": "nothing",
-    "torch.hub.load": "nothing",
-    "torch.package.PackageImporter": "nothing",
 }
 """Functions that are harmless only when so called."""
 
@@ -66,7 +62,8 @@ def dangerous(source: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
             whole = module.partition(".")[0] in MODULES
-            yield from (f"{module}.{name.name}" for name in node.names if whole or f"{module}.{name.name}" in ONLY_WITH)
+            names = [f"{module}.{name.name}" for name in node.names]
+            yield from (name for name in names if whole or name in CALLS or name in ONLY_WITH)
         elif isinstance(node, ast.Call):
             name, call = ast.unparse(node.func), ast.unparse(node)
             harmless = ONLY_WITH.get(name, "") in call
@@ -102,7 +99,13 @@ def test_no_source_loads_what_could_execute() -> None:
 )
 def test_such_a_line_would_be_found(line: str) -> None:
     assert list(dangerous(line))
-    assert not list(dangerous("network.eval(); safetensors.torch.load(content); yaml.safe_load(text)"))
+
+
+def test_harmless_lines_pass() -> None:
+    harmless = (
+        "network.eval(); safetensors.torch.load(content); np.load(path, allow_pickle=False)"
+    )
+    assert not list(dangerous(harmless))
 
 
 @pytest.fixture
@@ -126,14 +129,6 @@ def test_a_checkpoint_is_passed_by(tmp_path: Path, payload: Payload, caplog: pyt
     assert "\n" not in caplog.records[0].getMessage()
 
 
-def test_a_generator_is_refused(tmp_path: Path, payload: Payload) -> None:
-    folder = shutil.copytree(ROOT / "champion", tmp_path / "generator")
-    _poison(folder, payload)
-    with pytest.raises(UserError, match=r"generator\.safetensors does not fit generator\.json: .*") as raised:
-        load_generator(folder)
-    assert "\n" not in str(raised.value)
-
-
 def _poison(folder: Path, payload: Payload) -> str:
     """Puts a pickle in place of the weights, with a checksum to match, which is returned."""
     weights, description = folder / "generator.safetensors", folder / "generator.json"
@@ -154,12 +149,6 @@ def test_a_shard_is_refused(tmp_path: Path, payload: Payload, keep_length: bool)
     with pytest.raises(UserError, match=r"train-00000\.npy holds object \(1,\), dataset\.json says uint8") as raised:
         Shards.open(dataset, "train")
     assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("load", [lambda text: parse_yaml(text, "recipe.yaml"), yaml.safe_load])
-def test_a_yaml_is_refused(tmp_path: Path, payload: Payload, load: Callable[[str], Any]) -> None:
-    with pytest.raises((UserError, yaml.YAMLError), match="could not determine a constructor"):
-        load(f"train: !!python/object/apply:os.mkdir [{payload.path}]")
 
 
 def test_a_registered_model_is_refused(workplace: Path, payload: Payload, retrain: Callable[..., Any]) -> None:
