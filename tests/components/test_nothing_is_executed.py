@@ -102,9 +102,7 @@ def test_such_a_line_would_be_found(line: str) -> None:
 
 
 def test_harmless_lines_pass() -> None:
-    harmless = (
-        "network.eval(); safetensors.torch.load(content); np.load(path, allow_pickle=False)"
-    )
+    harmless = "network.eval(); safetensors.torch.load(content); np.load(path, allow_pickle=False)"
     assert not list(dangerous(harmless))
 
 
