@@ -127,8 +127,9 @@ def _fill(
     summary = _summary(rows)
     _require_enough(photos, summary, config)
     shards.write(folder, rows, lambda sha256: task.read(slots[sha256]), size=config.size, data_version=data_version)
-    if (photos / shards.SOURCES).is_file():
-        shutil.copyfile(photos / shards.SOURCES, folder / shards.SOURCES)
+    sources = photos / shards.SOURCES
+    if sources.is_file() and not _closed(sources, photos):
+        shutil.copyfile(sources, folder / shards.SOURCES)
     return summary
 
 

@@ -1,6 +1,7 @@
 """The photographs behind a version: how many there are from where, and under which licences."""
 
 import csv
+import html
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -53,4 +54,5 @@ def _licences(path: Path) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    """Of a table: names of folders and licences come from outside."""
+    return html.escape(text, quote=False).replace("|", "\\|")

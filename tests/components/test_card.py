@@ -26,9 +26,9 @@ TAGS = {"data_version": "d1", "recipe": "demo", "git_commit": "c1", "weights_sha
 def test_sources_are_counted_by_folder_and_licence(tmp_path: Path) -> None:
     model = tiny_dataset(tmp_path / "model", train=3, val=1)
     assert "came without a `SOURCES.csv`" in sources_table(model)
-    (model / SOURCES).write_text("file,licence,more\n0.png,CC0-1.0,x\n1.png,CC0-1.0,x\n3.png,GPL-3,x\n", "utf-8")
+    (model / SOURCES).write_text("file,licence,more\n0.png,<b>|CC0,x\n1.png,<b>|CC0,x\n3.png,GPL-3,x\n", "utf-8")
     table = sources_table(model)
-    assert "| . | 3 | CC0-1.0: 2, unknown: 1 |" in table
+    assert r"| . | 3 | &lt;b&gt;\|CC0: 2, unknown: 1 |" in table
     assert "GPL" not in table  # of a photograph for validation
     (model / "manifest.parquet").unlink()
     assert "No manifest" in sources_table(model)

@@ -201,13 +201,15 @@ def test_what_leads_out_of_the_folder_is_not_opened(album: Path, tmp_path: Path)
     (photos / "roundabout.jpg").symlink_to(Path("..", "secret", good[0].name))
     (photos / "notes.txt").symlink_to("/dev/zero")
     (photos / "folder").symlink_to(secret)
+    (photos / "SOURCES.csv").symlink_to("/etc/passwd")
     (photos / "inside.jpg").symlink_to(good[1].name)
     os.mkfifo(photos / "pipe.jpg")
     os.mkfifo(photos / "pipe.txt")
     preprocess(photos, tmp_path / "out", config(min_photographs=1), data_version="", workers=1)
     rows = {row["path"]: row for row in pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()}
     assert rows.keys() == {path.name for path in photos.iterdir()} - {"folder"}
-    for name in ("link.jpg", "roundabout.jpg", "notes.txt"):
+    assert not (tmp_path / "out" / "SOURCES.csv").exists()
+    for name in ("link.jpg", "roundabout.jpg", "notes.txt", "SOURCES.csv"):
         assert (rows[name]["status"], rows[name]["sha256"]) == ("rejected", "")
         assert rows[name]["reason"] == "outside: a link that leads out of the folder"
     for name in ("pipe.jpg", "pipe.txt"):
