@@ -18,6 +18,8 @@ from kfp import local
 from PIL import Image
 
 from components import registry
+from components.command import JOURNAL
+from components.tree import RUN_ID
 from components.workspace import VARIABLE
 from model.config import load_config
 from pipeline import ROOT, local_run
@@ -136,7 +138,7 @@ def graph_run(steps: Steps, workspace: Path) -> local_run.RunResult:
         mounts = [
             Mount(str(folder), str(folder), "bind", folder == steps.photos) for folder in (steps.photos, workspace)
         ]
-        environment = {name: value for name, value in os.environ.items() if name.startswith("COLORIZE_")}
+        environment = {name: os.environ[name] for name in (JOURNAL, RUN_ID, VARIABLE)}
         return local.DockerRunner(
             network_mode="none", read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"], mem_limit="4g", mounts=mounts,
             security_opt=["no-new-privileges"], environment=environment,
