@@ -47,7 +47,7 @@ images: setup
 	$(BIN)/python -m pipeline.images $(if $(REGISTRY),--registry $(REGISTRY))
 	$(BIN)/colorize compile
 
-# The same images from a base made here, and the graph in them: as root, with podman, runc and debootstrap; 25 GB of disk.
+# The same images from a base made here, and the graph in them: as root, with podman, runc and debootstrap; 30 GB of disk.
 images-check: setup data
 	$(BIN)/python -m pytest -m images tests/images
 
