@@ -1,8 +1,8 @@
 """A trained generator at work: colors a photograph of any size and shape, and keeps its lightness."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,17 @@ _MAX_ASPECT = 8  # a longer picture is made smaller than `size`, so that the net
 _STRIP_PIXELS = 1 << 18  # fastest of 2^14 to 2^20 on two cores; a strip's conversions take some 30 MB
 
 
+class Input(NamedTuple):
+    """What the network is given for one picture."""
+
+    L: Tensor
+    """(1, h, w) in 0..100, on the device."""
+    seed: int
+    """Of its noise."""
+    label: int
+    """Its place in the generator's `config.labels`; -1 for unknown."""
+
+
 class Colorizer:
     """Colors photographs at their full size.
 
@@ -35,8 +46,8 @@ class Colorizer:
     to 8 bits, which weighs most near black.
 
     The same generator, photograph and seed give the same pixels, however many samples or photographs are asked for
-    with them: the network takes one picture at a time. This holds to the bit on one kind of CPU with one version of
-    torch; elsewhere a level may differ.
+    with them: `colorize` has the network take one picture at a time. This holds to the bit on one kind of CPU with one
+    version of torch; elsewhere a level may differ.
     """
 
     def __init__(self, generator: Generator, size: int, device: torch.device | str = "cpu") -> None:
@@ -72,7 +83,12 @@ class Colorizer:
 
     @torch.inference_mode()
     def colorize(
-        self, rgb: NDArray[np.uint8], seed: int = 0, samples: int = 1, label: str | None = None
+        self,
+        rgb: NDArray[np.uint8],
+        seed: int = 0,
+        samples: int = 1,
+        label: str | None = None,
+        predict: Callable[[Input], Tensor] | None = None,
     ) -> NDArray[np.uint8]:
         """Colors a photograph. Only its L is looked at: what color it has is not seen.
 
@@ -82,6 +98,8 @@ class Colorizer:
             samples: how many pictures. Sample i does not depend on how many there are. A generator without noise
                 makes them all alike.
             label: what the photograph shows, one of `generator.config.labels`; None for unknown.
+            predict: asks the network for one picture's ab, as `predict_together` does for several; None: that, with
+                this picture alone.
 
         Returns:
             (samples, H, W, 3) uint8 sRGB.
@@ -95,13 +113,16 @@ class Colorizer:
         if seed < 0 or samples < 1:
             raise ValueError(f"need a seed of 0 or more and at least one sample, got {seed} and {samples}")
         self.check_label(label)
+        place = -1 if label is None else self.generator.config.labels.index(label)
         height, width = rgb.shape[:2]
         strips = _strips(height, width)
         L = torch.cat([self._lightness(rgb[strip]) for strip in strips], dim=-2)
         small = _scaled(L, self.size)
         colored = np.empty((samples, height, width, 3), dtype=np.uint8)
         for sample in range(samples):
-            full = GuidedUpsampling.fit(small, self._predict(small, seed, sample, label), height, width)
+            asked = Input(small, _own_seed(seed, sample), place)
+            ab = predict(asked) if predict else self.predict_together([asked])[0]
+            full = GuidedUpsampling.fit(small, ab, height, width)
             for strip in strips:
                 lab = torch.cat((L[:, strip], full.rows(L[:, strip], strip.start)))
                 pixels = color.to_uint8(color.lab_to_srgb(color.into_gamut(lab)))
@@ -114,21 +135,31 @@ class Colorizer:
         """Colors photographs of any sizes, one after the other as they are asked for, each as `colorize` would."""
         return (self.colorize(rgb, seed, samples, label) for rgb in photographs)
 
+    @torch.inference_mode()
+    def predict_together(self, inputs: Sequence[Input]) -> Tensor:
+        """Puts pictures of the same height and width to the network in one go: (B, 2, h, w) ab in CIELAB units.
+
+        What one gets differs by the rounding of float32 from what it gets alone.
+        """
+        if self.generator.config.noise == "dropout" and len(inputs) > 1:  # drawn from one seed for all of a batch
+            return torch.cat([self.predict_together([one]) for one in inputs])
+        L = torch.stack([one.L for one in inputs]) / 50 - 1
+        noise = [self.generator.sample_noise(1, torch.Generator().manual_seed(one.seed)) for one in inputs]
+        z = torch.cat([one for one in noise if one is not None]).to(self.device) if noise[0] is not None else None
+        y = torch.tensor([one.label for one in inputs], device=self.device)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(inputs[0].seed)  # for dropout as noise, which draws from the process's own generator
+            return predict_ab(self.generator, L, z, y) * color.AB_SCALE
+
     def _lightness(self, rgb: NDArray[np.uint8]) -> Tensor:
         """(n, W, 3) uint8 -> (1, n, W) float32 in 0..100, on the device."""
         pixels = torch.tensor(rgb, device=self.device).permute(2, 0, 1)
         # The rounding of white, 1e-5 above 100, would be out of gamut.
         return color.srgb_to_lightness(pixels).clamp(0, 100)
 
-    def _predict(self, L: Tensor, seed: int, sample: int, label: str | None) -> Tensor:
-        """(1, h, w) L in 0..100 -> (2, h, w) ab in CIELAB units."""
-        own_seed = int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0])
-        z = self.generator.sample_noise(1, torch.Generator().manual_seed(own_seed))
-        y = None if label is None else torch.tensor([self.generator.config.labels.index(label)], device=self.device)
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(own_seed)  # for dropout as noise, which draws from the process's own generator
-            ab = predict_ab(self.generator, (L / 50 - 1)[None], z if z is None else z.to(self.device), y)
-        return ab[0] * color.AB_SCALE
+
+def _own_seed(seed: int, sample: int) -> int:
+    return int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0])
 
 
 def _strips(height: int, width: int) -> list[slice]:

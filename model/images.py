@@ -36,6 +36,14 @@ class ImageError(UserError):
         self.reason = reason
 
 
+class FormatError(ImageError):
+    """The file is of a format that is not opened, or no picture at all."""
+
+
+class TooLargeError(ImageError):
+    """The photograph has more pixels than allowed."""
+
+
 @dataclass(frozen=True)
 class Photograph:
     """A decoded photograph and what it takes to write another one like it."""
@@ -80,20 +88,22 @@ def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int
         max_pixels: refuses a file that declares more, before anything is decoded.
 
     Raises:
-        ImageError: the file is missing, of another format, truncated, damaged, too large or of 32-bit samples.
+        FormatError: the file is of another format.
+        TooLargeError: it has more pixels than allowed.
+        ImageError: it is missing, truncated, damaged or of 32-bit samples.
     """
     name = str(source) if isinstance(source, Path) else "image"
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=tuple(_SUFFIXES)) as image:
             if image.width * image.height > max_pixels:
-                raise ImageError(name, f"{image.width} x {image.height} pixels, more than the limit of {max_pixels}")
+                raise TooLargeError(name, f"{image.width} x {image.height} pixels, more than the limit of {max_pixels}")
             return _read(image, min_side)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
+        raise FormatError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
     except Image.DecompressionBombError:
-        raise ImageError(name, f"more pixels than the limit of {max_pixels}") from None
+        raise TooLargeError(name, f"more pixels than the limit of {max_pixels}") from None
     except Exception as error:  # Pillow's decoders raise nearly anything when a file is damaged
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(name, f"cannot be read: {error.strerror}") from None

@@ -229,5 +229,17 @@ app.command()(models.promote)
 app.command()(models.rollback)
 
 
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8080,
+) -> None:
+    """Serves the champion: a page to drop photographs on, and a REST API."""
+    from pipeline.shipped import ensure_champion
+    from serving.server import serve
+
+    serve(host, port, ensure_champion)
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,95 @@
+"""Dynamic batching: what several threads ask of a network at the same time, it answers together."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from model.colorizer import Colorizer, Input
+
+
+class _Job(NamedTuple):
+    colorizer: Colorizer
+    asked: Input
+    answer: "Future[Tensor]"
+
+    def kind(self) -> tuple[int, torch.Size]:
+        """Jobs of one kind can share a batch."""
+        return id(self.colorizer), self.asked.L.shape
+
+
+class Batcher:
+    """The one thread in which networks run.
+
+    While a batch runs, what is asked for gathers; then the oldest goes, with all others of its model and of its height
+    and width, up to `largest`. Nothing waits for company: alone in the queue, a picture goes alone.
+    """
+
+    def __init__(self, threads: int, largest: int = 8, observe: Callable[[int], None] = lambda size: None) -> None:
+        """
+        Args:
+            threads: cores for the network.
+            largest: pictures in a batch.
+            observe: is told each batch's size.
+        """
+        self._largest, self._observe = largest, observe
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, args=(threads,), name="network", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the thread once it has answered what was asked."""
+        self._queue.put(None)
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for the batch that runs."""
+        return self._queue.qsize()
+
+    def predict(self, colorizer: Colorizer, asked: Input) -> Tensor:
+        """(2, h, w) ab, as `Colorizer.predict_together` gives it; waits for it. From any thread."""
+        job = _Job(colorizer, asked, Future())
+        self._queue.put(job)
+        return job.answer.result()
+
+    def _run(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        waiting: list[_Job] = []
+        ending = False
+        while not ending or waiting:
+            arrived = [] if waiting else [self._queue.get()]
+            while True:
+                try:
+                    arrived.append(self._queue.get_nowait())
+                except Empty:
+                    break
+            ending = ending or None in arrived
+            waiting.extend(job for job in arrived if job)
+            if waiting:
+                batch = [job for job in waiting if job.kind() == waiting[0].kind()][: self._largest]
+                chosen = set(map(id, batch))
+                waiting = [job for job in waiting if id(job) not in chosen]
+                self._answer(batch)
+
+    def _answer(self, batch: list[_Job]) -> None:
+        self._observe(len(batch))
+        try:
+            answers = batch[0].colorizer.predict_together([job.asked for job in batch])
+        except Exception as error:
+            for job in batch:
+                job.answer.set_exception(error)
+        else:
+            for job, answer in zip(batch, answers, strict=True):
+                job.answer.set_result(answer)

@@ -1,0 +1,31 @@
+"""`colorize web`: the server's process."""
+
+import logging
+from collections.abc import Callable
+
+import uvicorn
+
+from serving.aliases import Aliases
+from serving.app import create_app
+from serving.coloring import Limits
+
+
+def serve(host: str, port: int, prepare: Callable[[], None]) -> None:
+    """Serves until SIGINT or SIGTERM, then answers what it has begun.
+
+    Args:
+        host: address to listen on.
+        port: 0 for any that is free.
+        prepare: registers a first champion where there is none.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    limits = Limits()
+    config = uvicorn.Config(
+        create_app(Aliases(prepare), limits),
+        host,
+        port,
+        log_config=None,
+        access_log=False,  # who asked for what, when, is nobody's business; /metrics counts
+        timeout_graceful_shutdown=round(limits.seconds),
+    )
+    uvicorn.Server(config).run()

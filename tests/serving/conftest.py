@@ -1,0 +1,90 @@
+"""A registry with a champion, and the server's application on top of it."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from components import registry, tracking
+from serving.aliases import Aliases
+from serving.app import create_app
+from serving.coloring import Limits
+from tests.components.conftest import migrated, workplace  # noqa: F401 - fixtures
+from tests.model.test_colorizer import generator_folder
+
+Promote = Callable[[float], registry.Version]
+Start = Callable[..., TestClient]
+
+
+@pytest.fixture
+def promote(workplace: Path) -> Promote:  # noqa: F811
+    """promote(gain) registers an untrained generator, whose colors are the stronger the greater the gain, and puts it
+    in service."""
+
+    def once(gain: float = 3.0) -> registry.Version:
+        folder = generator_folder(workplace / f"made-{gain}", gain=gain)
+        client = tracking.connect()
+        with tracking.run("train") as run:
+            experiment = client.get_run(run.id).info.experiment_id
+            logged = client.create_logged_model(experiment, name="colorizer", source_run_id=run.id)
+            client.log_model_artifacts(logged.model_id, str(folder), registry.GENERATOR)
+            client.finalize_logged_model(logged.model_id, "READY")
+            tags = {"weights_sha256": registry.checksum(folder) or ""}
+            version = registry.create(logged.model_id, run.id, tags)
+        return registry.promote(version.number, "for the test")
+
+    return once
+
+
+@pytest.fixture
+def start(promote: Promote) -> Iterator[Start]:
+    """start(limits, prepare) starts the application, on a registry whose champion `prepare` makes."""
+    running: list[TestClient] = []
+
+    def once(limits: Limits = Limits(), prepare: Callable[[], object] = promote) -> TestClient:  # noqa: B008
+        client = TestClient(create_app(Aliases(prepare, seconds=0.1), limits), raise_server_exceptions=False)
+        client.__enter__()
+        running.append(client)
+        return client
+
+    yield once
+    for client in running:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(start: Start) -> TestClient:
+    """The application, ready."""
+    return until_ready(start())
+
+
+def until_ready(client: TestClient) -> TestClient:
+    until(lambda: client.get("/readyz").status_code == 200)
+    return client
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for it; half a minute is too long."""
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not come to that")
+
+
+def picture(width: int = 60, height: int = 40, file_format: str = "PNG") -> bytes:
+    """A file of a smooth gray picture."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    content = io.BytesIO()
+    Image.fromarray(((np.sin(5 * x) + np.cos(3 * y) + 2) * 60).astype(np.uint8)).save(content, file_format)
+    return content.getvalue()
+
+
+def pixels(content: bytes) -> np.ndarray:
+    """A file's, as (H, W, 3) uint8."""
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))

@@ -1,0 +1,201 @@
+"""The REST API through its own door: colors as `colorize photo` does, and refuses in problem+json."""
+
+import io
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from components import registry
+from model.colorizer import Colorizer
+from model.errors import UserError
+from serving.coloring import Limits
+from tests.serving.conftest import Start, picture, pixels, until, until_ready
+
+
+def bomb(side: int) -> bytes:
+    """A PNG that declares side x side pixels and holds none."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def refused(response, status: int, *words: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["title"]
+    for word in words:
+        assert word in problem["detail"]
+    assert ("retry-after" in response.headers) == (status in (429, 503))
+
+
+def test_it_colors_as_the_model_does(client: TestClient):
+    colorizer = Colorizer.load(registry.fetch("models:/colorizer@champion"))
+    for seed in (0, 7):
+        answer = client.post("/v1/colorize", params={"seed": seed}, content=picture())
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+        assert answer.headers["model-version"] == "1"
+        assert answer.headers["cache-control"] == "no-store"
+        expected = colorizer.colorize(pixels(picture()), seed)[0]
+        assert np.abs(pixels(answer.content).astype(int) - expected).max() <= 1
+        assert np.ptp(expected.astype(int), axis=2).max() > 10
+
+
+@pytest.mark.parametrize(
+    ("file_format", "kind"),
+    [("JPEG", "jpeg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tiff"), ("BMP", "bmp"), ("GIF", "jpeg")],
+)
+def test_each_format_comes_back_in_kind(client: TestClient, file_format: str, kind: str):
+    answer = client.post("/v1/colorize", content=picture(file_format=file_format))
+    assert answer.headers["content-type"] == f"image/{kind}"
+    assert pixels(answer.content).shape == (40, 60, 3)
+
+
+def test_samples_come_in_a_zip_and_the_first_is_the_only(client: TestClient):
+    answer = client.post("/v1/colorize?samples=3&seed=5", content=picture())
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["1.png", "2.png", "3.png"]
+        colored = [pixels(archive.read(name)).astype(int) for name in archive.namelist()]
+    alone = pixels(client.post("/v1/colorize?seed=5", content=picture()).content)
+    assert np.abs(colored[0] - alone).max() <= 1
+    assert np.abs(colored[0] - colored[1]).max() > 1
+
+
+def test_what_is_no_photograph_is_415(client: TestClient):
+    for content in (b"", b"plain text", b"%PDF-1.7"):
+        answer = client.post("/v1/colorize", content=content, headers={"Content-Type": "image/jpeg"})
+        refused(answer, 415, "not a JPEG")
+    form = client.post("/v1/colorize", files={"file": picture()})
+    refused(form, 415, "not a JPEG")
+
+
+def test_a_damaged_photograph_is_422(client: TestClient):
+    refused(client.post("/v1/colorize", content=picture()[:-200]), 422, "damaged or truncated")
+
+
+@pytest.mark.parametrize("query", ["samples=0", "samples=9", "seed=-1", "seed=x", "model=latest", "label=dusk"])
+def test_a_wrong_query_is_422_and_names_it(client: TestClient, query: str):
+    refused(client.post(f"/v1/colorize?{query}", content=picture()), 422, query.split("=")[0])
+
+
+def test_too_many_bytes_are_413_however_they_come(start: Start):
+    client = until_ready(start(Limits(bytes=5000)))
+    refused(client.post("/v1/colorize", content=bytes(5001)), 413, "5000 bytes")
+    sent = []
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(100):
+            sent.append(1)
+            yield bytes(1000)
+
+    refused(client.post("/v1/colorize", content=pieces()), 413, "5000 bytes")
+    assert client.post("/v1/colorize", content=picture()).status_code == 200
+
+
+def test_too_many_pixels_are_413_before_they_are_decoded(client: TestClient, start: Start):
+    refused(client.post("/v1/colorize", content=bomb(14_200)), 413, "more pixels than the limit")  # 200 megapixels
+    refused(client.post("/v1/colorize", content=bomb(8_000)), 413, "more than the limit of 50000000")
+    small = until_ready(start(Limits(pixels=60 * 40 * 2)))
+    assert small.post("/v1/colorize?samples=2", content=picture()).status_code == 200
+    refused(small.post("/v1/colorize?samples=3", content=picture()), 413)
+
+
+def test_strange_paths_and_methods_are_problems_too(client: TestClient):
+    refused(client.get("/nowhere"), 404)
+    refused(client.get("/v1/colorize"), 405)
+    refused(client.post("/v1/colorize?model=previous", content=picture()), 404, "There is no previous yet")
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """An event; until it is set, networks wait."""
+    event, predict = threading.Event(), Colorizer.predict_together
+
+    def waiting(self, inputs):
+        event.wait()
+        return predict(self, inputs)
+
+    monkeypatch.setattr(Colorizer, "predict_together", waiting)
+    yield event
+    event.set()
+
+
+def test_full_is_429_at_once_and_over_when_there_is_room(start: Start, held: threading.Event):
+    held.set()
+    client = until_ready(start(Limits(at_once=3)))
+    held.clear()
+    with ThreadPoolExecutor(3) as pool:
+        begun = [pool.submit(client.post, "/v1/colorize", content=picture()) for _ in range(3)]
+        until(lambda: "colorize_in_progress 3.0" in client.get("/metrics").text)
+        refused(client.post("/v1/colorize", content=picture()), 429, "try again soon")
+        assert client.get("/healthz").text == "ok"
+        held.set()
+        assert [one.result().status_code for one in begun] == [200, 200, 200]
+    assert client.post("/v1/colorize", content=picture()).status_code == 200
+
+
+def test_what_takes_too_long_is_503_and_blocks_nobody(start: Start, held: threading.Event):
+    held.set()
+    client = until_ready(start(Limits(seconds=0.3, at_once=3)))
+    held.clear()
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/colorize", content=picture()), range(3)))
+    for answer in answers:
+        refused(answer, 503, "not colored after 0.3 seconds")
+    held.set()
+    until(lambda: client.post("/v1/colorize", content=picture()).status_code == 200)
+
+
+def test_before_there_is_a_champion_it_is_503_and_says_why(start: Start):
+    def nothing() -> None:
+        raise UserError("There are no photographs")
+
+    client = start(prepare=nothing)
+    until(lambda: "no photographs" in client.get("/readyz").text)
+    refused(client.get("/readyz"), 503, "There are no photographs")
+    refused(client.post("/v1/colorize", content=picture()), 503, "There are no photographs")
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_bug_is_500_and_the_log_has_nothing_of_the_photograph(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(Colorizer, "colorize", lambda *_: 1 // 0)
+    content = picture(file_format="BMP")
+    refused(client.post("/v1/colorize", content=content), 500, "its log")
+    assert str(content[100:140])[2:-1] not in caplog.text
+    monkeypatch.undo()
+    assert client.post("/v1/colorize", content=content).status_code == 200
+
+
+def test_metrics_count(client: TestClient):
+    client.post("/v1/colorize", content=picture())
+    client.post("/v1/colorize", content=b"no picture")
+    client.get("/a/b")
+    lines = client.get("/metrics").text.splitlines()
+    assert 'colorize_requests_total{path="/v1/colorize",status="200"} 1.0' in lines
+    assert 'colorize_requests_total{path="/v1/colorize",status="415"} 1.0' in lines
+    assert 'colorize_requests_total{path="other",status="404"} 1.0' in lines
+    assert 'colorize_request_seconds_count{path="/v1/colorize"} 2.0' in lines
+    assert "colorize_batch_size_sum 1.0" in lines
+    assert 'colorize_model_version{alias="champion"} 1.0' in lines
+    assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+
+
+def test_openapi_tells_every_answer(client: TestClient):
+    described = client.get("/openapi.json").json()["paths"]["/v1/colorize"]["post"]
+    assert set(described["responses"]) == {"200", "404", "408", "413", "415", "422", "429", "500", "503"}
+    assert {"image/jpeg", "image/tiff"} <= set(described["requestBody"]["content"])
+    assert {one["name"] for one in described["parameters"]} == {"samples", "seed", "model", "label"}

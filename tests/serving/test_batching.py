@@ -1,0 +1,69 @@
+"""What is asked at the same time is answered together, and the same as alone."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.colorizer import Colorizer, Input
+from serving.batching import Batcher
+from tests.model.test_colorizer import generator_folder
+from tests.serving.conftest import until
+
+
+@pytest.fixture(params=["gaussian", "dropout"])
+def colorizer(tmp_path: Path, request: pytest.FixtureRequest) -> Colorizer:
+    return Colorizer.load(generator_folder(tmp_path / "generator", f"generator.noise={request.param}"))
+
+
+def asked(seed: int, *shape: int) -> Input:
+    return Input(torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed)) * 100, seed, -1)
+
+
+def blocked(batcher: Batcher, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Puts a picture into the batcher that keeps it busy until what is returned is called."""
+    begun, go, predict = threading.Event(), threading.Event(), Colorizer.predict_together
+
+    def waiting(self, inputs):
+        begun.set()
+        go.wait()
+        return predict(self, inputs)
+
+    monkeypatch.setattr(Colorizer, "predict_together", waiting)
+    threading.Thread(target=batcher.predict, args=(colorizer, asked(0, 8, 8)), daemon=True).start()
+    begun.wait()
+    return go.set
+
+
+def test_a_batch_is_what_came_meanwhile_of_one_size(colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+    inputs = [asked(seed, 24, 24 if seed % 2 else 32) for seed in range(10)]
+    alone = [colorizer.predict_together([one])[0] for one in inputs]
+    with Batcher(1, largest=4, observe=sizes.append) as batcher, ThreadPoolExecutor(10) as pool:
+        go = blocked(batcher, colorizer, monkeypatch)
+        waiting = [pool.submit(batcher.predict, colorizer, one) for one in inputs]
+        until(lambda: batcher.waiting == 10)
+        go()
+        together = [one.result() for one in waiting]
+    assert sizes[0] == 1
+    assert sorted(sizes[1:]) == [1, 1, 4, 4]
+    for one, other in zip(alone, together, strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+
+
+def test_an_error_reaches_all_who_asked_and_the_next_are_served(colorizer: Colorizer):
+    class Broken(Colorizer):
+        def predict_together(self, inputs):
+            raise ValueError("broken")
+
+    broken = Broken(colorizer.generator, colorizer.size)
+    with Batcher(1) as batcher:
+        for _ in range(2):
+            with pytest.raises(ValueError, match="broken"):
+                batcher.predict(broken, asked(1, 8, 8))
+        assert batcher.alive
+        assert batcher.predict(colorizer, asked(1, 8, 8)).shape == (2, 8, 8)
+    assert not batcher.alive
