@@ -32,7 +32,7 @@ _COLORED: dict[int | str, dict[str, Any]] = {
 _MEASURED = ("/", "/v1/colorize", "/healthz", "/readyz", "/metrics", "/openapi.json")
 # What the page may do: its own scripts, pictures that it holds in memory, and the slider's style element.
 _POLICY = (
-    "default-src 'self'; img-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
 )
 

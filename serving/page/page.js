@@ -20,7 +20,6 @@ function show(file) {
     after.src = colored.url;
     download.href = colored.url;
     download.download = file.name.replace(/\.[^.]*$/, "") + "-colorized" + SUFFIXES[colored.type];
-    if (before.classList.contains("gray")) before.src = colored.url;
   }
 
   function offer(colored) {
