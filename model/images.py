@@ -5,7 +5,7 @@ Imports Pillow and NumPy alone, so that a process that only decodes starts quick
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,8 @@ def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
     """The content of a file of these pixels in the format of `like`, with its EXIF and its ICC profile.
 
     Where that profile is another RGB space, the pixels are converted into it. A GIF becomes a JPEG. JPEG is written at
-    quality 95 without chroma subsampling, WebP at quality 95, TIFF with lossless compression. BMP holds no metadata.
+    quality 95 without chroma subsampling, WebP at quality 95, TIFF with lossless compression, unless its EXIF holds more
+    than the main directory. BMP holds no metadata. EXIF that cannot be written is left out.
 
     Args:
         rgb: (H, W, 3) uint8, sRGB, upright.
@@ -137,12 +138,14 @@ def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
             del options["exif"]
     elif file_format == "WEBP":
         options |= {"quality": 95}
-    elif file_format == "TIFF":
+    elif file_format == "TIFF" and not _directories(like.exif):  # libtiff, which compresses, writes but one
         options |= {"compression": "tiff_adobe_deflate"}
     content = io.BytesIO()
     try:
         image.save(content, file_format, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # damaged EXIF may be read, and only then make an encoder raise nearly anything
+        if options.pop("exif", None):
+            return encode(rgb, replace(like, exif=b""))
         raise ImageError("image", f"cannot be written as {file_format}: {error}") from None
     return content.getvalue()
 
@@ -155,11 +158,11 @@ def _read(image: Image.Image, min_side: int | None) -> Photograph:
         width, height = height, width
     if min_side is not None:
         image.draft(None, (min_side, min_side))
+    exif = _description(image, width, height) if min_side is None else b""  # before a TIFF is loaded and closed
     image.load()
     if _orientation(image) > 1:
         ImageOps.exif_transpose(image, in_place=True)
     upright, icc = _into_srgb(_opaque(image), icc)
-    exif = _description(image, width, height) if min_side is None else b""
     return Photograph(upright, width, height, file_format, exif, icc)
 
 
@@ -243,19 +246,29 @@ def _orientation(image: Image.Image) -> int:
 def _description(image: Image.Image, width: int, height: int) -> bytes:
     """The file's EXIF for an upright picture of this size, without what describes the layout of a TIFF."""
     try:
-        exif = image.getexif()
-        for tag in _LAYOUT_TAGS.intersection(exif):
-            del exif[tag]
-        if not exif:
+        found, exif = image.getexif(), Image.Exif()
+        for tag in found.keys() - _LAYOUT_TAGS - set(_DIRECTORIES):
+            exif[tag] = found[tag]
+        for directory in _DIRECTORIES:
+            if details := found.get_ifd(directory):
+                exif.get_ifd(directory).update(details)
+        if not exif and not any(map(exif.get_ifd, _DIRECTORIES)):
             return b""
         exif[ExifTags.Base.Orientation] = 1
-        details = exif.get_ifd(ExifTags.IFD.Exif)
+        details = found.get_ifd(ExifTags.IFD.Exif)
         for tag, length in ((ExifTags.Base.ExifImageWidth, width), (ExifTags.Base.ExifImageHeight, height)):
             if tag in details:
-                details[tag] = length
+                exif.get_ifd(ExifTags.IFD.Exif)[tag] = length
         return exif.tobytes()
     except Exception:  # damaged EXIF is not carried on
         return b""
+
+
+def _directories(exif: bytes) -> bool:
+    """Whether EXIF holds more than a picture's main directory."""
+    read = Image.Exif()
+    read.load(exif)
+    return any(map(read.get_ifd, _DIRECTORIES))
 
 
 def _srgb_profile() -> bytes:
@@ -270,3 +283,4 @@ _SRGB_ICC = _srgb_profile()
 # TIFF 6.0's tags of how samples are stored, the ICC profile and XMP, which tells the orientation once more.
 _LAYOUT_TAGS = {*range(254, 269), 273, 277, 278, 279, 284, *range(288, 294), 301, 317, *range(320, 326), 330, 332, 338}
 _LAYOUT_TAGS |= {339, *range(340, 350), *range(512, 522), 529, 530, 531, 532, 700, 34377, 34675}
+_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)

@@ -1,6 +1,7 @@
 """Reading photographs as the world makes them, and writing them as they were."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,28 @@ def test_exif_orientation_is_applied_and_then_said_to_be_upright(orientation: in
     with Image.open(io.BytesIO(encode(photograph.rgb, photograph))) as written:
         assert written.getexif().get(ExifTags.Base.Orientation, 1) == 1
         assert written.getexif()[ExifTags.Base.Artist] == "Somebody"
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("details", [False, True])
+def test_exif_comes_through_in_every_format_that_has_it(file_format: str, details: bool):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Somebody"
+    if details:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "1936:05:01 12:00:00"
+        exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    photograph = decode(saved(gradient(), file_format, exif=exif.tobytes()))
+    with Image.open(io.BytesIO(encode(photograph.rgb, photograph))) as written:
+        read = written.getexif()
+        assert read[ExifTags.Base.Artist] == "Somebody"
+        if details:
+            assert read.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "1936:05:01 12:00:00"
+            assert read.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+
+def test_exif_that_cannot_be_written_is_left_out():
+    photograph = replace(decode(saved(gradient(), "TIFF")), exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x07\0\xff")
+    assert apart(decode(encode(photograph.rgb, photograph)).rgb, photograph.rgb) == 0
 
 
 def test_an_embedded_profile_is_kept_and_a_gray_one_replaced():

@@ -1,12 +1,17 @@
 """A registry with a champion, and the server's application on top of it."""
 
 import io
+import socket
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -61,6 +66,30 @@ def start(promote: Promote) -> Iterator[Start]:
 def client(start: Start) -> TestClient:
     """The application, ready."""
     return until_ready(start())
+
+
+@pytest.fixture
+def address(promote: Promote) -> Iterator[str]:
+    """The application, ready, behind a port on loopback: http://127.0.0.1:.../"""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host, port = free.getsockname()
+    app = create_app(Aliases(promote, seconds=0.1), Limits())
+    server = uvicorn.Server(uvicorn.Config(app, host, port, log_config=None))
+    running = threading.Thread(target=server.run)
+    running.start()
+    url = f"http://{host}:{port}/"
+    until(lambda: server.started and _answers(url + "readyz"))
+    yield url
+    server.should_exit = True
+    running.join()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url).status == 200
+    except urllib.error.HTTPError:
+        return False
 
 
 def until_ready(client: TestClient) -> TestClient:

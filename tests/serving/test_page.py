@@ -2,24 +2,18 @@
 
 import base64
 import re
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from model.images import decode, encode
-from serving.aliases import Aliases
-from serving.app import create_app
-from serving.coloring import Limits
 from tests.model.test_colorizer import lightness
 from tests.serving.browser import chromium
-from tests.serving.conftest import Promote, picture, until
+from tests.serving.conftest import picture, until
 from tests.serving.test_app import bomb
 
 
@@ -30,27 +24,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, promote: Promote) -> Iterator[Page]:
+def page(browser: Browser, address: str) -> Iterator[Page]:
     """The page, opened; at the end nothing has complained in its console."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(Aliases(promote, seconds=0.1), Limits()), *address, log_config=None)
-    )
-    running = threading.Thread(target=server.run)
-    running.start()
-    until(lambda: server.started)
     complaints: list[str] = []
     opened = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)  # a phone's
     opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.goto(f"http://127.0.0.1:{address[1]}/")
-    until(lambda: opened.request.get(opened.url + "readyz").ok)
+    opened.goto(address)
     yield opened
     opened.close()
-    server.should_exit = True
-    running.join()
     assert [text for text in complaints if "status of 4" not in text] == []  # a refusal is logged by the browser
 
 

@@ -1,0 +1,51 @@
+"""Mutated photographs for the decoder, each from its own seed: any that makes trouble can be made again."""
+
+import io
+import random
+
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
+_INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
+
+
+def originals(photograph: bytes) -> list[bytes]:
+    """A real photograph, small, as each format and as the modes that the decoder treats each in its own way."""
+    with Image.open(io.BytesIO(photograph)) as opened:
+        small = opened.convert("RGB").resize((96, 64))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x013B] = 6, "Somebody"
+    made = []
+    for file_format in FORMATS:
+        for mode in {"JPEG": "RGB L CMYK", "PNG": "RGB P RGBA I;16", "TIFF": "RGB L CMYK 1", "WEBP": "RGB RGBA"}[
+            file_format
+        ].split():
+            image = small.convert("L").convert("I").convert("I;16") if mode == "I;16" else small.convert(mode)
+            options = {"TIFF": {"compression": "tiff_lzw"}, "JPEG": {"progressive": mode == "L"}}.get(file_format, {})
+            content = io.BytesIO()
+            image.save(content, file_format, exif=exif, **options)
+            made.append(content.getvalue())
+    return made
+
+
+def mutated(original: bytes, seed: int) -> bytes:
+    """The file with up to sixteen of its bytes changed, pieces cut, doubled or moved; most of it in the first bytes,
+    where headers are."""
+    rng = random.Random(seed)
+    content = bytearray(original)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        end = len(content) if rng.random() < 0.5 else min(len(content), 200)
+        place = rng.randrange(max(end, 1))
+        length = rng.randint(1, 64)
+        kind = rng.randrange(7)
+        if kind <= 2 and content:
+            content[place] = rng.choice(_INTERESTING) if kind == 0 else content[place] ^ (1 << rng.randrange(8))
+        elif kind == 3:
+            content[place : place + 4] = rng.choice(_INTERESTING).to_bytes(1, "big") * 4
+        elif kind == 4:
+            del content[place : place + length]
+        elif kind == 5:
+            content[place:place] = content[place : place + length] * rng.choice((1, 1, 50))
+        else:
+            del content[rng.randrange(len(content) + 1) :]
+    return bytes(content)
