@@ -6,7 +6,6 @@ differs is what runs the generator inside `Colorizer`: PyTorch, torch.compile, O
 by way of an ONNX file that is made at start-up.
 """
 
-import io
 import json
 import os
 import resource
@@ -158,6 +157,8 @@ def replaced(generator: "Generator", backend: str) -> Any:
     """
     import torch
 
+    from model.onnx_export import to_onnx
+
     if backend == "torch":
         return generator
     if backend == "torch.compile":
@@ -165,23 +166,12 @@ def replaced(generator: "Generator", backend: str) -> Any:
     if backend not in BACKENDS:
         raise ValueError(f"{backend} is none of {', '.join(BACKENDS)}")
     if backend == "ONNX Runtime":
-        return _Replaced(generator, _by_shape(lambda L, z: _onnx_runtime(onnx_file(generator, L, z))))
+        return _Replaced(generator, _by_shape(lambda L, z: _onnx_runtime(to_onnx(generator, L, z))))
     if generator.config.encoder == "none":
-        return _Replaced(generator, _by_shape(lambda L, z: _openvino(onnx_file(generator, L, z))))
+        return _Replaced(generator, _by_shape(lambda L, z: _openvino(to_onnx(generator, L, z))))
     # OpenVINO errs where one channel meets three numbers before a convolution: it gets L three times.
-    network = _by_shape(lambda L, z: _openvino(onnx_file(generator, L, z)))
+    network = _by_shape(lambda L, z: _openvino(to_onnx(generator, L, z)))
     return _Replaced(generator, lambda L, z: network(L.expand(-1, 3, -1, -1).contiguous(), z))
-
-
-def onnx_file(generator: "Generator", L: "Tensor", z: "Tensor") -> bytes:
-    """The generator for pictures of this shape: with sides left open, exporting takes minutes."""
-    import torch
-
-    program = torch.onnx.export(generator, (L, z), dynamo=True, input_names=["L", "z"], verbose=False)
-    assert program is not None
-    content = io.BytesIO()
-    program.save(content)
-    return content.getvalue()
 
 
 def _onnx_runtime(model: bytes) -> "Network":

@@ -116,7 +116,7 @@ def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
     """The content of a file of these pixels in the format of `like`, with its EXIF and its ICC profile.
 
     Where that profile is another RGB space, the pixels are converted into it. A GIF becomes a JPEG. JPEG is written at
-    quality 95 without chroma subsampling, WebP at quality 95, TIFF with lossless compression, unless its EXIF holds more
+    quality 95 without chroma subsampling, WebP at quality 95, TIFF with lossless compression unless its EXIF holds more
     than the main directory. BMP holds no metadata. EXIF that cannot be written is left out.
 
     Args:

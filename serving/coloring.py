@@ -34,7 +34,7 @@ class Limits:
     samples: int = 8
     seconds: float = 30.0
     """From a request's head to its answer."""
-    at_once: int = 16
+    at_once: int = 12
     """Requests that are being read, wait, or are worked on."""
 
 

@@ -19,12 +19,12 @@ from tests.serving.conftest import Promote, picture, pixels
 class Server:
     """A running `colorize web`, its temporary files and all others in one folder."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.log = folder / "log"
-        command = [str(Path(sys.executable).with_name("colorize")), "web", "--port", str(self.port), *arguments]
+        command = [str(Path(sys.executable).with_name("colorize")), "web", "--port", str(self.port)]
         places = {name: str(folder) for name in ("HOME", "TMPDIR")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -42,8 +42,8 @@ class Server:
             time.sleep(0.05)
         pytest.fail(self.log.read_text(encoding="utf-8"))
 
-    def request(self, method: str, path: str, body: bytes | None = None, host: str = "127.0.0.1"):
-        connection = http.client.HTTPConnection(host, self.port, timeout=60)
+    def request(self, method: str, path: str, body: bytes | None = None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, path, body)
         response = connection.getresponse()
         response.content = response.read()
@@ -65,7 +65,11 @@ def server(promote: Promote, workplace: Path) -> Iterator[Server]:
     running.process.wait()
 
 
-def test_photographs_leave_no_trace_and_an_end_waits_for_them(server: Server, workplace: Path):
+def test_only_loopback_is_served_photographs_leave_no_trace_and_an_end_waits_for_them(server: Server, workplace: Path):
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
+    listening = {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{server.port:04X}")}
+    assert listening == {f"0100007F:{server.port:04X}"}
+
     content = picture(2000, 1500, "BMP")  # nine megabytes of pixels that nobody compresses
     assert server.request("POST", "/v1/colorize", picture()).status == 200
     before, files = server.written(), {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
@@ -91,9 +95,3 @@ def test_photographs_leave_no_trace_and_an_end_waits_for_them(server: Server, wo
     assert "secret" not in log
     assert "Traceback" not in log
     assert len(log.splitlines()) < 5
-
-
-def test_it_listens_on_loopback_alone(server: Server):
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
-    listening = {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{server.port:04X}")}
-    assert listening == {f"0100007F:{server.port:04X}"}
