@@ -1,7 +1,5 @@
 """A generator as an ONNX file, for programs that have no PyTorch."""
 
-import io
-
 import torch
 from torch import Tensor
 
@@ -21,6 +19,5 @@ def to_onnx(generator: Generator, L: Tensor, z: Tensor) -> bytes:
     """
     program = torch.onnx.export(generator, (L, z), dynamo=True, input_names=["L", "z"], verbose=False)
     assert program is not None
-    content = io.BytesIO()
-    program.save(content)
-    return content.getvalue()
+    content: bytes = program.model_proto.SerializeToString()
+    return content

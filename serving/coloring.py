@@ -5,8 +5,10 @@ import io
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Self
 
 import torch
@@ -21,6 +23,7 @@ TYPES = {
 }  # fmt: skip
 """Media type of a photograph, and of what it is colored into."""
 ZIP = "application/zip"
+_LARGE = 12_000_000  # pixels of all samples: beyond, a photograph takes up to a gigabyte, and is colored alone
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Coloring:
     """The threads that color.
 
     Each photograph is decoded, colored and encoded by one thread of a pool that has as many as there are cores; the
-    rest wait as the files they came as. All ask one `Batcher` for the network's part.
+    rest wait as the files they came as. Of large ones, one at a time is colored. All ask one `Batcher` for the
+    network's part.
     """
 
     def __init__(self, limits: Limits, observe: Callable[[int], None]) -> None:
@@ -54,6 +58,7 @@ class Coloring:
         cores = torch.get_num_threads()
         self._limits = limits
         self._batcher = Batcher(cores, observe=observe)
+        self._one_large = Lock()
         self._pool = ThreadPoolExecutor(cores, "photograph", initializer=torch.set_num_threads, initargs=(1,))
 
     def __enter__(self) -> Self:
@@ -87,9 +92,10 @@ class Coloring:
     ) -> tuple[bytes, str]:
         photograph = decode(content, max_pixels=self._limits.pixels // samples)
         predict = partial(self._batcher.predict, colorizer)
-        pictures = [
-            encode(picture, photograph) for picture in colorizer.colorize(photograph.rgb, seed, samples, label, predict)
-        ]
+        large = samples * photograph.width * photograph.height > _LARGE
+        with self._one_large if large else nullcontext():
+            colored = colorizer.colorize(photograph.rgb, seed, samples, label, predict)
+            pictures = [encode(picture, photograph) for picture in colored]
         if samples == 1:
             return pictures[0], TYPES[f"image/{photograph.format.lower()}"]
         archive = io.BytesIO()

@@ -1,6 +1,7 @@
 """The REST API through its own door: colors as `colorize photo` does, and refuses in problem+json."""
 
 import io
+import re
 import struct
 import threading
 import zipfile
@@ -192,6 +193,16 @@ def test_metrics_count(client: TestClient):
     assert "colorize_batch_size_sum 1.0" in lines
     assert 'colorize_model_version{alias="champion"} 1.0' in lines
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+
+
+def test_the_page_names_the_limits_and_fetches_nothing_from_elsewhere(client: TestClient):
+    answer = client.get("/")
+    limits = Limits()
+    assert f"at most {limits.bytes >> 20} MB and {limits.pixels // 1_000_000} megapixels each" in answer.text
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    for name in re.findall(r'(?:src|href)="(page/[^"]+)"', answer.text):
+        assert client.get(f"/{name}").status_code == 200
+    assert "http" not in answer.text
 
 
 def test_openapi_tells_every_answer(client: TestClient):
