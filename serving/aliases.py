@@ -66,6 +66,7 @@ class Aliases:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
+        self._thread.join(timeout=5)  # where the registry hangs, it is not waited for
 
     def served(self) -> dict[str, Served]:
         """What each alias stands for now, of those that are loaded."""
@@ -118,7 +119,7 @@ class Aliases:
             found = next(same, None)
             colorizer = found.colorizer if found else self._load(version)
             self._served[alias] = Served(version.number, version.weights_sha256, colorizer)
-            _log.warning("%s is version %d", alias, version.number)
+            _log.info("%s is version %d", alias, version.number)
 
     def _load(self, version: registry.Version) -> Colorizer:
         colorizer = Colorizer.load(registry.fetch(version.uri), self._device)

@@ -19,6 +19,8 @@ def serve(host: str, port: int, prepare: Callable[[], None]) -> None:
         prepare: registers a first champion where there is none.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("serving", "uvicorn.error"):  # the latter is uvicorn's name for all but the access log
+        logging.getLogger(name).setLevel(logging.INFO)
     limits = Limits()
     config = uvicorn.Config(
         create_app(Aliases(prepare), limits),
