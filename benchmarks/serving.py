@@ -56,11 +56,11 @@ def main(
         load = os.getloadavg()[0]
         for body in bodies:
             _ask(port, body)
-        rest = _closed(port, bodies, clients=1, seconds=settle)
-        busy = _closed(port, bodies, clients=_BUSY, seconds=settle)
+        rest = closed_loop(port, bodies, clients=1, seconds=settle)
+        busy = closed_loop(port, bodies, clients=_BUSY, seconds=settle)
         capacity = len(busy) / settle
         print(f"{capacity:.2f} photographs/s; {_OVER} times as many for {minutes:g} minutes", flush=True)
-        answers, memory = _open(port, bodies, _OVER * capacity, 60 * minutes, process.pid)
+        answers, memory = open_loop(port, bodies, _OVER * capacity, 60 * minutes, process.pid)
         recovery = [_ask(port, bodies[number % len(bodies)]) for number in range(40)]
     ended, normal = max(one.began for one in answers), _p95([one.seconds for one in rest])
     back = next((one.began + one.seconds - ended for one in recovery if one.seconds <= normal), float("nan"))
@@ -137,7 +137,7 @@ def _ask(port: int, body: bytes) -> Answer:
     return Answer(began, time.perf_counter() - began, status)
 
 
-def _closed(port: int, bodies: list[bytes], clients: int, seconds: float) -> list[Answer]:
+def closed_loop(port: int, bodies: list[bytes], clients: int, seconds: float) -> list[Answer]:
     """So many clients, each asking again as soon as it is answered; those answered within the time."""
     ends = time.perf_counter() + seconds
     answers: list[Answer] = []
@@ -155,7 +155,7 @@ def _closed(port: int, bodies: list[bytes], clients: int, seconds: float) -> lis
     return answers
 
 
-def _open(
+def open_loop(
     port: int, bodies: list[bytes], rate: float, seconds: float, pid: int
 ) -> tuple[list[Answer], list[tuple[float, int]]]:
     """So many requests a second, whatever becomes of earlier ones; and (second, bytes) of the server's memory."""
