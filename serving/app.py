@@ -6,7 +6,6 @@ Photographs live in memory for as long as they are being colored. They are never
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,7 +49,7 @@ def create_app(aliases: Aliases, limits: Limits) -> FastAPI:
 
     app = FastAPI(
         title="colorize",
-        version=version("colorize"),
+        version="1",
         description="Colors black-and-white photographs with the model in service.",
         docs_url=None,  # its page would fetch scripts from elsewhere
         redoc_url=None,
