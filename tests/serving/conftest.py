@@ -15,7 +15,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from components import registry, tracking
+from components import promotion, registry, tracking
 from serving.aliases import Aliases
 from serving.app import create_app
 from serving.coloring import Limits
@@ -26,22 +26,25 @@ Promote = Callable[[float], registry.Version]
 Start = Callable[..., TestClient]
 
 
+def registered(folder: Path, gain: float) -> registry.Version:
+    """A new version with an untrained generator, whose colors are the stronger the greater the gain."""
+    generator = generator_folder(folder, gain=gain)
+    client = tracking.connect()
+    with tracking.run("train") as run:
+        experiment = client.get_run(run.id).info.experiment_id
+        logged = client.create_logged_model(experiment, name="colorizer", source_run_id=run.id)
+        client.log_model_artifacts(logged.model_id, str(generator), registry.GENERATOR)
+        client.finalize_logged_model(logged.model_id, "READY")
+        tags = {"weights_sha256": registry.checksum(generator) or ""}
+        return registry.create(logged.model_id, run.id, tags)
+
+
 @pytest.fixture
 def promote(workplace: Path) -> Promote:  # noqa: F811
-    """promote(gain) registers an untrained generator, whose colors are the stronger the greater the gain, and puts it
-    in service."""
+    """promote(gain) registers such a version and puts it in service."""
 
     def once(gain: float = 3.0) -> registry.Version:
-        folder = generator_folder(workplace / f"made-{gain}", gain=gain)
-        client = tracking.connect()
-        with tracking.run("train") as run:
-            experiment = client.get_run(run.id).info.experiment_id
-            logged = client.create_logged_model(experiment, name="colorizer", source_run_id=run.id)
-            client.log_model_artifacts(logged.model_id, str(folder), registry.GENERATOR)
-            client.finalize_logged_model(logged.model_id, "READY")
-            tags = {"weights_sha256": registry.checksum(folder) or ""}
-            version = registry.create(logged.model_id, run.id, tags)
-        return registry.promote(version.number, "for the test")
+        return promotion.promote(registered(workplace / f"made-{gain}", gain).number, "for the test")
 
     return once
 

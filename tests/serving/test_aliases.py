@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from components import registry
+from components import promotion, registry
 from model.errors import UserError
-from tests.serving.conftest import Promote, picture, pixels, until
+from tests.serving.conftest import Promote, picture, pixels, registered, until
 
 
 def version_of(client: TestClient, query: str = "") -> int:
@@ -33,7 +33,7 @@ def test_a_promotion_and_a_rollback_are_followed_without_a_request_dropped(clien
         until(lambda: 1 in seen)
         promote(2.0)
         until(lambda: 2 in seen)
-        registry.promote(1, "rolled back")
+        promotion.promote(1, "rolled back")
         until(lambda: 1 in seen[-3:])
     finally:
         ended.set()
@@ -53,19 +53,12 @@ def test_other_aliases_are_served_and_followed(client: TestClient, promote: Prom
     until(lambda: version_of(client, "?model=previous") == 2)
 
 
-def test_a_version_whose_files_are_damaged_is_not_taken(client: TestClient, promote: Promote, workplace: Path):
+def test_a_version_whose_files_are_damaged_is_not_taken(client: TestClient, workplace: Path):
     before = set(workplace.glob("workspace/mlartifacts/**/generator.safetensors"))
-    real = registry.promote
-
-    def damage_first(number: int, reason: str) -> registry.Version:
-        (weights,) = set(workplace.glob("workspace/mlartifacts/**/generator.safetensors")) - before
-        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-        return real(number, reason)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "promote", damage_first)
-        promote(2.0)
-    assert registry.champion().number == 2
+    second = registered(workplace / "second", gain=2.0)
+    (weights,) = set(workplace.glob("workspace/mlartifacts/**/generator.safetensors")) - before
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    registry.set_alias("champion", second.number)
     until(lambda: "colorize_model_failures 0.0" not in client.get("/metrics").text.splitlines())
     assert version_of(client) == 1
     assert client.get("/readyz").text == "champion is version 1"
