@@ -3,7 +3,6 @@
 import base64
 import copy
 import io
-import json
 import os
 import re
 import shutil
@@ -185,13 +184,15 @@ def test_the_champion_is_served_and_healthy(steps: Steps, graph_run: local_run.R
     while "unhealthy" in podman("healthcheck", "run", "web", check=False):
         assert time.monotonic() < deadline, podman("logs", "web")
         time.sleep(2)
-    table = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(photograph).decode()]]}}
-    (workspace / "table.json").write_text(json.dumps(table))
+    (workspace / "photograph").write_bytes(photograph)
     ask = (
-        "import sys, urllib.request as r; "
-        "request = r.Request('http://127.0.0.1:8080/invocations', open(sys.argv[1], 'rb').read(), "
-        "{'Content-Type': 'application/json'}); print(r.urlopen(request).read().decode())"
+        "import base64, sys, time, urllib.error, urllib.request as r\n"
+        "for _ in range(60):\n"
+        "    try: r.urlopen('http://127.0.0.1:8080/readyz'); break\n"
+        "    except urllib.error.HTTPError: time.sleep(1)\n"
+        "answer = r.urlopen('http://127.0.0.1:8080/v1/colorize', open(sys.argv[1], 'rb').read())\n"
+        "print(base64.b64encode(answer.read()).decode())"
     )
-    answer = json.loads(podman("exec", "web", "python", "-c", ask, workspace / "table.json"))
-    colored = Image.open(io.BytesIO(base64.b64decode(answer["predictions"][0]["image"])))
+    answer = podman("exec", "web", "python", "-c", ask, workspace / "photograph")
+    colored = Image.open(io.BytesIO(base64.b64decode(answer)))
     assert colored.size == Image.open(io.BytesIO(photograph)).size
