@@ -108,13 +108,13 @@ def folder_version(folder: Path) -> str:
 
 @contextmanager
 def _project(root: Path, remote: str | None = None, name: str = "data") -> Iterator["_Project"]:
-    from dvc.config import Config
-    from dvc.repo import Repo
-
     root = root.resolve()
     tracked = root / f"{name}.dvc"
     if not tracked.exists():
         raise UserError(f"{tracked}: no such file; `dvc add {name}` makes it of what is in {name}/.")
+    from dvc.config import Config  # an image without photographs of its own lacks DVC
+    from dvc.repo import Repo
+
     with explained():
         config = {
             # Moving data needs no git, and DVC's notes on file times belong to the clone: there it can write.
