@@ -233,12 +233,16 @@ app.command()(models.rollback)
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8080,
+    model: Annotated[
+        Path | None, typer.Option(help="Generator folder, in place of the registry's champion.", file_okay=False)
+    ] = None,
 ) -> None:
     """Serves the champion: a page to drop photographs on, and a REST API."""
     from pipeline.shipped import ensure_champion
+    from serving.aliases import Aliases, Pinned
     from serving.server import serve
 
-    serve(host, port, ensure_champion)
+    serve(host, port, Pinned(model) if model else Aliases(ensure_champion))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -125,3 +126,22 @@ class Aliases:
         colorizer = Colorizer.load(registry.fetch(version.uri), self._device)
         colorizer.colorize(np.full((64, 64, 3), 128, dtype=np.uint8))
         return colorizer
+
+
+class Pinned(Aliases):
+    """A generator folder in place of the registry: it is the champion, its number is 0, and it stays."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Raises:
+            UserError: the folder holds no generator, or a damaged one.
+        """
+        super().__init__(lambda: None)
+        colorizer = Colorizer.load(folder, self._device)
+        self._served = {"champion": Served(0, registry.checksum(folder) or "", colorizer)}
+
+    def _follow(self) -> None:
+        """There is nothing to follow."""
+
+    def _refresh(self, alias: str) -> None:
+        raise NoVersionError(f"A folder is served, not the registry: there is no {alias}.")

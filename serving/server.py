@@ -1,7 +1,6 @@
 """`colorize web`: the server's process."""
 
 import logging
-from collections.abc import Callable
 
 import uvicorn
 
@@ -10,20 +9,20 @@ from serving.app import create_app
 from serving.coloring import Limits
 
 
-def serve(host: str, port: int, prepare: Callable[[], None]) -> None:
+def serve(host: str, port: int, aliases: Aliases) -> None:
     """Serves until SIGINT or SIGTERM, then answers what it has begun.
 
     Args:
         host: address to listen on.
         port: 0 for any that is free.
-        prepare: registers a first champion where there is none.
+        aliases: what is served.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("serving", "uvicorn.error"):  # the latter is uvicorn's name for all but the access log
         logging.getLogger(name).setLevel(logging.INFO)
     limits = Limits()
     config = uvicorn.Config(
-        create_app(Aliases(prepare), limits),
+        create_app(aliases, limits),
         host,
         port,
         log_config=None,

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from typer.main import get_command
 
 from components import registry
 from components.images import image
 from k8s.check.__main__ import check
 from k8s.check.manifests import ROOT, render
 from model.errors import UserError
+from pipeline.cli import app
 from pipeline.inference_service import manifest, storage_uri
 
-VERSION = registry.Version(7, {"weights_sha256": "ab" * 32}, None)
+VERSION = registry.Version(7, {"weights_sha256": "ab" * 32}, None, 0)
 
 
 def test_the_check_accepts_it_beside_the_manifests():
@@ -29,6 +31,14 @@ def test_the_check_accepts_it_beside_the_manifests():
 
     made["spec"]["predictor"]["containers"][0]["imagePulPolicy"] = "Always"
     assert any("imagePulPolicy" in str(each) for each in check(manifests))
+
+
+def test_its_command_is_one_that_colorize_has():
+    (container,) = manifest(VERSION, "s3://bucket/generator", "image:1")["spec"]["predictor"]["containers"]
+    program, name, *arguments = container["command"]
+    assert program == "colorize"
+    web = get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+    assert web.params["model"] == Path("/mnt/models")
 
 
 @pytest.mark.parametrize(

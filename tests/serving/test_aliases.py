@@ -8,6 +8,10 @@ from fastapi.testclient import TestClient
 
 from components import promotion, registry
 from model.errors import UserError
+from serving.aliases import Pinned
+from serving.app import create_app
+from serving.coloring import Limits
+from tests.model.test_colorizer import generator_folder
 from tests.serving.conftest import Promote, picture, pixels, registered, until
 
 
@@ -51,6 +55,19 @@ def test_other_aliases_are_served_and_followed(client: TestClient, promote: Prom
     assert (pixels(again.content) == first).mean() > 0.99
     promote(1.0)
     until(lambda: version_of(client, "?model=previous") == 2)
+
+
+def test_a_folder_is_served_as_it_is(workplace: Path):
+    folder = generator_folder(workplace / "made", gain=3.0)
+    with TestClient(create_app(Pinned(folder), Limits())) as client:
+        assert client.get("/readyz").status_code == 200
+        assert version_of(client) == 0
+        assert client.post("/v1/colorize?model=previous", content=picture()).status_code == 404
+
+
+def test_a_folder_without_a_generator_is_a_sentence(workplace: Path):
+    with pytest.raises(UserError, match="holds no trained generator"):
+        Pinned(workplace)
 
 
 def test_a_version_whose_files_are_damaged_is_not_taken(client: TestClient, workplace: Path):
