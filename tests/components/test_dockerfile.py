@@ -30,7 +30,7 @@ def lint(program: str, file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def imports() -> grimp.ImportGraph:
-    return grimp.build_graph("model", "components", include_external_packages=True, cache_dir=None)
+    return grimp.build_graph("model", "components", "serving", include_external_packages=True, cache_dir=None)
 
 
 def reached(imports: grimp.ImportGraph, modules: set[str]) -> set[str]:
@@ -59,10 +59,11 @@ def test_every_base_is_pinned_by_digest() -> None:
     assert set(IMAGES) < stages
 
 
-@pytest.mark.parametrize(("image", "package"), [("cpu", "components"), ("gpu", "components.train")])
-def test_an_image_gets_what_its_steps_import(imports: grimp.ImportGraph, image: str, package: str) -> None:
+@pytest.mark.parametrize(("image", "packages"), [("cpu", ("components", "serving")), ("gpu", ("components.train",))])
+def test_an_image_gets_what_it_imports(imports: grimp.ImportGraph, image: str, packages: tuple[str, ...]) -> None:
     distributions = packages_distributions() | {"mlflow": ["mlflow"]}
-    found = reached(imports, imports.find_descendants(package)) - {"kfp"}  # which comes by itself
+    modules = {module for package in packages for module in imports.find_descendants(package)}
+    found = reached(imports, modules) - {"kfp"}  # which comes by itself
     assert sorted(distributions[name][0].lower().replace("_", "-") for name in found) == names(f"{image}.txt")
 
 
