@@ -280,3 +280,27 @@ def test_no_two_that_are_kept_are_near(hashes: list[int], bits: int, data: st.Da
     assert (distances[~np.eye(len(kept), dtype=bool)] > bits).all()
     for index, representative in enumerate(kin):
         assert np.bitwise_count(everything[index] ^ everything[representative]) <= bits
+
+
+def test_many_hashes_are_compared_as_few_are():
+    drawn = np.random.default_rng(0)
+    hashes, mirrored = drawn.integers(0, 2**64, (2, 12_000), dtype=np.uint64)
+    copies = hashes[8_000:]
+    copies[:] = hashes[drawn.integers(0, 8_000, 4_000)]
+    for _ in range(8):
+        flipped = np.uint64(1) << drawn.integers(0, 64, 4_000, dtype=np.uint64)
+        copies ^= np.where(drawn.random(4_000) < 0.7, flipped, np.uint64(0))
+    mirrored[:3_000] = hashes[drawn.integers(0, 12_000, 3_000)]
+    order = drawn.permutation(12_000)
+    hashes, mirrored = hashes[order], mirrored[order]
+
+    expected = np.arange(12_000)
+    for index in range(12_000):
+        kept = np.flatnonzero(expected[:index] == np.arange(index))
+        distances = np.minimum(
+            np.bitwise_count(hashes[index] ^ hashes[kept]), np.bitwise_count(mirrored[index] ^ hashes[kept])
+        )
+        if (distances <= 6).any():
+            expected[index] = kept[(distances <= 6).argmax()]
+    assert 3_000 < (expected != np.arange(12_000)).sum() < 9_000
+    assert (near_duplicates(hashes, mirrored, 6) == expected).all()
