@@ -71,7 +71,7 @@ def main(
             "date": time.strftime("%Y-%m-%d"),
             "scores": scores,
             "protocol": {
-                **protocol.conditions(test, config, METRICS, instruments.weights),
+                **protocol.conditions(test, len(test), config, METRICS, instruments.weights),
                 "samples": 1,
                 "damage": "of the lightness that the generator sees; its a and b are scored on the true lightness",
                 "strengths": rows,

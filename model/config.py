@@ -147,6 +147,7 @@ class TrainConfig(Section):
 
 class EvaluateConfig(Section):
     batch_size: Positive
+    photographs: Positive
     samples: Annotated[int, Field(ge=2, le=64)]
     seed: NotNegative
     confidence: Annotated[float, Field(ge=0.5, lt=1)]

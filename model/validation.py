@@ -24,6 +24,7 @@ from model.shards import Shards
 
 FIGURES = ("val_l1_ab", "val_delta_colorfulness", "val_ab_intersection")
 _BATCH = 16
+_PHOTOGRAPHS = 1024  # at most: of a large set a sample, random as SHA-256 orders it
 
 
 class Validation:
@@ -58,15 +59,16 @@ class Validation:
     @torch.inference_mode()
     def _measure(self, generator: Generator) -> Tensor:
         device = next(generator.parameters()).device
-        z = generator.sample_noise(len(self._shards), seeded("validate"))
+        count = min(len(self._shards), _PHOTOGRAPHS)
+        z = generator.sample_noise(count, seeded("validate"))
         y = torch.from_numpy(self._shards.label_indices(generator.config.labels)).to(device)
         errors: list[Tensor] = []
         colorful: list[Tensor] = []
         histograms = torch.zeros(2, 2, BINS, dtype=torch.int64, device=device)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(0)  # dropout draws from the global generator
-            for start in range(0, len(self._shards), _BATCH):
-                part = slice(start, start + _BATCH)
+            for start in range(0, count, _BATCH):
+                part = slice(start, min(start + _BATCH, count))
                 lab = decode_lab(torch.from_numpy(self._shards[part]).to(device))
                 ab = predict_ab(generator, to_network(lab)[0], None if z is None else z[part].to(device), y[part])
                 if not bool(ab.isfinite().all()):

@@ -32,17 +32,19 @@ class Contestant(Protocol):
 class GeneratorContestant:
     """A generator, at the scale of the stored photographs, whatever crop it was trained on."""
 
-    def __init__(self, generator: Generator, test: Shards, samples: int, seed: int) -> None:
+    def __init__(self, generator: Generator, test: Shards, samples: int, seed: int, most: int | None = None) -> None:
         """
         Args:
             generator: in eval mode, on the device to be used.
             test: the test split. A generator with labels is told those of the photographs.
             samples: colorings of each, if the generator has noise.
             seed: of z. Dropout draws anew for each batch, so its colorings depend on the batch size too.
+            most: of the photographs will be asked for, the first; None for all.
         """
         self._generator, self._seed = generator, seed
         self._samples = 1 if generator.config.noise == "none" else samples
-        self._noise = [generator.sample_noise(len(test), seeded(seed, "evaluate", n)) for n in range(samples)]
+        count = min(len(test), most or len(test))
+        self._noise = [generator.sample_noise(count, seeded(seed, "evaluate", n)) for n in range(samples)]
         self._labels = torch.from_numpy(test.label_indices(generator.config.labels))
 
     def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:

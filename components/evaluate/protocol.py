@@ -66,12 +66,13 @@ METRICS = {
 
 
 def conditions(
-    test: Shards, config: EvaluateConfig, metrics: Collection[str], weights: Mapping[str, str]
+    test: Shards, count: int, config: EvaluateConfig, metrics: Collection[str], weights: Mapping[str, str]
 ) -> dict[str, Any]:
     """The protocol of a scoring, of JSON's types.
 
     Args:
-        test: the photographs.
+        test: the test split.
+        count: of its photographs were scored, the first.
         config: of the step.
         metrics: names of the figures there are.
         weights: SHA-256 of the pretrained weights behind a metric, by its name.
@@ -84,7 +85,7 @@ def conditions(
                 definitions[name]["weights_sha256"] = weights[name]
     return {
         "bootstrap": bootstrap.METHOD,
-        "images": len(test),
+        "images": count,
         "size": test.size,
         "crop": "none: the stored squares, whole",
         "colors": "a and b brought into sRGB's gamut at constant L and hue, sRGB rounded to 8 bits; diversity: before",
@@ -94,7 +95,7 @@ def conditions(
         "seed": config.seed,
         "samples": config.samples,
         "data_version": test.data_version,
-        "photographs_sha256": hashlib.sha256("\n".join(test.sha256s).encode()).hexdigest(),
+        "photographs_sha256": hashlib.sha256("\n".join(test.sha256s[:count]).encode()).hexdigest(),
         "metrics": definitions,
     }
 

@@ -63,7 +63,8 @@ def score(
     """Scores a trained model, another one and two baselines, in one go and on the same photographs.
 
     Args:
-        dataset: what preprocess wrote; its test split is scored, its training split feeds a baseline.
+        dataset: what preprocess wrote; its test split is scored, up to `config.photographs`, which are a random sample
+            as SHA-256 orders them; its training split feeds a baseline.
         model: the challenger: what train wrote.
         output: gets metrics.json, figures.json (of these, the challenger's numbers alone, as `dvc metrics` likes them),
             report.html, samples.png, side_by_side.png and per_photograph.parquet, all at once at the end.
@@ -85,6 +86,7 @@ def score(
     for shards in (test, train):
         if not len(shards):
             raise UserError(f"{dataset} has no {shards.split} photographs; add photographs and run preprocess again.")
+    count = min(len(test), config.photographs)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     contestants: dict[str, Contestant] = {"gray": Gray(), "mean_by_lightness": MeanByLightness(train)}
     contestants["challenger"], challenger = _contestant(model, test, config, device)
@@ -94,13 +96,13 @@ def score(
         conditions["champion"] = {"uri": champion, **vars(info)}
         if info.weights_sha256 != challenger.weights_sha256:
             contestants["champion"] = rival
-    instruments = prepare(config, cache, len(test), test.size, device)
+    instruments = prepare(config, cache, count, test.size, device)
 
-    truth, tallies = _score(test, contestants, instruments, config.batch_size, device)
+    truth, tallies = _score(test, count, contestants, instruments, config.batch_size, device)
     if champion and "champion" not in contestants:  # the very same weights are scored once
         contestants["champion"], tallies["champion"] = contestants["challenger"], tallies["challenger"]
     scores = {name: tally.scores(truth, instruments.spaces) for name, tally in tallies.items()}
-    conditions |= protocol.conditions(test, config, scores["challenger"].keys(), instruments.weights)
+    conditions |= protocol.conditions(test, count, config, scores["challenger"].keys(), instruments.weights)
     models = {name: contestant for name, contestant in contestants.items() if name in conditions}
     photographs = {name: tallies[name].photographs() for name in models}
     l1_ab = {name: columns["l1_ab"] for name, columns in photographs.items()}
@@ -131,17 +133,22 @@ def _contestant(
 ) -> tuple[Contestant, GeneratorInfo]:
     generator, info = load_generator(folder)
     generator.to(memory_format=torch.channels_last).to(device)
-    return GeneratorContestant(generator, test, config.samples, config.seed), info
+    return GeneratorContestant(generator, test, config.samples, config.seed, config.photographs), info
 
 
 def _score(
-    test: Shards, contestants: Mapping[str, Contestant], instruments: Instruments, batch_size: int, device: torch.device
+    test: Shards,
+    count: int,
+    contestants: Mapping[str, Contestant],
+    instruments: Instruments,
+    batch_size: int,
+    device: torch.device,
 ) -> tuple[Tally, dict[str, Tally]]:
-    """The photographs' own tally, and each contestant's."""
+    """The first `count` photographs' own tally, and each contestant's."""
     truth, tallies = Tally(), {name: Tally() for name in contestants}
-    with progress(len(test), "evaluate", unit="photographs") as advance, torch.inference_mode():
-        for start in range(0, len(test), batch_size):
-            indices = range(start, min(start + batch_size, len(test)))
+    with progress(count, "evaluate", unit="photographs") as advance, torch.inference_mode():
+        for start in range(0, count, batch_size):
+            indices = range(start, min(start + batch_size, count))
             stored = torch.from_numpy(test[indices]).to(device)
             seen = look(decode_lab(stored), instruments)
             truth.add_truth(seen)
@@ -191,9 +198,10 @@ def _examples(shown: Sequence[Shown]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _table(test: Shards, truth: Tally, photographs: Mapping[str, Mapping[str, torch.Tensor]]) -> pa.Table:
-    """A row for each test photograph: sha256, path, the challenger's figures, the champion's with a prefix."""
-    columns: dict[str, Any] = {"sha256": test.sha256s, "path": test.paths}
-    columns["colorfulness_real"] = truth.photographs()["colorfulness"].numpy()
+    """A row for each photograph scored: sha256, path, the challenger's figures, the champion's with a prefix."""
+    real = truth.photographs()["colorfulness"].numpy()
+    columns: dict[str, Any] = {"sha256": test.sha256s[: len(real)], "path": test.paths[: len(real)]}
+    columns["colorfulness_real"] = real
     for who, figures in photographs.items():
         prefix = "" if who == "challenger" else f"{who}_"
         columns |= {prefix + name: values.numpy() for name, values in figures.items()}

@@ -29,6 +29,7 @@ ALWAYS = {
 def config(**changes: Any) -> EvaluateConfig:
     values = {
         "batch_size": 5,
+        "photographs": 100,
         "samples": 3,
         "seed": 0,
         "confidence": 0.95,

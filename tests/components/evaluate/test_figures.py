@@ -48,6 +48,18 @@ def test_everybody_gets_every_figure(evaluated: tuple[dict[str, Any], Path]) -> 
     ]
 
 
+def test_of_many_photographs_so_many_are_scored(
+    evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    some = evaluate(dataset, models["challenger"], tmp_path / "out", config(photographs=5, batch_size=3))
+    assert some["protocol"]["images"] == 5
+    rows = pq.read_table(tmp_path / "out" / "per_photograph.parquet").to_pandas()
+    assert list(rows["sha256"]) == Shards.open(dataset, "test").sha256s[:5]
+    every = pq.read_table(evaluated[1] / "per_photograph.parquet").to_pandas()
+    assert list(rows["colorfulness_real"]) == pytest.approx(list(every["colorfulness_real"][:5]))
+    assert some["psnr"] == pytest.approx(rows["psnr"].mean())
+
+
 def test_every_difference_to_the_champion_has_its_interval(evaluated: tuple[dict[str, Any], Path]) -> None:
     result, out = evaluated
     assert result["difference"].keys() == ALWAYS - {"colorfulness_real"}
