@@ -57,7 +57,7 @@ def git_commit() -> str:
 def main(folder: Path) -> None:
     """Writes <step>.txt for every step that keeps its output."""
     folder.mkdir(parents=True, exist_ok=True)
-    for step in ("preprocess", "train", "evaluate", "register"):
+    for step in ("preprocess", "inspect", "train", "evaluate", "register"):
         (folder / f"{step}.txt").write_text(code_version(step) + "\n", encoding="utf-8")
 
 

@@ -40,6 +40,11 @@ class Version:
         return f"models:/{MODEL}/{self.number}"
 
     @property
+    def evaluation(self) -> str:
+        """Where MLflow has what the version was judged by, and what its photographs were."""
+        return f"runs:/{self.tags.get('judged_with', self.run_id)}/evaluation"
+
+    @property
     def weights_sha256(self) -> str:
         return self.tags.get("weights_sha256", "")
 
@@ -259,6 +264,20 @@ def download(uri: str, folder: Path) -> Path:
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
     except OSError as error:
         raise UserError(f"{uri}: the files are missing in MLflow's artifact store ({error}).") from error
+
+
+@tracking.explained()
+def kept(version: Version, name: str, folder: Path) -> Path | None:
+    """Copies a file that is kept with a version's evaluation into a folder; None where there is none of that name.
+
+    Raises:
+        UserError: it is missing in the artifact store; MLflow cannot be reached.
+    """
+    _, run, place = version.evaluation.rsplit("/", 2)
+    listed = tracking.connect().list_artifacts(run, place)
+    if not any(file.path == f"{place}/{name}" for file in listed):
+        return None
+    return download(f"{version.evaluation}/{name}", folder)
 
 
 def checksum(folder: Path) -> str | None:

@@ -39,6 +39,17 @@ class PreprocessConfig(Section):
     min_photographs: Positive
 
 
+class InspectConfig(Section):
+    psi_warn: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    psi_stop: Weight
+
+    @model_validator(mode="after")
+    def _warns_before_it_stops(self) -> Self:
+        if self.psi_stop and self.psi_stop < self.psi_warn:
+            raise ValueError(f"psi_stop ({self.psi_stop:g}) must be 0 or at least psi_warn ({self.psi_warn:g})")
+        return self
+
+
 class GeneratorConfig(Section):
     encoder: Literal["none", "efficientnet_lite0", "resnet18", "resnet34", "convnext_tiny"]
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
@@ -169,6 +180,7 @@ class Config(Section):
     """All sections. `config.train.model_dump()` is the plain mapping that travels to a step."""
 
     preprocess: PreprocessConfig
+    inspect: InspectConfig
     train: TrainConfig
     evaluate: EvaluateConfig
     register_: Annotated[RegisterConfig, Field(alias="register")]
@@ -183,7 +195,7 @@ class Config(Section):
         return self
 
     def sections(self) -> dict[str, dict[str, Any]]:
-        """{"preprocess": {...}, "train": {...}, "evaluate": {...}, "register": {...}}, of JSON's types only."""
+        """The sections by name, preprocess, inspect, train, evaluate, register, of JSON's types only."""
         return self.model_dump(mode="json", by_alias=True)
 
 

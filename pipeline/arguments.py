@@ -3,7 +3,8 @@
 from components.provenance import code_version, git_commit
 from model.config import Config
 
-CACHED_STEPS = ("preprocess", "train", "evaluate")
+TRIAL_STEPS = ("preprocess", "train", "evaluate")
+CACHED_STEPS = ("preprocess", "inspect", "train", "evaluate")
 
 
 def trial_arguments(config: Config, photos: str, data_version: str, checkpoints: str) -> dict[str, object]:
@@ -15,13 +16,11 @@ def trial_arguments(config: Config, photos: str, data_version: str, checkpoints:
         data_version: MD5 of the photographs as DVC computes it.
         checkpoints: Folder that outlives a lost attempt, or on a cluster s3://bucket/prefix.
     """
-    sections = config.sections()
     return {
         "photos": photos,
         "data_version": data_version,
-        **{f"{name}_config": sections[name] for name in CACHED_STEPS},
-        **{f"{name}_code": code_version(name) for name in CACHED_STEPS},
         "checkpoints": checkpoints,
+        **_configured(config, TRIAL_STEPS),
     }
 
 
@@ -46,9 +45,21 @@ def retraining_arguments(
         only_if_changed: Whether a run ends at once when a version was made of the same data, code and recipe.
     """
     return {
-        **trial_arguments(config, photos, data_version, checkpoints),
+        "photos": photos,
+        "data_version": data_version,
+        "checkpoints": checkpoints,
+        **_configured(config, CACHED_STEPS),
         "recipe": recipe,
         "register_config": config.sections()["register"],
         "tags": {"git_commit": git_commit(), "recipe": recipe, "image_digest": images},
         "only_if_changed": only_if_changed,
+    }
+
+
+def _configured(config: Config, steps: tuple[str, ...]) -> dict[str, object]:
+    """Each step's section, and the hash of the code behind it."""
+    sections = config.sections()
+    return {
+        **{f"{name}_config": sections[name] for name in steps},
+        **{f"{name}_code": code_version(name) for name in steps},
     }

@@ -1,4 +1,4 @@
-"""The retraining graph: resolve, preprocess, train, evaluate, register, gate, promote or reject; then report.
+"""The retraining graph: resolve, preprocess, inspect, train, evaluate, register, gate, promote or reject; then report.
 
 One definition for the laptop and the cluster. No run id goes into a step that should be cached: it travels in the
 environment, which is no part of Kubeflow's cache key.
@@ -11,12 +11,14 @@ from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
 
 from components.evaluate.component import evaluate
+from components.inspect.component import inspect
 from components.preprocess.component import preprocess
 from components.register.component import gate, promote, register, reject
 from components.report.component import report_outcome
 from components.resolve.component import resolve
 from components.train.component import train
 from components.tree import RUN_ID
+from pipeline.arguments import CACHED_STEPS
 from pipeline.cluster import Cluster, Resources, Step, load_cluster
 
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
@@ -105,10 +107,12 @@ def build(cluster: Cluster) -> GraphComponent:
         data_version: str,
         recipe: str,
         preprocess_config: dict,
+        inspect_config: dict,
         train_config: dict,
         evaluate_config: dict,
         register_config: dict,
         preprocess_code: str,
+        inspect_code: str,
         train_code: str,
         evaluate_code: str,
         checkpoints: str,
@@ -122,10 +126,12 @@ def build(cluster: Cluster) -> GraphComponent:
             data_version: MD5 of the photographs as DVC computes it, or latest: what was published last in that remote.
             recipe: Name of the recipe, for the record.
             preprocess_config: Section `preprocess` of params.yaml.
+            inspect_config: Section `inspect`.
             train_config: Section `train`.
             evaluate_config: Section `evaluate`.
             register_config: Section `register`.
             preprocess_code: Hash of the code behind the step.
+            inspect_code: Hash of the code behind the step.
             train_code: Hash of the code behind the step.
             evaluate_code: Hash of the code behind the step.
             checkpoints: Folder, or s3://bucket/prefix, that outlives a lost training attempt.
@@ -155,9 +161,19 @@ def build(cluster: Cluster) -> GraphComponent:
                     settled.outputs["champion"],
                     checkpoints,
                 )
+                inspected = inspect(
+                    photos=photos,
+                    dataset=photographs.outputs["dataset"],
+                    champion=settled.outputs["champion"],
+                    config=inspect_config,
+                    code=inspect_code,
+                )
+                # No artifact joins the two: training would not be reused once the champion has moved.
+                trained.after(inspected)
                 registered = register(
                     generator=trained.outputs["generator"],
                     evaluation=scored.outputs["evaluation"],
+                    inspection=inspected.outputs["inspection"],
                     config=register_config,
                     tags=settled.outputs["origin"],
                 )
@@ -170,6 +186,7 @@ def build(cluster: Cluster) -> GraphComponent:
         tasks: dict[Step, dsl.PipelineTask] = {
             "resolve": settled,
             "preprocess": photographs,
+            "inspect": inspected,
             "train": trained,
             "evaluate": scored,
             "register": registered,
@@ -182,7 +199,7 @@ def build(cluster: Cluster) -> GraphComponent:
             _place(task, cluster.steps[name])
             # Of the others, one looks at aliases, which move, some act on the registry, which remembers for itself, and
             # one tells people: cached, they would be blind or silent.
-            task.set_caching_options(name in ("preprocess", "train", "evaluate"))
+            task.set_caching_options(name in CACHED_STEPS)
         _place_training(trained, cluster)
         _environment(outcome, LINKS, WEBHOOK)
 
@@ -212,7 +229,7 @@ def trial(
     evaluate_code: str,
     checkpoints: str,
 ) -> TrialOutputs:
-    """The first three steps of `retraining`, for comparing variants. Arguments as there."""
+    """Three steps of `retraining`, for comparing variants. Arguments as there."""
     photographs, trained, scored = _train_and_score(
         photos,
         data_version,

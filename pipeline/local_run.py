@@ -27,7 +27,7 @@ from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT
-from pipeline.arguments import CACHED_STEPS, retraining_arguments, trial_arguments
+from pipeline.arguments import CACHED_STEPS, TRIAL_STEPS, retraining_arguments, trial_arguments
 from pipeline.data import ensure_data, folder_version
 from pipeline.graph import retraining, trial
 
@@ -99,7 +99,7 @@ def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
     with _Session(tree=False) as session:  # MLflow shows a run for each variant, with scores beside losses
         folder, data_version = _photographs(photos)
         arguments = trial_arguments(config, folder, data_version, session.checkpoints)
-        codes = {name: code_version(name) for name in CACHED_STEPS}
+        codes = {name: code_version(name) for name in TRIAL_STEPS}
         settled = resolve(folder, data_version, config.preprocess, config.train, codes)
         outputs = session.execute(trial, **arguments | {"train_config": settled.train_config})
         steps, _ = _read_journal(session.journal)

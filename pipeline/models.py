@@ -13,7 +13,6 @@ from rich.table import Table
 from components import promotion, registry, tracking
 from components.workspace import workspace
 from model.config import load_config
-from model.errors import UserError
 from pipeline import ROOT
 
 Which = Annotated[str, typer.Argument(metavar="V", help="Number of a version, or an alias such as champion.")]
@@ -42,7 +41,8 @@ def show(
     for name, text in facts(found).items():
         table.add_row(name, escape(text))
     console.print(table)
-    manifest = _manifest(found)
+    folder = workspace() / "cache" / "manifests" / str(found.number)
+    manifest = registry.kept(found, "manifest.parquet", folder)
     if manifest is None:
         console.print(
             "No manifest was kept with this version. Its photographs are version "
@@ -164,7 +164,7 @@ def facts(version: registry.Version) -> dict[str, str]:
         "data": tags.get("data_version", ""),
         "pipeline run": tags.get("pipeline_run_id", ""),
         "MLflow run": run or "",
-        "report": f"runs:/{tags.get('judged_with', run)}/evaluation/report.html at {tracking.public(tracking.uri())}",
+        "report": f"{version.evaluation}/report.html at {tracking.public(tracking.uri())}",
         "parameters": _parameters(tags.get("trained_in") or run),
     }
     return {name: text for name, text in found.items() if text}
@@ -196,16 +196,6 @@ def _parameters(run: str | None) -> str:
             raise
         return f"run {run} was deleted"
     return "\n".join(f"{name}={value}" for name, value in sorted(params.items()))
-
-
-def _manifest(version: registry.Version) -> Path | None:
-    folder = workspace() / "cache" / "manifests" / str(version.number)
-    try:
-        return registry.download(
-            f"runs:/{version.tags.get('judged_with', version.run_id)}/evaluation/manifest.parquet", folder
-        )
-    except UserError:
-        return None
 
 
 def _dataset(model: Path) -> Path:

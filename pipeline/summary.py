@@ -31,10 +31,16 @@ def show(result: RunResult, latest: Path) -> None:
     console.print(_metrics(metrics))
     record = json.loads((result.folders["registration"] / "registration.json").read_text(encoding="utf-8"))
     aliases = registry.aliases(record["version"])
+    if record["data_drift"]:
+        console.print(record["data_drift"], style="yellow")
     console.print(f"Version {record['version']} of {registry.MODEL}: {', '.join(aliases) or 'no alias'}.")
     latest.mkdir(parents=True, exist_ok=True)
-    for label, name in (("report", "report.html"), ("gray, colored, true", "samples.png")):
-        shutil.copyfile(result.folders["evaluation"] / name, latest / name)
+    for label, step, name in (
+        ("photographs", "inspection", "data.html"),
+        ("report", "evaluation", "report.html"),
+        ("gray, colored, true", "evaluation", "samples.png"),
+    ):
+        shutil.copyfile(result.folders[step] / name, latest / name)
         console.print(f"{label}: {_short(latest / name)}")
 
 

@@ -1,20 +1,14 @@
 """The report: one HTML page that needs no other file, no script and no network."""
 
-import base64
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from numpy.typing import NDArray
-from PIL import Image
-
 from components.evaluate.pictures import Shown
 from components.evaluate.protocol import METRICS
+from components.page import render, uri
 
 _COLUMNS = ("challenger", "champion", "mean_by_lightness", "gray")
 
@@ -37,14 +31,11 @@ def write_report(
         curves: the training curves as a PNG, or None.
         names: what the page calls challenger and champion.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["picture"] = _picture
     groups: dict[str, list[Shown]] = {}
     for photograph in shown:
         groups.setdefault(photograph.group, []).append(photograph)
-    page = environment.get_template("report.html.jinja").render(
+    page = render(
+        Path(__file__).with_name("report.html.jinja"),
         rows=_rows(result),
         columns=[column for column in _COLUMNS if column == "challenger" or column in result],
         names=names,
@@ -55,8 +46,8 @@ def write_report(
         protocol_json=json.dumps(result["protocol"], indent=2),
         groups=groups,
         varied=[photograph for photograph in groups["median"] if len(photograph.colored["challenger"]) > 1],
-        histograms=_uri("image/svg+xml", histograms.encode()),
-        curves=_uri("image/png", curves.read_bytes()) if curves else "",
+        histograms=uri("image/svg+xml", histograms.encode()),
+        curves=uri("image/png", curves.read_bytes()) if curves else "",
     )
     path.write_text(page, encoding="utf-8")
 
@@ -87,14 +78,3 @@ def _number(value: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.2g}"
-
-
-def _picture(pixels: NDArray[np.uint8]) -> str:
-    """(H, W, 3) uint8 as a data URI."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=92, subsampling=0)  # full-size chroma: it is what one looks at
-    return _uri("image/jpeg", file.getvalue())
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,6 +1,7 @@
 """The register step's command line: registers, judges, and promotes or rejects, in one go.
 
-`python -m components.register --model outputs/model --evaluation outputs/evaluation --out outputs/registration`
+`python -m components.register --model outputs/model --evaluation outputs/evaluation --inspection outputs/inspection
+--out outputs/registration`
 """
 
 import json
@@ -19,6 +20,7 @@ from model.errors import UserError
 def main(
     model: Annotated[Path, typer.Option(help="What train wrote.")],
     evaluation: Annotated[Path, typer.Option(help="What evaluate wrote.")],
+    inspection: Annotated[Path, typer.Option(help="What inspect wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for registration.json and verdict.md.")],
     params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
     recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
@@ -38,7 +40,7 @@ def main(
             "pipeline_run_id": run_id,
             "image_digest": image,
         }
-        record = steps.register(model, evaluation, out, config.register_, tags)
+        record = steps.register(model, evaluation, out, config.register_, tags, inspection)
         (steps.promote if record["promote"] else steps.reject)(out)
         print(f"version {record['version']}: {record['outcome']}. {record['summary']}")
         for reason in record["reasons"]:

@@ -9,6 +9,7 @@ from components.images import CPU_IMAGE
 def register(
     generator: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
+    inspection: dsl.Input[dsl.Artifact],
     config: dict,
     tags: dict,
     registration: dsl.Output[dsl.Artifact],
@@ -19,6 +20,7 @@ def register(
     Args:
         generator: The challenger.
         evaluation: Its scores and the champion's.
+        inspection: What its photographs are like.
         config: The `register` section of params.yaml: the gate's rules.
         tags: git_commit, data_version, recipe, image_digest; pipeline_run_id where the environment does not tell it.
         registration: registration.json: version, model URI, verdict with a reason for each rule.
@@ -33,12 +35,14 @@ def register(
 
     with step("register") as notes:
         notes.update(generator=generator.path, evaluation=evaluation.path, registration=registration.path)
+        notes.update(inspection=inspection.path)
         run(
             Path(generator.path),
             Path(evaluation.path),
             Path(registration.path),
             check(RegisterConfig, config, "register"),
             tags=tags,
+            inspection=Path(inspection.path),
         )
         shutil.copyfile(Path(registration.path) / "verdict.md", verdict.path)
 

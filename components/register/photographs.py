@@ -13,6 +13,9 @@ from model.shards import SOURCES
 LINEAGE = ("manifest.parquet", SOURCES)
 """Files that training hands on of its dataset, and that are kept with the version."""
 
+INSPECTION = ("distributions.json", "drift.json", "data.html")
+"""What inspect writes about the same dataset; kept with the version too, for the next one to be compared with."""
+
 
 def sources_table(model: Path) -> str:
     """Markdown: a row for each folder of training photographs, with how many there are under each licence.

@@ -27,7 +27,7 @@ def export(uri: str, folder: Path) -> registry.Version:
     with folder_aside(folder, marker="version.json") as aside:
         for name in ("generator.json", "generator.safetensors"):
             shutil.copyfile(weights / name, aside / name)
-        registry.download(f"runs:/{version.tags.get('judged_with', version.run_id)}/evaluation", aside)
+        registry.download(version.evaluation, aside)
         described = {"schema_version": 1, "tags": {name: version.tags[name] for name in _KEPT if name in version.tags}}
         (aside / "version.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return version

@@ -14,7 +14,7 @@ from components import promotion, registry, tracking, tree
 from components.register import gate
 from components.register.card import model_card
 from components.register.logged_model import log_model
-from components.register.photographs import LINEAGE, sources_table
+from components.register.photographs import INSPECTION, LINEAGE, sources_table
 from model.config import RegisterConfig
 from model.errors import UserError
 from model.files import folder_aside
@@ -23,12 +23,18 @@ TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest
 """What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
 
 And of the latest judgement: metrics_champion (the champion of then), judged (the verdict's outcome), judged_in (the
-pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in (the MLflow run that trained it).
+pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in (the MLflow run that trained it),
+data_drift (what inspect was alarmed by).
 """
 
 
 def register(
-    model: Path, evaluation: Path, output: Path, config: RegisterConfig, tags: Mapping[str, str]
+    model: Path,
+    evaluation: Path,
+    output: Path,
+    config: RegisterConfig,
+    tags: Mapping[str, str],
+    inspection: Path | None = None,
 ) -> dict[str, Any]:
     """Makes or finds the model's version, makes it the challenger, and judges it.
 
@@ -43,10 +49,12 @@ def register(
         config: the gate's rules.
         tags: those of `TAGS`, and others. pipeline_run_id may be left to the environment (`tree.RUN_ID`): who starts a
             run on Kubeflow does not know its id.
+        inspection: what inspect wrote about the photographs; None where nobody looked at them.
 
     Returns:
         What registration.json holds: version, model_uri, run_id, weights_sha256, champion (the version it was judged
-        against, or null), and the verdict: promote, outcome, summary, reasons.
+        against, or null), data_drift (what inspect was alarmed by, or nothing), and the verdict: promote, outcome,
+        summary, reasons.
 
     Raises:
         UserError: a file is missing or damaged, a tag is missing, MLflow cannot be reached.
@@ -67,6 +75,7 @@ def register(
 
     identity = {"weights_sha256": weights_sha256, "data_version": tags["data_version"]}
     figures = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
+    data_drift = _read(inspection / "drift.json")["alarm"] if inspection else ""
     renewed = {
         "metrics": _short(figures),
         "metrics_protocol": _short(metrics["protocol"]),
@@ -74,6 +83,7 @@ def register(
         "judged": verdict.outcome,
         "judged_in": tags["pipeline_run_id"],
         "trained_in": _training_run(model) or "",
+        "data_drift": data_drift[: tracking.MAX_TAG],
     }
     version = registry.find(identity)
     if not (version and champion and version.number == champion.number):  # whose verdict says why it is in service
@@ -93,6 +103,9 @@ def register(
         for name in LINEAGE:
             if (model / name).is_file():
                 run.log_artifact(model / name, "evaluation")
+        if inspection:
+            for name in INSPECTION:
+                run.log_artifact(inspection / name, "evaluation")
         described = _read(model / "generator.json"), _training(model), metrics, {**tags, **identity}
         card = model_card(*described, sources_table(model))
         run.log_text(card, "evaluation/card.md")
@@ -103,6 +116,7 @@ def register(
         "run_id": version.run_id,
         "weights_sha256": weights_sha256,
         "champion": champion.number if champion else None,
+        "data_drift": data_drift,
         **verdict.to_json(),
     }
     with folder_aside(output, marker="registration.json") as folder:

@@ -30,7 +30,8 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
 
     Returns:
         What was printed: outcome, failed_step, message, pipeline_run, recipe, data_version, version, verdict (outcome,
-        summary, reasons), metrics (name -> the version's and the champion's), links; and text, the gist of it in the
+        summary, reasons), metrics (name -> the version's and the champion's), data_drift (what inspect was alarmed by),
+        links; and text, the gist of it in the
         form that Slack shows.
     """
     outcome: dict[str, Any] = {
@@ -43,6 +44,7 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
         "version": None,
         "verdict": None,
         "metrics": {},
+        "data_drift": "",
         "links": {},
     }
     if os.environ.get(KFP_UI):
@@ -82,6 +84,7 @@ def _ask_mlflow(outcome: dict[str, Any]) -> None:
         outcome["data_version"] = version.tags["data_version"]  # the run may have been given another name for it
         outcome["verdict"] = _verdict(version)
         outcome["metrics"] = _metrics(version)
+        outcome["data_drift"] = version.tags.get("data_drift", "")
         if ui:
             outcome["links"]["version"] = f"{ui}/#/models/{registry.MODEL}/versions/{version.number}"
     elif outcome["outcome"] == "SUCCEEDED":
@@ -121,7 +124,7 @@ def _text(outcome: dict[str, Any]) -> str:
         headline += f" in {outcome['failed_step']}"
     if verdict:
         headline += f"; version {outcome['version']} is {_ACTED[verdict['outcome']]}"
-    lines = [headline, outcome["message"]]
+    lines = [headline, outcome["message"], outcome["data_drift"]]
     if verdict:
         lines += [verdict["summary"], *(f"{name} {reason}" for name, reason in verdict["reasons"].items())]
     return html.escape("\n".join(filter(None, [*lines, *outcome["links"].values()])), quote=False)

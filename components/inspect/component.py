@@ -1,0 +1,46 @@
+"""KFP face of the inspect step."""
+
+from kfp import dsl
+
+from components.images import CPU_IMAGE
+
+
+@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+def inspect(
+    photos: str,
+    dataset: dsl.Input[dsl.Dataset],
+    champion: str,
+    config: dict,
+    code: str,
+    inspection: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+):
+    """Describes the dataset and its drift from the champion's; may end the run before training.
+
+    Args:
+        photos: Folder of photographs, for pictures of what was rejected; those in S3 are not fetched again.
+        dataset: What preprocess wrote.
+        champion: URI of the model in service, models:/colorizer/N, or empty when there is none.
+        config: The `inspect` section of params.yaml: limits of the drift.
+        code: Hash of the code behind this step; it keys the cache.
+        inspection: data.html, distributions.json, drift.json.
+        report: The report as a page.
+    """
+    import shutil
+    from pathlib import Path
+
+    from components.command import step
+    from components.inspect.step import inspect as run
+    from components.storage import is_s3
+    from model.config import InspectConfig, check
+
+    with step("inspect"):
+        result = run(
+            Path(dataset.path),
+            None if is_s3(photos) else Path(photos),
+            Path(inspection.path),
+            check(InspectConfig, config, "inspect"),
+            champion=champion,
+        )
+        shutil.copyfile(Path(inspection.path) / "data.html", report.path)
+        print(result["alarm"] or result["not_compared"] or "No drift.", flush=True)

@@ -1,0 +1,113 @@
+"""Examples of rejected photographs, with pictures of them and of what they look like, where these can be had."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from model.color import decode_lab, lab_to_srgb, to_uint8
+from model.errors import UserError
+from model.images import decode
+from model.shards import Shards
+
+EACH = 4
+"""Examples of each kind."""
+
+_SIDE = 160  # pixels of a picture
+_LOOKED_AT = ("too small", "colorless", "duplicate", "near-duplicate")  # the others preprocess could not, or may not
+_TWIN = ("the same file as ", "looks like ")
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) sRGB."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A rejected photograph."""
+
+    path: str
+    width: int | None
+    height: int | None
+    reason: str
+    """Without its kind."""
+    picture: Picture | None
+    """None where the photographs are not here, or this one is not to be opened."""
+    twin: str
+    """The path of what it duplicates, or nothing."""
+    twins_picture: Picture | None
+    """None where that was not kept either."""
+
+
+@dataclass
+class Rejected:
+    """Of one kind: how many, and the first few by path."""
+
+    count: int = 0
+    examples: list[Example] = field(default_factory=list)
+
+
+def rejected(dataset: Path, photos: Path | None) -> dict[str, Rejected]:
+    """The rejected photographs by the kind of the reason, the most frequent first.
+
+    Args:
+        dataset: of `model.shards`.
+        photos: the folder of photographs, None where it is not on this machine.
+    """
+    manifest = dataset / "manifest.parquet"
+    found: dict[str, Rejected] = {}
+    columns = ["path", "sha256", "width", "height", "status", "reason"]
+    with pq.ParquetFile(manifest) as file:
+        for batch in file.iter_batches(batch_size=4096, columns=columns):
+            for row in batch.to_pylist():
+                if row["status"] == "rejected":
+                    kind, _, reason = row["reason"].partition(": ")
+                    here = found.setdefault(kind, Rejected())
+                    here.count += 1
+                    if here.count <= EACH:
+                        here.examples.append(_example(row, kind, reason, dataset, photos))
+    return dict(sorted(found.items(), key=lambda item: -item[1].count))
+
+
+def _example(row: dict[str, Any], kind: str, reason: str, dataset: Path, photos: Path | None) -> Example:
+    twin = next((reason.removeprefix(words) for words in _TWIN if reason.startswith(words)), "")
+    return Example(
+        path=row["path"],
+        width=row["width"],
+        height=row["height"],
+        reason=reason,
+        picture=_picture(photos, row) if photos and kind in _LOOKED_AT else None,
+        twin=twin,
+        twins_picture=_stored(dataset, twin) if twin else None,
+    )
+
+
+def _picture(photos: Path, row: dict[str, Any]) -> Picture | None:
+    """Of the file that preprocess saw, and of no other that is in its place now."""
+    try:
+        content = (photos / row["path"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != row["sha256"]:
+            return None
+        image = decode(content, min_side=_SIDE).image
+    except (OSError, ValueError, UserError):
+        return None
+    image.thumbnail((2 * _SIDE, _SIDE))
+    return np.asarray(image)
+
+
+def _stored(dataset: Path, path: str) -> Picture | None:
+    """A kept photograph out of the shards: a split is in the order of SHA-256, so those before it are its place."""
+    manifest = ds.dataset(dataset / "manifest.parquet")
+    kept = manifest.to_table(["split", "sha256"], (ds.field("path") == path) & (ds.field("status") == "kept"))
+    if not len(kept):
+        return None
+    row = kept.to_pylist()[0]
+    before = (ds.field("split") == row["split"]) & (ds.field("sha256") < row["sha256"])
+    stored = torch.from_numpy(Shards.open(dataset, row["split"])[[manifest.count_rows(filter=before)]])
+    pixels = to_uint8(lab_to_srgb(decode_lab(stored)))[0].permute(1, 2, 0)
+    return np.asarray(pixels)
