@@ -2,26 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from components.inspect.manifest import blocks
 from components.progress import progress
 from model.color import decode_lab
-from model.errors import UserError
-from model.shards import SPLITS, Shards
+from model.shards import PER_SHARD, SPLITS, Shards
 
 SCHEMA_VERSION = 1
 """Of the distributions; another when a bin changes, for what was counted by other bins cannot be compared."""
 
 _PIXELS = 1 << 22  # in memory at once: 50 photographs of 286 x 286
-_COLUMNS = ["path", "width", "height", "split", "status", "reason", "label"]
+_COLUMNS = ("path", "width", "height", "split", "status", "reason", "label")
 _SPELLINGS = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}
 
 
@@ -103,7 +102,7 @@ def measure(dataset: Path) -> Distributions:
     numbers = {name: np.zeros(len(each.bins), dtype=np.int64) for name, each in (OF_FILES | OF_PIXELS).items()}
     names = {name: Counter[str]() for name in OF_NAMES}
     files = Counter(dict.fromkeys((*SPLITS, "rejected", "ignored"), 0))
-    for rows in _rows(dataset / "manifest.parquet"):
+    for rows in blocks(dataset, _COLUMNS):
         kept = [row for row in rows if row["status"] == "kept"]
         files.update(row["split"] or row["status"] for row in rows)
         names["fate"].update(row["reason"].partition(":")[0] or "kept" for row in rows if row["status"] != "ignored")
@@ -112,12 +111,9 @@ def measure(dataset: Path) -> Distributions:
         width, height = (np.array([row[side] for row in kept], dtype=float) for side in ("width", "height"))
         _count(numbers, OF_FILES, (width * height / 1e6, np.minimum(width, height), width / height))
     with progress(sum(map(len, splits)), "inspect", "photographs") as advance:
-        for shards in splits:
-            at_once = max(1, _PIXELS // shards.size**2)
-            for start in range(0, len(shards), at_once):
-                stored = shards[start : start + at_once]
-                _count(numbers, OF_PIXELS, _look(stored))
-                advance(len(stored))
+        for stored in (stored for shards in splits for stored in _few(shards)):
+            _count(numbers, OF_PIXELS, _look(stored))
+            advance(len(stored))
     if names["label"].keys() <= {""}:
         del names["label"]
     bins = {name: each.bins for name, each in (OF_FILES | OF_PIXELS).items()}
@@ -126,14 +122,14 @@ def measure(dataset: Path) -> Distributions:
     return Distributions(splits[0].data_version, splits[0].size, dict(files), counted | named)
 
 
-def _rows(manifest: Path) -> Iterator[list[dict[str, Any]]]:
-    try:
-        with pq.ParquetFile(manifest) as file:
-            for batch in file.iter_batches(batch_size=4096, columns=_COLUMNS):
-                yield batch.to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{manifest} cannot be read ({reason}); run preprocess again.") from None
+def _few(shards: Shards) -> Iterator[NDArray[np.uint8]]:
+    """The photographs in order, a few at a time: (n, 3, S, S). No file stays mapped once it was read."""
+    at_once = max(1, _PIXELS // shards.size**2)
+    for first in range(0, len(shards), PER_SHARD):
+        one = copy(shards)  # without the maps
+        last = min(first + PER_SHARD, len(shards))
+        for start in range(first, last, at_once):
+            yield one[start : min(start + at_once, last)]
 
 
 def _type(path: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from components.inspect.manifest import blocks
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.errors import UserError
 from model.images import decode
@@ -58,19 +58,19 @@ def rejected(dataset: Path, photos: Path | None) -> dict[str, Rejected]:
     Args:
         dataset: of `model.shards`.
         photos: the folder of photographs, None where it is not on this machine.
+
+    Raises:
+        UserError: a file of the dataset is missing or damaged.
     """
-    manifest = dataset / "manifest.parquet"
     found: dict[str, Rejected] = {}
-    columns = ["path", "sha256", "width", "height", "status", "reason"]
-    with pq.ParquetFile(manifest) as file:
-        for batch in file.iter_batches(batch_size=4096, columns=columns):
-            for row in batch.to_pylist():
-                if row["status"] == "rejected":
-                    kind, _, reason = row["reason"].partition(": ")
-                    here = found.setdefault(kind, Rejected())
-                    here.count += 1
-                    if here.count <= EACH:
-                        here.examples.append(_example(row, kind, reason, dataset, photos))
+    for rows in blocks(dataset, ("path", "sha256", "width", "height", "status", "reason")):
+        for row in rows:
+            if row["status"] == "rejected":
+                kind, _, reason = row["reason"].partition(": ")
+                here = found.setdefault(kind, Rejected())
+                here.count += 1
+                if here.count <= EACH:
+                    here.examples.append(_example(row, kind, reason, dataset, photos))
     return dict(sorted(found.items(), key=lambda item: -item[1].count))
 
 

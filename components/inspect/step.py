@@ -64,9 +64,9 @@ def inspect(
         run.log_artifact(output, "inspection")
     if beyond := drift.named(found, "stop"):
         raise UserError(
-            f"{dataset}: {beyond} of the photographs drifted from those of {champion} by more than inspect.psi_stop "
-            f"({config.psi_stop:g}); look at {output / 'data.html'}, and correct the photographs, or raise "
-            "inspect.psi_stop (0: never stop) to train on them."
+            f"The photographs differ from those of {champion} by more than inspect.psi_stop ({config.psi_stop:g}) in "
+            f"{beyond}; look at {output / 'data.html'}, then correct the photographs, or raise inspect.psi_stop "
+            "(0: never stop) to train on them."
         )
     return result
 
