@@ -61,7 +61,8 @@ def inspect(
         run.log_metrics({f"psi_{name}": each.psi for name, each in found.items()}, step=0)
         if alarm:
             run.set_tags({"data_drift": alarm})
-        run.log_artifact(output, "inspection")
+        for name in (FILE, "drift.json", "data.html"):
+            run.log_artifact(output / name, "inspection")
     if beyond := drift.named(found, "stop"):
         raise UserError(
             f"The photographs differ from those of {champion} by more than inspect.psi_stop ({config.psi_stop:g}) in "

@@ -39,6 +39,8 @@ def test_the_later_overrides_the_earlier(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
+        ("inspect.psi_warn=0", ("inspect.psi_warn", "greater than 0")),
+        ("inspect.psi_stop=0.05", ("psi_stop (0.05)", "0 or at least psi_warn (0.1)")),
         ("train.imges=5", ("train.imges", "not a known key", "params.yaml")),
         ("trian.images=5", ("trian", "not a known key")),
         ("train.images=0", ("train.images", "0", "greater than or equal to 1")),

@@ -12,7 +12,7 @@ import yaml
 from model.config import load_config
 from tests.dvc_project import ROOT, bare_environment
 
-STEPS = ("code", "preprocess", "train", "evaluate", "register")
+STEPS = ("code", "preprocess", "inspect", "train", "evaluate", "register")
 FOLDERS = ("scratch", "tuxpaint-data", "tuxtype-data", "mate-backgrounds", "gnome-control-center-data")
 TINY = {
     "preprocess": {"size": 48, "min_side": 48, "min_photographs": 20},

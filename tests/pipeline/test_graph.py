@@ -188,16 +188,23 @@ def test_another_cluster_changes_training_and_nothing_else(tmp_path: Path, docum
 
 def test_what_acts_on_the_registry_or_tells_people_is_never_cached(documents: list[dict]):
     cached = {name for name, task in tasks(documents[0]).items() if task.get("cachingOptions", {}).get("enableCache")}
-    assert {"preprocess", "train", "evaluate"} <= cached
+    assert {"preprocess", "inspect", "train", "evaluate"} <= cached
     assert not cached & {"resolve", "register", "gate", "promote", "reject", "report-outcome"}
 
 
 def test_data_version_and_code_key_the_cached_steps(documents: list[dict]):
     inputs = {name: task.get("inputs", {}).get("parameters", {}) for name, task in tasks(documents[0]).items()}
     assert "data_version" in inputs["preprocess"]
-    for step in ("preprocess", "train", "evaluate"):
+    for step in ("preprocess", "inspect", "train", "evaluate"):
         assert "code" in inputs[step], step
         assert not any("run" in name for name in inputs[step]), step
+
+
+def test_training_waits_for_the_data_report_and_is_reused_whatever_it_is_compared_with(documents: list[dict]):
+    train = tasks(documents[0])["train"]
+    assert "inspect" in train["dependentTasks"]
+    assert "inspect" not in str(train["inputs"])
+    assert "champion" not in train["inputs"]["parameters"]
 
 
 def test_component_source_is_ascii():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.webhook import Receiver, receiver
 
@@ -53,7 +54,7 @@ class Story:
     def workspace(self) -> Path:
         return self.folder / "workspace"
 
-    def run(self, *overrides: str) -> Run:
+    def run(self, *overrides: str, photos: Path | None = None) -> Run:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
         environment |= {
             "COLORIZE_WORKSPACE": str(self.workspace),
@@ -62,7 +63,7 @@ class Story:
             "PYTHONPATH": f"{GUARD}:{GUARD.parent.parent}",
         }
         settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
-        command = [COLORIZE, "run", "--recipe", "small", "--photos", self.photos, *settings]
+        command = [COLORIZE, "run", "--recipe", "small", "--photos", photos or self.photos, *settings]
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=280
         )
@@ -91,20 +92,22 @@ def test_the_first_model_is_promoted(story: Story):
     assert run.outcomes["promote"] == "done"
     assert run.outcomes["reject"] == "not run"
     assert all(
-        run.outcomes[step] == "done" for step in ("preprocess", "train", "evaluate", "register", "gate", "report")
+        run.outcomes[step] == "done"
+        for step in ("preprocess", "inspect", "train", "evaluate", "register", "gate", "report")
     )
     assert story.aliases() == {"challenger": 1, "champion": 1}
     assert "Version 1 of colorizer: " in run.output
     latest = story.workspace / "latest"
     assert (latest / "samples.png").read_bytes().startswith(b"\x89PNG")
-    assert "<html" in (latest / "report.html").read_text(encoding="utf-8")
+    for page in ("report.html", "data.html"):
+        assert "<html" in (latest / page).read_text(encoding="utf-8")
 
 
 def test_nothing_changed_nothing_trained(story: Story):
     story.run()  # scores the champion, which is new since the first run
     run = story.run()
     assert run.status == 0, run.output
-    assert all(run.outcomes[step] == "reused" for step in ("preprocess", "train", "evaluate"))
+    assert all(run.outcomes[step] == "reused" for step in ("preprocess", "inspect", "train", "evaluate"))
     assert story.aliases() == {"challenger": 1, "champion": 1}
 
 
@@ -135,6 +138,22 @@ def test_a_failing_step_ends_the_run_with_its_own_words(story: Story):
     last = run.output.strip().splitlines()[-1]
     assert last.startswith("preprocess failed: ")
     assert "min_photographs" in run.output
+    assert "Traceback" not in run.output
+
+
+def test_photographs_too_unlike_the_champions_are_not_trained_on(story: Story):
+    night = story.folder / "night"
+    night.mkdir()
+    for photograph in story.photos.iterdir():
+        if photograph.suffix == ".jpg":
+            with Image.open(photograph) as image:
+                image.convert("RGB").point(lambda level: level // 3).save(night / photograph.name, quality=95)
+    run = story.run("inspect.psi_stop=0.25", photos=night)
+    assert run.status == 1
+    assert (run.outcomes["preprocess"], run.outcomes["inspect"], run.outcomes["train"]) == ("done", "failed", "not run")
+    last = run.output.strip().splitlines()[-1]
+    assert last.startswith("inspect failed: The photographs differ from those of models:/colorizer/1 by more than ")
+    assert "lightness (PSI " in last
     assert "Traceback" not in run.output
 
 
@@ -177,11 +196,15 @@ def test_mlflow_shows_a_tree_for_each_run_with_the_steps_that_were_not_reused(st
     ]
     assert len(runs) == len(parents) + sum(len(steps) for _, steps in trees)
     assert trees[:3] == [
-        ("FINISHED", ["train", "evaluate", "register"]),
-        ("FINISHED", ["evaluate", "register"]),
+        ("FINISHED", ["inspect", "train", "evaluate", "register"]),
+        ("FINISHED", ["inspect", "evaluate", "register"]),
         ("FINISHED", ["register"]),
     ]
-    assert [steps for status, steps in trees if status == "FAILED"] == [["preprocess"], ["train", "evaluate"]]
+    assert [steps for status, steps in trees if status == "FAILED"] == [
+        ["preprocess"],
+        ["inspect"],
+        ["train", "evaluate"],
+    ]
     assert len(trees) == len(list((story.workspace / "runs").iterdir()))
 
 
@@ -192,7 +215,7 @@ def test_people_were_told_of_each_run(story: Story):
     assert told[2]["verdict"]["outcome"] == "unchanged"
     assert told[3]["verdict"]["outcome"] == "reject"
     failures = [(message["failed_step"], message["version"]) for message in told if message["outcome"] == "FAILED"]
-    assert failures == [("preprocess", None), ("evaluate", None)]
+    assert failures == [("preprocess", None), ("inspect", None), ("evaluate", None)]
     secret = story.hook.url.rpartition("/")[2]
     assert not any(secret in log.read_text(encoding="utf-8") for log in story.workspace.glob("runs/*/*"))
 
@@ -211,7 +234,7 @@ def test_every_version_says_what_it_is_made_of(story: Story):
 def test_journal_holds_a_line_for_each_step_that_ran(story: Story):
     journals = sorted((story.workspace / "runs").glob("*/journal.jsonl"))
     first = [json.loads(line)["step"] for line in journals[0].read_text(encoding="utf-8").splitlines()]
-    assert first == ["resolve", "preprocess", "train", "evaluate", "register", "gate", "promote", "report"]
+    assert first == ["resolve", "preprocess", "inspect", "train", "evaluate", "register", "gate", "promote", "report"]
 
 
 def test_no_run_reached_for_the_network(story: Story):
