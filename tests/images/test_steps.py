@@ -99,11 +99,12 @@ def test_cpu_images_have_no_cuda(steps: Steps, target: str) -> None:
 def test_each_step_does_its_work_in_its_image(steps: Steps) -> None:
     out = steps.mount / "by-hand"
     steps.step("cpu", "preprocess", "--photos", steps.photos, "--out", out / "dataset")
+    steps.step("cpu", "inspect", "--dataset", out / "dataset", "--photos", steps.photos, "--out", out / "inspection")
     steps.step("gpu", "train", "--dataset", out / "dataset", "--out", out / "generator", "--checkpoints", out / "kept")
     scored = ("--dataset", out / "dataset", "--model", out / "generator", "--out", out / "evaluation")
     steps.step("cpu", "evaluate", *scored)
-    judged = ("--model", out / "generator", "--evaluation", out / "evaluation", "--out", out / "registration")
-    steps.step("cpu", "register", *judged)
+    judged = ("--model", out / "generator", "--evaluation", out / "evaluation", "--inspection", out / "inspection")
+    steps.step("cpu", "register", *judged, "--out", out / "registration")
     assert (out / "registration" / "registration.json").stat().st_uid == USER
 
 

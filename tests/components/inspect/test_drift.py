@@ -12,7 +12,7 @@ from model.config import InspectConfig
 
 LIMITS = InspectConfig(psi_warn=0.1, psi_stop=0.25)
 
-counts = st.lists(st.integers(0, 500), min_size=1, max_size=12).map(lambda found: dict(zip("abcdefghijkl", found)))
+counts = st.dictionaries(st.sampled_from("abcdefghijkl"), st.integers(0, 500), min_size=1)
 
 
 def described(**distributions: Counts) -> Distributions:
