@@ -20,8 +20,10 @@ from model.errors import UserError
 def main(
     model: Annotated[Path, typer.Option(help="What train wrote.")],
     evaluation: Annotated[Path, typer.Option(help="What evaluate wrote.")],
-    inspection: Annotated[Path, typer.Option(help="What inspect wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for registration.json and verdict.md.")],
+    inspection: Annotated[
+        Path | None, typer.Option(help="What inspect wrote about the photographs, to be kept with the version.")
+    ] = None,
     params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
     recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
     overrides: Annotated[
