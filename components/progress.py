@@ -13,7 +13,13 @@ _SECONDS_BETWEEN_LINES = 10
 
 @contextmanager
 def progress(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Yields a function that is told how many more of `total` are done; shows that on standard output."""
+    """Yields a function that is told how many more of `total` are done; shows that on standard output.
+
+    Both ways show the time that is left. Where there is nothing to do, nothing is shown.
+    """
+    if not total:
+        yield lambda more: None
+        return
     with (_bar if sys.stdout.isatty() else _lines)(total, label, unit) as advance:
         yield advance
 
@@ -33,7 +39,7 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{self._unit}, {speed:.0f}/s" if speed else self._unit)
+        return Text(f"{self._unit}, {_rate(speed)}" if speed else self._unit)
 
 
 @contextmanager
@@ -49,8 +55,12 @@ def _lines(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]
             shown = now
             rate = done / (now - started)
             left = (total - done) / rate if rate else 0
-            print(f"{label}: {done} of {total} {unit}, {rate:.0f}/s, {left:.0f} s left", flush=True)
+            print(f"{label}: {done} of {total} {unit}, {_rate(rate)}, {left:.0f} s left", flush=True)
 
     yield advance
     seconds = time.monotonic() - started
-    print(f"{label}: {done} of {total} {unit} in {seconds:.1f} s, {done / max(seconds, 1e-9):.0f}/s", flush=True)
+    print(f"{label}: {done} of {total} {unit} in {seconds:.1f} s, {_rate(done / max(seconds, 1e-9))}", flush=True)
+
+
+def _rate(a_second: float) -> str:
+    return f"{a_second:.0f}/s" if a_second >= 10 else f"{a_second:.1f}/s"

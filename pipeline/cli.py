@@ -69,9 +69,12 @@ def photo(
     label: Annotated[
         str | None, typer.Option(help="What they show, such as dusk, for a model that was trained with labels.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that something else made.")] = False,
 ) -> None:
-    """Colors photographs with the champion; goes on past those that it cannot color, and lists them at the end."""
+    """Colors photographs with the champion; goes on past those that it cannot color, and lists them at the end.
+
+    Cut off, the same command again goes on where it was: pictures that were made like this are left.
+    """
     from components import registry
     from pipeline.shipped import CHAMPION, ensure_champion
     from serving.batch import color_photographs
@@ -81,10 +84,11 @@ def photo(
             ensure_champion()
         return registry.fetch(model)
 
-    failures = color_photographs(files, out, generator, samples=samples, seed=seed, label=label, overwrite=overwrite)
-    for failure in failures:
+    done = color_photographs(files, out, generator, samples=samples, seed=seed, label=label, overwrite=overwrite)
+    print(f"{done.colored} colored, {done.there} already there, {len(done.failures)} failed.")
+    for failure in done.failures:
         print(f"error: {failure}", file=sys.stderr)
-    raise typer.Exit(1 if failures else 0)
+    raise typer.Exit(1 if done.failures else 0)
 
 
 @app.command()

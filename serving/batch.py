@@ -1,30 +1,49 @@
 """`colorize photo`: colors photographs and folders of them with one model, and goes on past those that it cannot."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from components.preprocess.step import SUFFIXES
 from components.progress import progress
+from model.checkpoint import load_generator
 from model.colorizer import Colorizer
 from model.errors import UserError
-from model.files import write_aside
 from model.images import ImageError, Photograph, decode, encode
+from serving.ledger import Ledger, Origin, sha256_of
 
-_AHEAD = 2  # photographs decoded while the model works on another
+_THREADS = 4  # that decode and encode while the model works
+_AHEAD = 2  # photographs decoded before their turn
+_BEHIND = 2  # colored ones not yet written
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photograph to color, and the folder where its pictures go."""
+    """A photograph to color."""
 
     source: Path
-    folder: Path
+    place: Path
+    """Where it would lie in the folder of pictures, under its own name: album/old.jpg."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the photographs."""
+
+    colored: int
+    there: int
+    """Those whose pictures an earlier call had made."""
+    failures: list[str]
+    """A sentence for each photograph that could not be colored, and for each folder that could not be read."""
 
 
 def color_photographs(
@@ -36,12 +55,13 @@ def color_photographs(
     seed: int = 0,
     label: str | None = None,
     overwrite: bool = False,
-) -> list[str]:
+) -> Outcome:
     """Writes `<name>-colorized.<ext>` below `out` for each photograph, keeping the sub-folders of the folders given.
 
     With more samples: `<name>-colorized-1.<ext>`, -2, ... A picture appears whole or not at all. The extension is the
     photograph's own; where the file is of another format than it says, or of one with too few colors, the right one
-    follows it: `old.gif-colorized.jpg`.
+    follows it: `old.gif-colorized.jpg`. Called again, it goes on where it was cut off: a picture that these weights,
+    seed and label made of the photograph as it is now is left (`serving.ledger`).
 
     Args:
         inputs: photographs, and folders, whose photographs are found by suffix. Hidden files, and links that lead out
@@ -51,42 +71,82 @@ def color_photographs(
         samples: colorings of each photograph.
         seed: the same seed gives the same colorings.
         label: what the photographs show, as the model knows it; None for unknown.
-        overwrite: replace pictures that exist; otherwise they are left and reported. A photograph that is itself among
-            the inputs is never replaced.
-
-    Returns:
-        A sentence for each photograph that could not be colored, and for each folder that could not be read.
+        overwrite: replace files that came about in another way; otherwise they are left and reported. A photograph
+            that is itself among the inputs is never replaced.
 
     Raises:
         UserError: there is no such input, nothing to color, `out` is a folder to color, the model does not know the
             label, or what `generator` raises.
     """
-    jobs, failures = _jobs(inputs, out)
-    colorizer = Colorizer.load(generator(), "cuda" if torch.cuda.is_available() else "cpu")
+    jobs, unread = _jobs(inputs, out)
+    network, info = load_generator(generator())
+    colorizer = Colorizer(network, info.size, "cuda" if torch.cuda.is_available() else "cpu")
     colorizer.check_label(label)
+    pictures = _Pictures(out, Ledger(out), info.weights_sha256, seed, label, samples)
     taken = {job.source.resolve(): f"{job.source} is itself to be colored" for job in jobs}
-    with progress(len(jobs), "color", "photographs") as advance:
-        for job, decoded in _decoded_ahead(jobs):
-            try:
-                photograph = decoded.result()
-                targets = _targets(job, photograph, samples)
-                _require_free(targets, taken, overwrite)
-                colored = colorizer.colorize(photograph.rgb, seed, samples, label)
-                contents = [encode(picture, photograph) for picture in colored]
-                for target, content in zip(targets, contents, strict=True):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    write_aside(target, content)
-                    taken[target.resolve()] = f"{target} was made of {job.source}"
-            except ImageError as error:
-                failures.append(f"{job.source}: {error.reason}.")
-            except UserError as error:
-                failures.append(f"{job.source}: {error}")
-            except OSError as error:
-                failures.append(f"{job.source}: {error.strerror or error}.")
-            except (MemoryError, torch.OutOfMemoryError):
-                failures.append(f"{job.source}: too large for this machine's memory.")
-            advance(1)
-    return [_printable(failure) for failure in failures]
+    failures: list[str] = []
+    with _threads() as pool:
+        there = list(pool.map(pictures.are_there, jobs))
+        todo = [job for job, made in zip(jobs, there, strict=True) if not made]
+        writing: deque[tuple[Job, Future[None]]] = deque()
+        with progress(len(todo), "color", "photographs") as advance:
+            for job, reading in _read_ahead(pool, todo):
+                with _noted(job, failures):
+                    photograph, sha256 = reading.result()
+                    missing = pictures.missing(job, photograph, sha256)
+                    _require_free(missing, taken, overwrite)
+                    taken |= {picture.resolve(): f"{picture} is made of {job.source}" for picture in missing}
+                    colored = colorizer.colorize(photograph.rgb, seed, samples, label)
+                    writing.append((job, pool.submit(pictures.write, missing, photograph, colored)))
+                advance(1)
+                while len(writing) > _BEHIND:
+                    _settle(*writing.popleft(), failures)
+            for job, written in writing:
+                _settle(job, written, failures)
+    return Outcome(len(todo) - len(failures), sum(there), [_printable(failure) for failure in unread + failures])
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures that are asked for."""
+
+    out: Path
+    ledger: Ledger
+    weights_sha256: str
+    seed: int
+    label: str | None
+    samples: int
+
+    def are_there(self, job: Job) -> bool:
+        """Whether all of a photograph's were made before, of what it is now."""
+        if not self.ledger.knows(str(job.place)):
+            return False
+        try:
+            return all(map(self.ledger.find, self._origins(job, sha256_of(job.source))))
+        except OSError:  # reading it to color it says why
+            return False
+
+    def missing(self, job: Job, photograph: Photograph, sha256: str) -> dict[Path, Origin]:
+        """Those of a photograph's that are not there, by the file to write: with the suffix the photograph has, or
+        after it where it belies what they will hold."""
+        formats = Image.registered_extensions()
+        stem, suffix = job.source.stem, job.source.suffix
+        if formats.get(suffix.lower()) != formats[photograph.suffix]:
+            stem, suffix = job.source.name, photograph.suffix
+        folder, found = self.out / job.place.parent, {}
+        for origin in self._origins(job, sha256):
+            number = "" if origin.number is None else f"-{origin.number}"
+            found[folder / f"{stem}-colorized{number}{suffix}"] = origin
+        return {picture: origin for picture, origin in found.items() if self.ledger.find(origin) != picture}
+
+    def write(self, missing: dict[Path, Origin], photograph: Photograph, colored: NDArray[np.uint8]) -> None:
+        for picture, origin in missing.items():
+            self.ledger.write(picture, encode(colored[(origin.number or 1) - 1], photograph), origin)
+
+    def _origins(self, job: Job, sha256: str) -> list[Origin]:
+        numbers = range(1, self.samples + 1) if self.samples > 1 else (None,)
+        facts = str(job.place), sha256, self.weights_sha256, self.seed, self.label
+        return [Origin(*facts, number) for number in numbers]
 
 
 def _jobs(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
@@ -98,9 +158,9 @@ def _jobs(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
             if given.resolve() == out.resolve():
                 raise UserError(f"{out} is the folder of photographs itself; choose another folder for --out.")
             found = _photographs(given, out, failures)
-            jobs.extend(Job(file, out / file.parent.relative_to(given)) for file in found)
+            jobs.extend(Job(file, file.relative_to(given)) for file in found)
         elif given.exists():
-            jobs.append(Job(given, out))
+            jobs.append(Job(given, Path(given.name)))
         else:
             raise UserError(f"{given}: no such file or folder.")
     if not jobs and not failures:
@@ -122,44 +182,62 @@ def _photographs(folder: Path, out: Path, failures: list[str]) -> Iterator[Path]
                 yield file
 
 
-def _decoded_ahead(jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[Photograph]]]:
-    """The jobs in order, each with its photograph, decoded while the one before it is colored."""
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        waiting: list[tuple[Job, Future[Photograph]]] = []
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Left early, they finish what they are at."""
+    with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            for job in jobs:
-                waiting.append((job, pool.submit(_read, job.source)))
-                if len(waiting) > _AHEAD:
-                    yield waiting.pop(0)
-            while waiting:
-                yield waiting.pop(0)
+            yield pool
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _read(source: Path) -> Photograph:
+def _read_ahead(pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[tuple[Photograph, str]]]]:
+    """The jobs in order, each with its photograph and that file's SHA-256, read while those before it are colored."""
+    waiting: deque[tuple[Job, Future[tuple[Photograph, str]]]] = deque()
+    for job in jobs:
+        waiting.append((job, pool.submit(_read, job.source)))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _read(source: Path) -> tuple[Photograph, str]:
     if source.exists() and not source.is_file():  # opening a pipe would wait for ever
         raise ImageError(str(source), "no regular file")
-    return decode(source)
+    return decode(source), sha256_of(source)
 
 
-def _targets(job: Job, photograph: Photograph, samples: int) -> list[Path]:
-    """The files to write: with the suffix the input has, or after it where it belies what they will hold."""
-    formats = Image.registered_extensions()
-    stem, suffix = job.source.stem, job.source.suffix
-    if formats.get(suffix.lower()) != formats[photograph.suffix]:
-        stem, suffix = job.source.name, photograph.suffix
-    numbers = [f"-{number}" for number in range(1, samples + 1)] if samples > 1 else [""]
-    return [job.folder / f"{stem}-colorized{number}{suffix}" for number in numbers]
+@contextmanager
+def _noted(job: Job, failures: list[str]) -> Iterator[None]:
+    """What a photograph can do wrong becomes a sentence, and the next one's turn comes."""
+    try:
+        yield
+    except ImageError as error:
+        failures.append(f"{job.source}: {error.reason}.")
+    except UserError as error:
+        failures.append(f"{job.source}: {error}")
+    except OSError as error:
+        failures.append(f"{job.source}: {error.strerror or error}.")
+    except (MemoryError, torch.OutOfMemoryError):
+        failures.append(f"{job.source}: too large for this machine's memory.")
 
 
-def _require_free(targets: Sequence[Path], taken: dict[Path, str], overwrite: bool) -> None:
+def _settle(job: Job, written: Future[None], failures: list[str]) -> None:
+    with _noted(job, failures):
+        written.result()
+
+
+def _require_free(pictures: Iterable[Path], taken: dict[Path, str], overwrite: bool) -> None:
     """Raises UserError when writing these files would destroy a photograph, another's picture, or what is not ours."""
-    for target in targets:
-        if (why := taken.get(target.resolve())) is not None:
+    for picture in pictures:
+        if (why := taken.get(picture.resolve())) is not None:
             raise UserError(f"not written over another: {why}; choose another folder for --out.")
-        if target.exists() and not overwrite:
-            raise UserError(f"{target} exists; --overwrite replaces it.")
+        if picture.exists() and not overwrite:
+            raise UserError(
+                f"{picture} exists, and was not made like this (another model, seed or label; or photograph or picture "
+                "changed since); --overwrite replaces it."
+            )
 
 
 def _printable(text: str) -> str:

@@ -1,0 +1,125 @@
+"""`colorize photo` on a folder of photographs against the model alone: `python -m benchmarks.photo`.
+
+The folder holds the sample photographs, again and again under other names. It is colored in parts; for each part,
+`color_photographs` reads, decodes, colors, encodes and writes, and beside it, in turns, `Colorizer` colors the same
+photographs that were decoded before. Both have all cores. What the ratio lacks to 1 is what reading and writing cost.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from statistics import mean
+from typing import Annotated, TypeVar
+
+import torch
+import typer
+
+from benchmarks.machine import FOLDER, ROOT, speedup, write
+from components.preprocess.step import SUFFIXES
+from model.colorizer import Colorizer
+from model.files import write_aside
+from model.images import decode, encode
+from serving.batch import color_photographs
+from serving.ledger import sha256_of
+
+_PART = 100  # photographs, at most
+
+T = TypeVar("T")
+
+
+def main(
+    photographs: Annotated[int, typer.Option(min=2, help="In the folder.")] = 1000,
+    photos: Annotated[Path, typer.Option(help="Folder of photographs.")] = ROOT / "data",
+    champion: Annotated[Path, typer.Option(help="Generator folder.")] = ROOT / "champion",
+    result: Annotated[Path, typer.Option(help="Where the figures go.")] = FOLDER / "photo.json",
+) -> None:
+    """Measures both ways on each part of the folder; prints and writes the figures."""
+    from pipeline.data import ensure_data
+
+    ensure_data(ROOT, "champion")
+    colorizer = Colorizer.load(champion)
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = album(photos, Path(scratch) / "album", photographs)
+        rows = [in_turns(colorizer, champion, part, Path(scratch) / "colored" / part.name) for part in parts]
+        seconds = stages(colorizer, sorted(parts[0].iterdir()), Path(scratch) / "one")
+    alone, folder = (sum(row[way] for row in rows) for way in ("alone", "folder"))
+    figures = {
+        "a folder's speed / the model's alone": speedup(
+            [row["alone"] for row in rows], [row["folder"] for row in rows]
+        ),
+        "a folder: photographs a second": round(photographs / folder, 2),
+        "the model alone: photographs a second": round(photographs / alone, 2),
+    }
+    write(
+        result,
+        figures,
+        photographs=photographs,
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        cpu_milliseconds={stage: round(1000 * value, 1) for stage, value in seconds.items()},
+        seconds=rows,
+    )
+
+
+def album(photos: Path, folder: Path, count: int) -> list[Path]:
+    """Folders with `count` photographs in all, spread alike over the kinds that there are."""
+    found = sorted(file for file in photos.rglob("*") if file.suffix.lower() in SUFFIXES)
+    parts = max(2, -(-count // _PART))
+    for index in range(count):
+        source = found[index * len(found) // count if count < len(found) else index % len(found)]
+        part = folder / f"{index % parts:03d}"
+        part.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, part / f"{index:06d}{source.suffix}")
+    return sorted(folder.iterdir())
+
+
+def in_turns(colorizer: Colorizer, champion: Path, part: Path, out: Path) -> dict[str, float]:
+    """Seconds for one part: the folder's way, which loads the model too, and the model alone."""
+    decoded = [decode(file) for file in sorted(part.iterdir())]
+    colorizer.colorize(decoded[0].rgb)  # warms up
+
+    def folder() -> None:
+        with redirect_stdout(StringIO()):
+            done = color_photographs([part], out, lambda: champion)
+        assert (done.colored, done.failures) == (len(decoded), [])
+
+    def alone() -> None:
+        for photograph in decoded:
+            colorizer.colorize(photograph.rgb)
+
+    ways: dict[str, Callable[[], None]] = {"alone": alone, "folder": folder}
+    order = sorted(ways, reverse=int(part.name) % 2 == 1)  # each is the first as often as the other
+    return {way: round(_seconds(ways[way]), 3) for way in order}
+
+
+def stages(colorizer: Colorizer, files: Sequence[Path], scratch: Path) -> dict[str, float]:
+    """CPU seconds of each stage of a photograph, one after the other, on average; of writing, seconds that pass."""
+    spent: dict[str, list[float]] = {}
+
+    def timed(stage: str, work: Callable[[], T], clock: Callable[[], float] = time.process_time) -> T:
+        started = clock()
+        done = work()
+        spent.setdefault(stage, []).append(clock() - started)
+        return done
+
+    for file in files:
+        photograph = timed("decode", lambda file=file: decode(file))
+        timed("checksum", lambda file=file: sha256_of(file))
+        colored = timed("color", lambda rgb=photograph.rgb: colorizer.colorize(rgb)[0])
+        content = timed("encode", lambda rgb=colored, like=photograph: encode(rgb, like))
+        timed("write", lambda content=content: write_aside(scratch, content), time.perf_counter)
+    return {stage: mean(values) for stage, values in spent.items()}
+
+
+def _seconds(way: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    way()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    typer.run(main)
