@@ -46,13 +46,11 @@ def main(
         parts = album(photos, Path(scratch) / "album", photographs)
         rows = [in_turns(colorizer, champion, part, Path(scratch) / "colored" / part.name) for part in parts]
         seconds = stages(colorizer, sorted(parts[0].iterdir()), Path(scratch) / "one")
-    alone, folder = (sum(row[way] for row in rows) for way in ("alone", "folder"))
+    alone, folder = ([row[way] for row in rows] for way in ("alone", "folder"))
     figures = {
-        "a folder's speed / the model's alone": speedup(
-            [row["alone"] for row in rows], [row["folder"] for row in rows]
-        ),
-        "a folder: photographs a second": round(photographs / folder, 2),
-        "the model alone: photographs a second": round(photographs / alone, 2),
+        "a folder's speed / the model's alone": speedup(alone, folder),
+        "a folder: photographs a second": round(photographs / sum(folder), 2),
+        "the model alone: photographs a second": round(photographs / sum(alone), 2),
     }
     write(
         result,

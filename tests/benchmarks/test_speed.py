@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import bench, machine, reading, train_step, train_step_gpu
+from benchmarks import bench, machine, photo, reading, train_step, train_step_gpu
 from benchmarks.coloring import mosaic
+from model.colorizer import Colorizer
 from model.shards import Shards
+from tests.model.test_colorizer import generator_folder
 from tests.tiny import tiny_config, tiny_dataset
 
 
@@ -86,6 +88,18 @@ def test_the_table_sets_new_figures_beside_those_committed():
         ["preprocess", "sample", "at", "96", "pixels:", "times_plain", "3.5", "-"],
         ["preprocess", "sample", "at", "96", "pixels:", "share_of_decoding", "0.5", "-"],
     ]
+
+
+def test_a_folder_and_the_model_alone_color_the_same_photographs(tmp_path: Path, photos: Path):
+    champion = generator_folder(tmp_path / "generator")
+    parts = photo.album(photos / "scratch", tmp_path / "album", 5)
+    assert [len(list(part.iterdir())) for part in parts] == [3, 2]
+    colorizer = Colorizer.load(champion)
+    seconds = photo.in_turns(colorizer, champion, parts[1], tmp_path / "colored")
+    assert min(seconds["alone"], seconds["folder"]) > 0
+    assert len(list((tmp_path / "colored").glob("*-colorized.*"))) == 2
+    spent = photo.stages(colorizer, sorted(parts[1].iterdir()), tmp_path / "one")
+    assert list(spent) == ["decode", "checksum", "color", "encode", "write"]
 
 
 def test_a_mosaic_has_the_size_and_the_photographs_detail(photos: Path):
