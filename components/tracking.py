@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ _DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",  # a model's requirements are ours to write, not uv.lock's
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # with the next line: some 10 s until a server counts as away
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds; MLflow's own is 120
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds; four times that until one that is silent counts as away, not 16 min
 }
 _ALWAYS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -78,12 +79,11 @@ def explained() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         code = getattr(error, "error_code", "INTERNAL_ERROR")
-        reason = " ".join(str(error).split())[:400].rstrip(".")
+        reason = _reason(error)
         if code in _DENIED:
             advice = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             raise UserError(f"MLflow at {public(uri())} denies access ({reason}); {advice}.") from error
-        if "API request to" in reason or isinstance(error, SQLAlchemyError):
-            reason = reason.rpartition("Caused by ")[2].rpartition(": ")[2].strip("()'\"")
+        if "API request to" in str(error) or isinstance(error, SQLAlchemyError):
             advice = "start it, or correct MLFLOW_TRACKING_URI"
             raise UserError(f"MLflow at {public(uri())} cannot be used ({reason}); {advice}.") from error
         raise UserError(f"MLflow at {public(uri())} refuses: {reason}.") from error
@@ -255,6 +255,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _reason(error: Exception) -> str:
+    """MLflow's own words; of a request that failed, only why; of a database, what it said itself."""
+    text = " ".join(str(getattr(error, "orig", error)).split()).rstrip(".")
+    cause = re.search(r"""Caused by \w+\((["'])(.*)\1""", text)
+    return (cause[2].rpartition(": ")[2] if cause else text)[:400]
 
 
 def public(address: str) -> str:

@@ -25,6 +25,7 @@ class FaultyProxy:
         faults: how many there were of each kind.
         answer: the status with which a request is answered here; None to pass it on.
         planned: by a pattern, the fault that the next such request meets; gone when it has met it.
+        choose: the fault that a request meets, for tests that plan them all; one of `FAULTS`, "stall after", or "".
         stall_seconds: how long a stalled request waits for the connection's end.
     """
 
@@ -34,6 +35,7 @@ class FaultyProxy:
     faults: dict[str, int] = field(default_factory=dict)
     answer: Callable[[str], int | None] = lambda request: None
     planned: dict[str, str] = field(default_factory=dict)
+    choose: Callable[[str], str] = lambda request: ""
     stall_seconds: float = 1
 
 
@@ -52,7 +54,7 @@ def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[Fau
             with lock:
                 request = f"{self.command} {self.path}"
                 proxy.requests.append(request)
-                fault = draw.choice(FAULTS) if draw.random() < proxy.share else ""
+                fault = draw.choice(FAULTS) if draw.random() < proxy.share else proxy.choose(request)
                 for pattern in [pattern for pattern in proxy.planned if re.search(pattern, request)]:
                     fault = proxy.planned.pop(pattern)
                 if fault:
@@ -82,7 +84,9 @@ def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[Fau
                 content = answer.read()
             finally:
                 upstream.close()
-            if fault == "refuse after":
+            if fault == "stall after":
+                time.sleep(proxy.stall_seconds)
+            elif fault == "refuse after":
                 self._answer(500)
             elif fault != "drop after":
                 self.close_connection = fault == "truncate answer"
@@ -97,7 +101,7 @@ def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[Fau
                 self.end_headers()
                 self.wfile.write(content[: len(content) // 2] if self.close_connection else content)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815 - http.server's names
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _pass_on  # noqa: N815 - http.server's names
 
         def _answer(self, status: int) -> None:
             self.send_response_only(status)

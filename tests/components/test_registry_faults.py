@@ -81,7 +81,7 @@ FAULTS = {
 }
 
 
-def _is_sound() -> None:
+def is_sound() -> None:
     """One champion that says why; nothing half-made has an alias."""
     numbers = registry.model().aliases
     for number in numbers.values():
@@ -105,7 +105,7 @@ def test_whichever_call_of_a_promotion_fails_the_next_mends_it(workplace: Path, 
         old = registry.model().aliases["champion"]
         with at_call(calls, *FAULTS[fault]) as made, suppress(KillError, UserError):
             promote(number, "better")
-        _is_sound()
+        is_sound()
         assert registry.model().aliases["champion"] in (old, number)
         promote(number, "better")
         assert {"champion": number, "previous": old}.items() <= aliases().items()
@@ -128,7 +128,7 @@ def test_after_a_crash_a_rollback_returns_to_what_was_in_service(workplace: Path
         before = registry.model().aliases
         with at_call(calls, *FAULTS[fault]) as made, suppress(KillError, UserError):
             rollback("undone")
-        _is_sound()
+        is_sound()
         if registry.model().aliases["champion"] == before["champion"]:
             rollback("undone")
         else:
@@ -138,7 +138,7 @@ def test_after_a_crash_a_rollback_returns_to_what_was_in_service(workplace: Path
             break
 
 
-def _retrain(folder: Path, score: float, champion: float) -> int:
+def retrain_once(folder: Path, score: float, champion: float) -> int:
     """A whole registration, and what the gate makes of it, by a model that stays the same."""
     model = folder if folder.exists() else trained(folder)
     out = folder.with_name(f"{folder.name}-out")
@@ -151,17 +151,17 @@ def _retrain(folder: Path, score: float, champion: float) -> int:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whichever_call_of_a_registration_fails_the_next_run_mends_it(workplace: Path, fault: str) -> None:
-    _retrain(workplace / "model-0", 0.3, 0.0)
+    retrain_once(workplace / "model-0", 0.3, 0.0)
     calls, score = 0, 0.3
     while True:
         calls, before = calls + 1, score
         score, old = before + 0.01, registry.model().aliases["champion"]
         model = trained(workplace / f"model-{calls}")
         with at_call(calls, *FAULTS[fault]) as made, suppress(KillError, UserError):
-            _retrain(model, score, before)
-        _is_sound()
-        new = _retrain(model, score, before)
-        _is_sound()
+            retrain_once(model, score, before)
+        is_sound()
+        new = retrain_once(model, score, before)
+        is_sound()
         assert aliases() == {"challenger": new, "champion": new, "previous": old}
         assert len(registry.find_all({})) == calls + 1
         if len(made) < calls:
@@ -182,7 +182,7 @@ def _in_a_thread(what: Callable[[], object]) -> Callable[[], None]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
 def test_a_second_registration_between_any_two_calls_of_the_first(workplace: Path, same: bool) -> None:
-    _retrain(workplace / "model-0", 0.3, 0.0)
+    retrain_once(workplace / "model-0", 0.3, 0.0)
     calls, score = 0, 0.3
     while True:
         calls, before = calls + 1, score
@@ -191,14 +191,14 @@ def test_a_second_registration_between_any_two_calls_of_the_first(workplace: Pat
         for name in ("a", "b"):
             (workplace / f"{name}-{calls}").mkdir()
         model, other = (trained(workplace / f"{name}-{calls}" / "model") for name in ("a", "b"))
-        second = _in_a_thread(lambda o=model if same else other, s=score, b=before: _retrain(o, s, b))
+        second = _in_a_thread(lambda o=model if same else other, s=score, b=before: retrain_once(o, s, b))
         overtaken = ""
         with at_call(calls, second, _nothing) as made:
             try:
-                _retrain(model, score, before)
+                retrain_once(model, score, before)
             except UserError as error:
                 overtaken = str(error)
-        _is_sound()
+        is_sound()
         now, line = registry.model().aliases, promotion.history()[-1]
         assert (now["champion"], now["previous"]) == (line.version, line.origin)
         assert now["champion"] != old
