@@ -25,8 +25,9 @@ data: setup
 run: setup
 	$(BIN)/colorize run --recipe demo
 
+# In two processes of one thread each; a file's tests stay together, for some tell one story.
 test: setup data
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup data
 	$(BIN)/python -m pytest -m slow

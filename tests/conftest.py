@@ -9,6 +9,12 @@ import torch
 from tests.s3 import S3Server, seaweedfs
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In parallel the longest file comes first, so that nobody waits for it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
 @pytest.fixture(scope="session")
 def photos() -> Path:
     """The sample photographs that DVC tracks."""

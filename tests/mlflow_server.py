@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_READY_SECONDS = 60
+_READY_SECONDS = 180
 
 
 @contextmanager
@@ -30,6 +30,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         str(folder / "files"),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes more, as k8s/base/mlflow.yaml
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True) as server,
