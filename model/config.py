@@ -97,6 +97,11 @@ class ObjectiveConfig(Section):
         return self
 
 
+class ShuffleConfig(Section):
+    lanes: Positive
+    window: NotNegative
+
+
 class HealthConfig(Section):
     d_accuracy: Limits
     ab_spread: Limits
@@ -112,6 +117,7 @@ class TrainConfig(Section):
     images: Positive
     warmup_images: NotNegative
     batch_size: Positive
+    shuffle: ShuffleConfig
     crop: Annotated[int, Field(ge=16, le=2048)]
     zoom: Annotated[float, Field(ge=1, le=8)]
     damage: Share
@@ -142,6 +148,10 @@ class TrainConfig(Section):
             raise ValueError(f"warmup_images ({self.warmup_images}) must not exceed images ({self.images})")
         if self.warmup_images and self.objective.reconstruction == "none":
             raise ValueError("warmup_images must be 0 when objective.reconstruction is none")
+        if self.batch_size % self.shuffle.lanes:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of shuffle.lanes ({self.shuffle.lanes})"
+            )
         if self.validate_every % self.log_every:
             raise ValueError(
                 f"validate_every ({self.validate_every}) must be a multiple of log_every ({self.log_every}), to whose "

@@ -3,13 +3,15 @@
 import hashlib
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +19,9 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from model.dataset_files import FIX, SCHEMA_VERSION, ShardFile, Store, check_shard, describe, npy_header
 from model.errors import UserError
 
-SCHEMA_VERSION = 2
 PER_SHARD = 1024
 """Photographs in a full shard."""
 ENCODING = "uint8 (N, 3, size, size): L * 255 / 100, a + 128, b + 128"
@@ -28,7 +30,6 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SOURCES = "SOURCES.csv"
 """A table of where the photographs come from (columns file, licence, others aside); handed on if it is among them."""
-_FIX = "run preprocess again or fetch the dataset again"
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ _MANIFEST = pa.schema(
 
 @dataclass(frozen=True)
 class Shards:
-    """One split of a dataset folder, read through memory maps.
+    """One split of a dataset, read through memory maps.
 
-    Holds no open file until the first read, and none when pickled: cheap to hand to DataLoader workers.
+    Holds no open file until the first read, and none when pickled: cheap to hand to DataLoader workers. Of a store, it
+    holds none between two reads either, so that what the store removes is gone.
     """
 
     folder: Path
@@ -78,26 +80,49 @@ class Shards:
     size: int
     """Side of the square photographs in pixels."""
     data_version: str
-    _counts: tuple[int, ...]
+    files: tuple[ShardFile, ...]
+    store: Store | None
     _maps: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def open(cls, folder: Path, split: Split) -> "Shards":
+    def open(cls, folder: Path, split: Split, store: Store | None = None) -> "Shards":
         """Opens a split; checks the headers and lengths of its files, not their content (`verify` does).
+
+        Args:
+            folder: of the dataset.
+            split: of the photographs.
+            store: that has the shards; None where they are in the folder.
 
         Raises:
             UserError: the folder is no dataset, is of an unknown schema version, or a shard is missing, truncated or
                 of an unexpected shape. Names the file.
         """
-        description = _describe(folder)
-        size, files = description["size"], description["shards"][split]
-        for entry in files:
-            _check(folder / entry["file"], (entry["photographs"], 3, size, size))
-        counts = tuple(entry["photographs"] for entry in files)
-        return cls(folder, split, size, description["data_version"], counts)
+        description = describe(folder)
+        size, files = description["size"], []
+        for entry in description["shards"][split]:
+            shape = (entry["photographs"], 3, size, size)
+            if not store:
+                check_shard(folder / entry["file"], shape)
+            length = len(npy_header(shape)) + math.prod(shape)
+            files.append(ShardFile(entry["file"], entry["photographs"], entry["sha256"], length))
+        return cls(folder, split, size, description["data_version"], tuple(files), store)
+
+    def sibling(self, split: Split) -> "Shards":
+        """Another split of the same dataset. Raises what `open` does."""
+        return Shards.open(self.folder, split, self.store)
 
     def __len__(self) -> int:
-        return sum(self._counts)
+        return sum(file.photographs for file in self.files)
+
+    @property
+    def per_shard(self) -> int:
+        """Photographs in every shard but the last, which may have fewer."""
+        return self.files[0].photographs if self.files else PER_SHARD
+
+    def expect(self, shards: Sequence[int]) -> None:
+        """Tells the store which shards are read from now on."""
+        if self.store:
+            self.store.expect([self.files[shard] for shard in shards])
 
     def __getitem__(self, indices: Sequence[int] | NDArray[np.integer] | slice) -> NDArray[np.uint8]:
         """The photographs at `indices`, in that order: (n, 3, size, size) uint8, a copy.
@@ -109,10 +134,10 @@ class Shards:
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"indices {wanted.min()}..{wanted.max()} of {len(self)} photographs")
         out = np.empty((len(wanted), 3, self.size, self.size), dtype=np.uint8)
-        shards = wanted // PER_SHARD
+        shards = wanted // self.per_shard
         for shard in np.unique(shards).tolist():
             here = shards == shard
-            out[here] = self._map(shard)[wanted[here] % PER_SHARD]
+            out[here] = self._map(shard)[wanted[here] % self.per_shard]
         return out
 
     @cached_property
@@ -143,17 +168,20 @@ class Shards:
         try:
             table = pq.read_table(path, columns=columns, filters=[("split", "=", self.split)])
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); {_FIX}.") from None
+            raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); {FIX}.") from None
         # By the hash, which no two share: a label that is None is never compared.
         rows = sorted(zip(*(table[column].to_pylist() for column in columns), strict=True))
         if len(rows) != len(self):
-            raise UserError(f"{path} lists {len(rows)} {self.split} photographs, the shards hold {len(self)}; {_FIX}.")
+            raise UserError(f"{path} lists {len(rows)} {self.split} photographs, the shards hold {len(self)}; {FIX}.")
         return rows
 
     def _map(self, shard: int) -> NDArray[np.uint8]:
+        file = self.files[shard]
+        while self.store:
+            with suppress(FileNotFoundError):  # removed again in between
+                return _load(self.store.fetch(file))
         if shard not in self._maps:
-            path = self.folder / _file_name(self.split, shard)
-            self._maps[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+            self._maps[shard] = _load(self.folder / file.name)
         return self._maps[shard]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -166,7 +194,7 @@ def verify(folder: Path) -> None:
     Raises:
         UserError: as `Shards.open`, or a file's content differs. Names the file.
     """
-    description = _describe(folder)
+    description = describe(folder)
     entries = [description["manifest"], *(entry for split in SPLITS for entry in description["shards"][split])]
     for entry in entries:
         path = folder / entry["file"]
@@ -174,9 +202,9 @@ def verify(folder: Path) -> None:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}); {_FIX}.") from None
+            raise UserError(f"{path} cannot be read ({error.strerror}); {FIX}.") from None
         if found != entry["sha256"]:
-            raise UserError(f"{path} is damaged: its SHA-256 is not the one in dataset.json; {_FIX}.")
+            raise UserError(f"{path} is damaged: its SHA-256 is not the one in dataset.json; {FIX}.")
 
 
 def write(
@@ -228,11 +256,10 @@ def _write_shard(
 ) -> dict[str, str | int]:
     """Streams photographs into one .npy file, hashing as it goes."""
     shape = (len(sha256s), 3, size, size)
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    digest = hashlib.sha256(header.getvalue())
+    header = npy_header(shape)
+    digest = hashlib.sha256(header)
     with path.open("wb") as file:
-        file.write(header.getvalue())
+        file.write(header)
         for sha256 in sha256s:
             lab = lab_of(sha256)
             if lab.shape != shape[1:] or lab.dtype != np.uint8:
@@ -240,6 +267,11 @@ def _write_shard(
             digest.update(lab.data)
             file.write(lab.data)
     return {"file": path.name, "photographs": len(sha256s), "sha256": digest.hexdigest()}
+
+
+def _load(path: Path) -> NDArray[np.uint8]:
+    mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
 
 
 def _table(rows: Sequence[Row]) -> pa.Table:
@@ -253,40 +285,3 @@ def _table(rows: Sequence[Row]) -> pa.Table:
 
 def _file_name(split: Split, index: int) -> str:
     return f"{split}-{index:05d}.npy"
-
-
-def _describe(folder: Path) -> dict[str, Any]:
-    """dataset.json, checked to be of this schema."""
-    path = folder / "dataset.json"
-    try:
-        description = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{folder} is no dataset: it has no dataset.json; run preprocess first.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {_FIX}.") from None
-    version = description.get("schema_version") if isinstance(description, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"{path}: schema_version is {version!r}, this program reads {SCHEMA_VERSION}; run preprocess again."
-        )
-    if missing := {"size", "data_version", "shards", "manifest"} - description.keys():
-        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; {_FIX}.")
-    return cast(dict[str, Any], description)
-
-
-def _check(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuses a shard whose header or length is not that of a uint8 array of this shape."""
-    try:
-        with path.open("rb") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("another version of the .npy format")
-            found, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-            expected_bytes = file.tell() + int(np.prod(shape))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); {_FIX}.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no .npy shard ({error}); {_FIX}.") from None
-    if found != shape or fortran_order or dtype != np.uint8:
-        raise UserError(f"{path} holds {dtype} {found}, dataset.json says uint8 {shape}; {_FIX}.")
-    if (size := path.stat().st_size) != expected_bytes:
-        raise UserError(f"{path} has {size} bytes instead of {expected_bytes}: it is truncated or damaged; {_FIX}.")

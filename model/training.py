@@ -97,7 +97,7 @@ def train(
 
         game, means = Game(config, generator or new_generator(config), team), Means()
         health, best = Health(config.health), Best(config)
-        validate = Validation(Shards.open(shards.folder, "val"), team) if config.validate_every else None
+        validate = Validation(shards.sibling("val"), team) if config.validate_every else None
         checkpoint = newest_checkpoint(folder, whole_identity)
         images = saved = checkpoint.images if checkpoint else 0
         if team.least(images) != images:
@@ -173,6 +173,11 @@ def train(
 def _check_fit(config: TrainConfig, shards: Shards, team: Processes) -> None:
     if not len(shards):
         raise UserError("train: the dataset holds no photographs for training; give preprocess more of them.")
+    if len(shards) < config.shuffle.lanes:
+        raise UserError(
+            f"train.shuffle.lanes is {config.shuffle.lanes}, but the dataset has {len(shards)} photographs "
+            "for training."
+        )
     if int(config.crop * config.zoom) > shards.size:
         raise UserError(
             f"train.crop is {config.crop} and train.zoom {config.zoom:g}, but the dataset's photographs have "
@@ -208,6 +213,8 @@ def _loader(config: TrainConfig, shards: Shards, team: Processes, steps: range) 
         config.zoom,
         config.damage,
         config.generator.labels,
+        config.shuffle.lanes,
+        config.shuffle.window,
     )
     gpu = team.device.type == "cuda"
     return DataLoader(batches, batch_size=None, sampler=steps, num_workers=4 if gpu else 0, pin_memory=gpu)
