@@ -1,11 +1,12 @@
 """S3 as the steps use it: addresses, a client from the environment, and what goes wrong as a sentence."""
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -32,6 +33,9 @@ ANSWER_SECONDS = 20
 
 _SCHEME = "s3://"
 _READS = 5
+_PIECE = 1 << 20
+
+T = TypeVar("T")
 
 
 def is_s3(place: str | Path) -> bool:
@@ -117,10 +121,33 @@ def status(error: Exception) -> int:
 
 def read(s3: Any, address: Address) -> tuple[bytes, str]:
     """An object's content and its ETag; what breaks off on the way is read anew."""
+
+    def once() -> tuple[bytes, str]:
+        answer = s3.get_object(**address.object)
+        return answer["Body"].read(), answer["ETag"]
+
+    return _unbroken(once)
+
+
+def download(s3: Any, address: Address, file: BinaryIO) -> str:
+    """Writes an object into a file, a piece at a time; returns its SHA-256. What breaks off is begun anew."""
+
+    def once() -> str:
+        digest = hashlib.sha256()
+        file.seek(0)
+        for piece in s3.get_object(**address.object)["Body"].iter_chunks(_PIECE):
+            digest.update(piece)
+            file.write(piece)
+        file.truncate()
+        return digest.hexdigest()
+
+    return _unbroken(once)
+
+
+def _unbroken(once: Callable[[], T]) -> T:
     for attempt in range(_READS):
         try:
-            answer = s3.get_object(**address.object)
-            return answer["Body"].read(), answer["ETag"]
+            return once()
         except (IncompleteReadError, ResponseStreamingError, ReadTimeoutError, FlexibleChecksumError):
             if attempt == _READS - 1:
                 raise

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 VARIABLE = "COLORIZE_WORKSPACE"
+SHARD_CACHE = "COLORIZE_SHARD_CACHE_BYTES"
+"""How much of the disk shards that are streamed may take there. No argument: it changes no result."""
 
 
 def workspace() -> Path:

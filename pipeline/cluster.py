@@ -19,6 +19,9 @@ Step = Literal[
     "resolve", "preprocess", "inspect", "train", "evaluate", "register", "gate", "promote", "reject", "report"
 ]
 
+STREAMING: tuple[Step, ...] = ("train", "evaluate")
+"""Steps that read shards where they were published."""
+
 
 def _above_zero(text: str) -> str:
     if parse_quantity(text) <= 0:
@@ -75,6 +78,11 @@ class Attempts(Section):
         return (self.retries + 1) * (self.seconds + self.wait) + self.pause * ((1 << self.retries) - 1)
 
 
+class ShardsAt(Section):
+    publish: Annotated[str, Field(pattern=r"^(|s3://[^/]+.*)$")]
+    cache: Bytes
+
+
 class Resources(Section):
     """Of a step's pod."""
 
@@ -86,6 +94,7 @@ class Resources(Section):
 class Cluster(Section):
     gpu: Gpu
     attempts: Attempts
+    shards: ShardsAt
     steps: dict[Step, Resources]
 
     @model_validator(mode="after")
@@ -96,6 +105,14 @@ class Cluster(Section):
                 f"gpu.shared_memory ({self.gpu.shared_memory}) must be below steps.train.memory's limit ({limit}), of "
                 "which it is a part"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_fit(self) -> Self:
+        for step in STREAMING:
+            scratch = self.steps[step].scratch
+            if parse_quantity(self.shards.cache) >= parse_quantity(scratch):
+                raise ValueError(f"shards.cache ({self.shards.cache}) must be below steps.{step}.scratch ({scratch})")
         return self
 
 

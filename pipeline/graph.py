@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
+from kubernetes.utils.quantity import parse_quantity
 
 from components.evaluate.component import evaluate
 from components.inspect.component import inspect
@@ -18,8 +19,9 @@ from components.report.component import report_outcome
 from components.resolve.component import resolve
 from components.train.component import train
 from components.tree import RUN_ID
+from components.workspace import SHARD_CACHE
 from pipeline.arguments import CACHED_STEPS
-from pipeline.cluster import Cluster, Resources, Step, load_cluster
+from pipeline.cluster import STREAMING, Cluster, Resources, Step, load_cluster
 
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 """Keys of the ConfigMap `colorizer` that every step finds in its environment."""
@@ -82,9 +84,12 @@ def _train_and_score(
     codes: tuple[str, str, str],
     champion: str,
     checkpoints: str,
+    publish: str,
 ) -> tuple[dsl.PipelineTask, dsl.PipelineTask, dsl.PipelineTask]:
     """Photographs to a generator and its scores; configs and codes of preprocess, train, evaluate, in this order."""
-    photographs = preprocess(photos=photos, data_version=data_version, config=configs[0], code=codes[0])
+    photographs = preprocess(
+        photos=photos, data_version=data_version, config=configs[0], code=codes[0], publish=publish
+    )
     trained = train(dataset=photographs.outputs["dataset"], config=configs[1], code=codes[1], checkpoints=checkpoints)
     scored = evaluate(
         dataset=photographs.outputs["dataset"],
@@ -160,6 +165,7 @@ def build(cluster: Cluster) -> GraphComponent:
                     (preprocess_code, train_code, evaluate_code),
                     settled.outputs["champion"],
                     checkpoints,
+                    cluster.shards.publish,
                 )
                 inspected = inspect(
                     photos=photos,
@@ -201,6 +207,8 @@ def build(cluster: Cluster) -> GraphComponent:
             # one tells people: cached, they would be blind or silent.
             task.set_caching_options(name in CACHED_STEPS)
         _place_training(trained, cluster)
+        for name in STREAMING:
+            tasks[name].set_env_variable(SHARD_CACHE, str(int(parse_quantity(cluster.shards.cache))))
         _environment(outcome, LINKS, WEBHOOK)
 
     return retraining
@@ -237,5 +245,6 @@ def trial(
         (preprocess_code, train_code, evaluate_code),
         "",
         checkpoints,
+        "",
     )
     return TrialOutputs(photographs.outputs["dataset"], trained.outputs["generator"], scored.outputs["evaluation"])

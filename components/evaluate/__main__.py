@@ -12,7 +12,7 @@ from model.config import load_config
 
 
 def main(
-    dataset: Annotated[Path, typer.Option(help="What preprocess wrote.")],
+    dataset: Annotated[str, typer.Option(help="What preprocess wrote; or s3://, where it published that.")],
     model: Annotated[Path, typer.Option(help="What train wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for the scores and the report.")],
     champion: Annotated[

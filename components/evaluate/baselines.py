@@ -12,6 +12,7 @@ from model.shards import Shards
 
 _LEVELS = 256  # of stored L
 _AT_ONCE = 64  # photographs
+_PHOTOGRAPHS = 16384  # at most: a sample as SHA-256 orders them
 
 
 class Gray:
@@ -28,13 +29,13 @@ class MeanByLightness:
     """
 
     def __init__(self, train: Shards) -> None:
-        """Reads the training set once, a few photographs at a time.
+        """Reads the training set once, or of a large one its first photographs, a few at a time.
 
         Args:
             train: at least one photograph.
         """
         count, total = np.zeros(_LEVELS), np.zeros((2, _LEVELS))
-        for start in range(0, len(train), _AT_ONCE):
+        for start in range(0, min(len(train), _PHOTOGRAPHS), _AT_ONCE):
             stored = train[start : start + _AT_ONCE]
             level = stored[:, 0].ravel()
             ab = decode_lab(torch.from_numpy(stored))[:, 1:].double().numpy()

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from components import registry, tracking
+from components.datasets import at_hand, open_shards
 from components.evaluate import bootstrap, protocol
 from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.contestants import Contestant, GeneratorContestant
@@ -30,7 +31,7 @@ NAMES = {"challenger": "challenger", "champion": "champion"}
 
 
 def evaluate(
-    dataset: Path,
+    dataset: Path | str,
     model: Path,
     output: Path,
     config: EvaluateConfig,
@@ -52,7 +53,7 @@ def evaluate(
 
 
 def score(
-    dataset: Path,
+    dataset: Path | str,
     model: Path,
     output: Path,
     config: EvaluateConfig,
@@ -63,8 +64,9 @@ def score(
     """Scores a trained model, another one and two baselines, in one go and on the same photographs.
 
     Args:
-        dataset: what preprocess wrote; its test split is scored, up to `config.photographs`, which are a random sample
-            as SHA-256 orders them; its training split feeds a baseline.
+        dataset: what preprocess wrote, or s3://bucket/prefix, where a dataset was published; its test split is scored,
+            up to `config.photographs`, which are a random sample as SHA-256 orders them; its training split feeds a
+            baseline.
         model: the challenger: what train wrote.
         output: gets metrics.json, figures.json (of these, the challenger's numbers alone, as `dvc metrics` likes them),
             report.html, samples.png, side_by_side.png and per_photograph.parquet, all at once at the end.
@@ -82,7 +84,8 @@ def score(
     Raises:
         UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.
     """
-    test, train = Shards.open(dataset, "test"), Shards.open(dataset, "train")
+    dataset = at_hand(dataset)
+    test, train = open_shards(dataset, "test"), open_shards(dataset, "train")
     for shards in (test, train):
         if not len(shards):
             raise UserError(f"{dataset} has no {shards.split} photographs; add photographs and run preprocess again.")

@@ -7,7 +7,9 @@ import typer
 import yaml
 
 from components.command import step
+from components.datasets import publish
 from components.preprocess.step import preprocess
+from components.storage import Address
 from model.config import load_config
 
 
@@ -22,6 +24,9 @@ def main(
     data_version: Annotated[
         str | None, typer.Option(help="MD5 that names the photographs; by default that of the .dvc file beside them.")
     ] = None,
+    published: Annotated[
+        str, typer.Option("--publish", help="s3://bucket/prefix that the shards move to; they are streamed from there.")
+    ] = "",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each processor.")] = None,
 ) -> None:
     """Turns photographs into LAB shards and a manifest with the fate of every file."""
@@ -36,6 +41,8 @@ def main(
         if summary["labels"]:
             labels = ", ".join(f"{count} {name}" for name, count in summary["labels"].items())
             print(f"labels: {labels}; {summary['kept'] - sum(summary['labels'].values())} without")
+        if published:
+            print(f"published as {publish(out, Address.parse(published))}")
         print(f"ignored {summary['ignored']} other files; {out / 'manifest.parquet'} has a row for every file")
 
 

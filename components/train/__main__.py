@@ -12,7 +12,7 @@ from model.config import load_config
 
 
 def main(
-    dataset: Annotated[Path, typer.Option(help="What preprocess wrote.")],
+    dataset: Annotated[str, typer.Option(help="What preprocess wrote; or s3://, where it published that.")],
     out: Annotated[Path, typer.Option(help="Folder for the trained model.")],
     checkpoints: Annotated[str, typer.Option(help="Folder or s3:// to resume from.")] = "workspace/checkpoints",
     params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 
 from components import registry, tracking
+from components.datasets import at_hand, open_shards
 from components.progress import progress
+from components.shard_cache import require_room
 from components.storage import Address, is_s3
 from components.train.pictures import draw_curves, sample_grid
 from components.train.remote_checkpoints import RemoteCheckpoints
@@ -25,14 +27,16 @@ from model.errors import UserError
 from model.files import folder_aside
 from model.history import HISTORY, Row
 from model.networks import Generator
-from model.shards import SOURCES, Shards
+from model.shards import SOURCES
 from model.starting import new_generator, trained_generator
 
 _SAMPLED = 8  # photographs in a grid: for validation, or for training where there are none
 _FINISHED = "finished-training"  # marks a checkpoint folder whose training has come to its end
 
 
-def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainConfig, code_version: str = "") -> int:
+def train(
+    dataset: Path | str, output: Path, checkpoints: Path | str, config: TrainConfig, code_version: str = ""
+) -> int:
     """Trains, or goes on where an earlier attempt at the same training stopped.
 
     An attempt is the same when configuration, dataset and code are: its checkpoints lie in a folder of `checkpoints`
@@ -42,7 +46,7 @@ def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainCon
     Under torchrun every process calls this; the first logs and writes.
 
     Args:
-        dataset: what preprocess wrote.
+        dataset: what preprocess wrote; or s3://bucket/prefix, where a dataset was published.
         output: gets generator.safetensors, generator.json, history.jsonl and history.csv, curves.png, samples/,
             training.json, and the dataset's manifest.parquet and SOURCES.csv, all at once at the end.
         checkpoints: a folder that outlives a lost attempt; or s3://bucket/prefix, which outlives its node: the folder
@@ -58,7 +62,9 @@ def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainCon
             used at the beginning, or another attempt has taken over there.
         Interrupted: SIGTERM came; the state is saved.
     """
-    shards, validation = Shards.open(dataset, "train"), Shards.open(dataset, "val")
+    dataset = at_hand(dataset)
+    shards, validation = open_shards(dataset, "train"), open_shards(dataset, "val")
+    require_room(shards, config)
     if config.calibrate and not len(validation):
         raise UserError("train.calibrate needs validation photographs; raise preprocess.val_percent, or switch it off.")
     config, begin_with = _start(config)
