@@ -105,7 +105,7 @@ class ShardCache:
         source = self.address / file.name
         with explained(source):
             for _ in range(2):  # a proxy may have spoilt it on the way
-                if download(_client(os.getpid()), source, out) == file.sha256:
+                if download(_client(self, os.getpid()), source, out) == file.sha256:
                     out.flush()
                     os.fsync(out.fileno())
                     return
@@ -144,7 +144,7 @@ class _Ahead:
         self._cache = cache
         self._expected: frozenset[ShardFile] = frozenset()
         self._queue: SimpleQueue[ShardFile] = SimpleQueue()
-        _client(os.getpid())  # before threads could make two
+        _client(cache, os.getpid())  # before threads could make two
         for _ in range(_AT_ONCE):
             threading.Thread(target=self._work, name="shards from S3", daemon=True).start()
 
@@ -170,7 +170,7 @@ def _ahead(cache: ShardCache, process: int) -> _Ahead:
 
 
 @cache
-def _client(process: int) -> Any:
+def _client(cache: ShardCache, process: int) -> Any:
     """A forked process must not share its parent's connections."""
     return client()
 

@@ -131,6 +131,17 @@ def test_training_is_retried_within_a_window_that_holds_every_attempt(documents:
     assert int(pod["activeDeadlineSeconds"]) == attempts.seconds
 
 
+def test_steps_that_stream_shards_know_how_much_disk_they_may_take(documents: list[dict]):
+    found = {
+        step: [(entry["name"], entry["value"]) for entry in executor["container"].get("env", [])]
+        for step, executor in steps(documents[0]["deploymentSpec"]).items()
+    }
+    limit = [("COLORIZE_SHARD_CACHE_BYTES", str(8 << 30))]
+    assert found == {step: limit if step in ("train", "evaluate") else [] for step in found}
+    publish = tasks(documents[0])["preprocess"]["inputs"]["parameters"]["publish"]
+    assert publish == {"runtimeValue": {"constant": ""}}
+
+
 OTHER = """
 gpu:
   resource: amd.com/gpu
@@ -145,12 +156,13 @@ gpu:
     - {key: team, operator: Equal, value: vision, effect: NoExecute}
   shared_memory: 8Gi
 attempts: {seconds: 3600, retries: 9}
+shards: {publish: "s3://datasets/colorizer"}
 steps:
   train: {cpu: [16, 32], memory: [64Gi, 96Gi], scratch: 100Gi}
 """
 
 
-def test_another_cluster_changes_training_and_nothing_else(tmp_path: Path, documents: list[dict]):
+def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, documents: list[dict]):
     (tmp_path / "cluster.yaml").write_text(OTHER, encoding="utf-8")
     compiled.write(tmp_path / "out.yaml", tmp_path / "cluster.yaml")
     spec, platform = yaml.safe_load_all((tmp_path / "out.yaml").read_text(encoding="utf-8"))
@@ -158,6 +170,8 @@ def test_another_cluster_changes_training_and_nothing_else(tmp_path: Path, docum
     assert resources["resourceCpuLimit"] == "32"
     assert resources["resourceMemoryLimit"] == "96Gi"
     assert (resources["accelerator"]["resourceType"], resources["accelerator"]["resourceCount"]) == ("amd.com/gpu", "2")
+    publish = tasks(spec)["preprocess"]["inputs"]["parameters"]["publish"]
+    assert publish == {"runtimeValue": {"constant": "s3://datasets/colorizer"}}
     policy = tasks(spec)["train"]["retryPolicy"]
     assert policy["maxRetryCount"] == 9
     assert int(policy["backoffMaxDuration"].removesuffix("s")) > 10 * 3600
