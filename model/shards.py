@@ -112,6 +112,10 @@ class Shards:
         return Shards.open(self.folder, split, self.store)
 
     def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
         return sum(file.photographs for file in self.files)
 
     @property

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from components.datasets import at_hand, open_shards, publish
@@ -147,6 +150,36 @@ def test_each_process_fetches_its_own_part_alone(published: Path, proxy: FaultyP
     names = [file.name for file in open_shards(published, "train").files]
     assert parts[0] == set(names[:8])
     assert parts[1] == set(names[7:])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_that_are_killed_stream_to_the_same_weights(
+    whole: Path, published: Path, proxy: FaultyProxy, workplace: Path
+) -> None:
+    """As two that read the folder undisturbed."""
+    program = workplace / "program.py"
+    program.write_text(
+        "import sys; from pathlib import Path; from components.train.step import train; "
+        "from tests.tiny import tiny_config\n"
+        "train(sys.argv[1], Path(sys.argv[2]), Path('checkpoints', sys.argv[2]), tiny_config(*sys.argv[3:]))\n"
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def start(dataset: str, out: str) -> subprocess.Popen[bytes]:
+        command = [*torchrun, dataset, out, *STREAMED, "images=240"]
+        return subprocess.Popen(command, env=environment)
+
+    killed = start(_address(published), "streamed")
+    while killed.poll() is None and len(_fetched(proxy)) < 12:
+        time.sleep(0.01)
+    for process in (psutil.Process(killed.pid), *psutil.Process(killed.pid).children(recursive=True)):
+        process.kill()
+    killed.wait()
+    assert not Path("streamed").exists()
+    assert start(_address(published), "streamed").wait() == start(str(whole), "local").wait() == 0
+    assert Path("streamed/generator.safetensors").read_bytes() == Path("local/generator.safetensors").read_bytes()
 
 
 def test_processes_of_a_node_fetch_a_shard_once(published: Path, proxy: FaultyProxy) -> None:
