@@ -19,7 +19,7 @@ Step = Literal[
     "resolve", "preprocess", "inspect", "train", "evaluate", "register", "gate", "promote", "reject", "report"
 ]
 
-STREAMING: tuple[Step, ...] = ("train", "evaluate")
+STREAMING: tuple[Step, ...] = ("inspect", "train", "evaluate")
 """Steps that read shards where they were published."""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.datasets import open_shards
 from components.inspect.manifest import blocks
 from components.progress import progress
 from model.color import decode_lab
@@ -98,7 +99,7 @@ def measure(dataset: Path) -> Distributions:
     Raises:
         UserError: the folder is no dataset, or a file of it is damaged; names the file.
     """
-    splits = [Shards.open(dataset, split) for split in SPLITS]
+    splits = [open_shards(dataset, split) for split in SPLITS]
     numbers = {name: np.zeros(len(each.bins), dtype=np.int64) for name, each in (OF_FILES | OF_PIXELS).items()}
     names = {name: Counter[str]() for name in OF_NAMES}
     files = Counter(dict.fromkeys((*SPLITS, "rejected", "ignored"), 0))

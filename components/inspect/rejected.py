@@ -10,11 +10,11 @@ import pyarrow.dataset as ds
 import torch
 from numpy.typing import NDArray
 
+from components.datasets import open_shards
 from components.inspect.manifest import blocks
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.errors import UserError
 from model.images import decode
-from model.shards import Shards
 
 EACH = 4
 """Examples of each kind."""
@@ -108,6 +108,6 @@ def _stored(dataset: Path, path: str) -> Picture | None:
         return None
     row = kept.to_pylist()[0]
     before = (ds.field("split") == row["split"]) & (ds.field("sha256") < row["sha256"])
-    stored = torch.from_numpy(Shards.open(dataset, row["split"])[[manifest.count_rows(filter=before)]])
+    stored = torch.from_numpy(open_shards(dataset, row["split"])[[manifest.count_rows(filter=before)]])
     pixels = to_uint8(lab_to_srgb(decode_lab(stored)))[0].permute(1, 2, 0)
     return np.asarray(pixels)

@@ -32,7 +32,7 @@ def test_a_file_overrides_some_and_leaves_the_rest(tmp_path: Path):
         ("steps: {gate: {cpu: [1500m, 1]}}", "the request (1500m) must not exceed the limit (1)"),
         ("steps: {gate: {scratch: 0}}", "0 must be above 0"),
         ("shards: {publish: datasets}", "shards.publish is 'datasets'"),
-        ("shards: {cache: 10Gi}", "shards.cache (10Gi) must be below steps.evaluate.scratch (10Gi)"),
+        ("shards: {cache: 10Gi}", "shards.cache (10Gi) must be below steps.inspect.scratch (10Gi)"),
     ],
 )
 def test_a_clusters_mistakes_are_said_in_one_sentence(tmp_path: Path, text: str, words: str):

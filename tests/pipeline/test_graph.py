@@ -137,7 +137,7 @@ def test_steps_that_stream_shards_know_how_much_disk_they_may_take(documents: li
         for step, executor in steps(documents[0]["deploymentSpec"]).items()
     }
     limit = [("COLORIZE_SHARD_CACHE_BYTES", str(8 << 30))]
-    assert found == {step: limit if step in ("train", "evaluate") else [] for step in found}
+    assert found == {step: limit if step in ("inspect", "train", "evaluate") else [] for step in found}
     publish = tasks(documents[0])["preprocess"]["inputs"]["parameters"]["publish"]
     assert publish == {"runtimeValue": {"constant": ""}}
 
