@@ -1,55 +1,152 @@
 """How a step ends, whoever started it: a sentence for a user's mistake, an exit status, a line in the run's journal."""
 
+import errno
+import fcntl
 import json
 import os
+import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
 
 from components import tracking
-from model.errors import Interrupted, UserError
+from components.workspace import workspace
+from model.errors import Damaged, Interrupted, UserError
 
 JOURNAL = "COLORIZE_JOURNAL"
 """Names a file that every step appends its end to: JSON lines of step, seconds, outcome, message, notes."""
 
+DAMAGED = "damaged"
+"""Key of a journal's notes: the folder that must be made anew."""
+
 RETRY_ME = 75
 """EX_TEMPFAIL of sysexits.h: interrupted, state saved, start the same command again."""
+
+AGAIN = "start it again: it goes on from what is finished"
+
+_LEAST = 2**16  # bytes
+_ADVICE = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "raise the limit (ulimit -f)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "give the user who runs this the right to",
+    errno.EPERM: "give the user who runs this the right to",
+    errno.EIO: "check the disk",
+}
 
 
 @contextmanager
 def step(name: str) -> Iterator[dict[str, str]]:
     """Runs a step's body to a proper end; what the body puts into the yielded mapping goes into the journal's line.
 
-    A UserError becomes one line on stderr and exit status 1, without a traceback; SIGTERM after a saved checkpoint
-    becomes status 75. Anything else is a bug and keeps its traceback. In a pipeline run, MLflow is told of each.
+    A UserError, and what the disk refuses, becomes one line on stderr and exit status 1, without a traceback; SIGTERM
+    and Ctrl-C become status 75. Anything else is a bug and keeps its traceback. In a pipeline run, MLflow is told of
+    each.
     """
     notes: dict[str, str] = {}
 
     def journal(outcome: str, message: str = "") -> None:
         seconds = round(time.time() - psutil.Process().create_time(), 1)  # imports are part of a step's price
-        _append({"step": name, "seconds": seconds, "outcome": outcome, "message": message, "notes": notes})
+        with suppress(OSError):  # of a disk that is full; the message is printed, too
+            _append({"step": name, "seconds": seconds, "outcome": outcome, "message": message, "notes": notes})
 
     try:
-        yield notes
-    except UserError as error:
-        journal("failed", str(error))
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        _note(name, str(error))
-        raise SystemExit(1) from None
+        with _at_work(), _stoppable():
+            yield notes
+        _require_room()
     except Interrupted as error:
         journal("interrupted", str(error))
         print(f"interrupted: {error}", file=sys.stderr, flush=True)
         _note(name, str(error))
         raise SystemExit(RETRY_ME) from None
     except Exception as error:
-        journal("failed", f"{type(error).__name__}: {error}")
-        _note(name, f"{type(error).__name__}: {error}")
+        known = error if isinstance(error, UserError) else refused(error)
+        if isinstance(known, Damaged):
+            notes[DAMAGED] = str(known.folder)
+        reason = str(known or f"{type(error).__name__}: {error}")
+        journal("failed", reason)
+        if known:
+            print(f"error: {known}", file=sys.stderr, flush=True)
+        _note(name, reason)
+        if known:
+            raise SystemExit(1) from None
         raise
     journal("done")
+
+
+def refused(error: BaseException) -> UserError | None:
+    """What the disk refused, as a sentence; None where an exception has another cause."""
+    cause: BaseException | None = error
+    while cause:
+        advice = _ADVICE.get(cause.errno or 0) if isinstance(cause, OSError) else None
+        if isinstance(cause, OSError) and advice:
+            return UserError(f"{cause.filename or workspace()}: {cause.strerror}; {advice}, then {AGAIN}.")
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def is_full() -> bool:
+    """Whether the workspace's disk has no room for what even the smallest step writes."""
+    return shutil.disk_usage(workspace()).free < _LEAST
+
+
+def _require_room() -> None:
+    """kfp writes down a step's outputs after its end, and has no words for a full disk."""
+    if os.environ.get(JOURNAL) and is_full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workspace()))
+
+
+@contextmanager
+def at_work(exclusive: bool) -> Iterator[None]:
+    """Holds the lock of the workspace's steps: each at work, or nobody.
+
+    Raises:
+        BlockingIOError: a step is still at work, and `exclusive` is asked for.
+    """
+    with (workspace() / "lock-steps").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def _at_work() -> Iterator[None]:
+    """A local run that is killed leaves its step behind, and no other may begin before that has ended."""
+    with at_work(exclusive=False) if os.environ.get(JOURNAL) else nullcontext():
+        yield
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ends a step that is told to stop as an exception does, so that it clears up behind itself.
+
+    Raises:
+        Interrupted: SIGTERM or SIGINT came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # clearing up is not to be disturbed
+        raise KeyboardInterrupt
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if os.environ.get(JOURNAL):  # a terminal sends Ctrl-C to the run and to its steps, and the run passes it on
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"it was told to stop; {AGAIN}.") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _note(name: str, reason: str) -> None:

@@ -36,6 +36,17 @@ def open_shards(folder: Path, split: Split) -> Shards:
     return Shards.open(folder, split, ShardCache.of(Address.parse(named.read_text(encoding="utf-8").strip())))
 
 
+def require_whole(folder: Path) -> None:
+    """Compares a dataset's files with their SHA-256; shards that lie in S3 are compared as they come.
+
+    Raises:
+        UserError: a file is missing.
+        Damaged: a file is not as it was written.
+    """
+    if not (folder / _ADDRESS).exists():
+        verify(folder)
+
+
 def at_hand(dataset: Path | str) -> Path:
     """The folder of a dataset: as it is; of one at s3://bucket/prefix, a folder in the workspace without its shards.
 

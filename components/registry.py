@@ -214,8 +214,8 @@ def bring(version: Version) -> Path:
         downloaded = download(f"{version.uri}/{GENERATOR}", Path(aside))
         if not expected or checksum(downloaded) != expected:
             raise UserError(
-                f"{version.uri}: the weights in MLflow are damaged (their SHA-256 is not the version's "
-                f"weights_sha256); use another version, or train and register again."
+                f"{version.uri}: the weights in MLflow are damaged (their SHA-256 is not its weights_sha256); "
+                "bring them back from a backup, or put another version in service (`colorize promote V`)."
             )
         shutil.rmtree(cached, ignore_errors=True)  # damaged, or half removed
         try:

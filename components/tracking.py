@@ -41,6 +41,12 @@ _ALWAYS = {
 MAX_TAG = 5000
 """Characters that a tag's value may have, for MLflow servers before 3.0."""
 
+_DISK = {  # SQLite's words
+    "database or disk is full": "make room on its disk, and start again",
+    "disk I/O error": "make room on its disk, or check it, and start again",
+    "readonly database": "give the user who runs this the right to write there, and start again",
+    "unable to open database file": "give the user who runs this the right to write there, or room",
+}
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 
@@ -55,6 +61,7 @@ def connect() -> "MlflowClient":
     import mlflow  # 2 s: not for those who color a photograph from a folder
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the migrations of a new SQLite file, one line each
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what `explained` says
     here = uri()
     chosen = "MLFLOW_TRACKING_URI" in os.environ
     mlflow.set_tracking_uri(here)
@@ -83,6 +90,8 @@ def explained() -> Iterator[None]:
         if code in _DENIED:
             advice = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             raise UserError(f"MLflow at {public(uri())} denies access ({reason}); {advice}.") from error
+        if words := next((words for words in _DISK if words in str(error)), None):
+            raise UserError(f"MLflow at {public(uri())} cannot be used ({words}); {_DISK[words]}.") from error
         if "API request to" in str(error) or isinstance(error, SQLAlchemyError):
             advice = "start it, or correct MLFLOW_TRACKING_URI"
             raise UserError(f"MLflow at {public(uri())} cannot be used ({reason}); {advice}.") from error
@@ -102,12 +111,16 @@ class Run:
 
         self._client.log_batch(self.id, params=[Param(key, _text(value)) for key, value in _flat(params)])
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """One point of each curve; `step` counts what the caller counts (training: images seen)."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int, at: float | None = None) -> None:
+        """One point of each curve; `step` counts what the caller counts (training: images seen).
+
+        Args:
+            at: seconds since 1970; now by default.
+        """
         from mlflow.entities import Metric
 
-        now = round(time() * 1000)
-        points = [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        then = round((at or time()) * 1000)
+        points = [Metric(key, float(value), then, step) for key, value in metrics.items()]
         self._client.log_batch(self.id, metrics=points)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from model.config import GeneratorConfig, check
-from model.errors import UserError
+from model.errors import Damaged, UserError
 from model.files import write_aside
 from model.networks import Generator
 
@@ -66,7 +66,8 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
     """Reads what `save_generator` wrote: the generator, on the CPU and in eval mode, and how it was trained.
 
     Raises:
-        UserError: a file is missing, damaged (its SHA-256 differs) or of a schema that this version does not know.
+        UserError: a file is missing, or of a schema that this version does not know.
+        Damaged: the weights' SHA-256 differs.
     """
     description_path, weights_path = folder / "generator.json", folder / "generator.safetensors"
     try:
@@ -87,7 +88,10 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
     except KeyError as error:
         raise UserError(f"{description_path}: {error.args[0]} is missing; train again or fetch it again.") from None
     if hashlib.sha256(weights).hexdigest() != info.weights_sha256:
-        raise UserError(f"{weights_path} is damaged: its SHA-256 is not the one in generator.json; fetch it again.")
+        raise Damaged(
+            f"{weights_path} is damaged: its SHA-256 is not the one in generator.json; train again or fetch it again.",
+            folder,
+        )
     generator = Generator(check(GeneratorConfig, config, str(description_path)))
     generator.chroma_slope = float(description.get("chroma_slope", 0.0))  # older ones have none
     try:

@@ -1,4 +1,6 @@
-"""The two exceptions that are no bugs: a user's mistake, and an interruption that can be resumed."""
+"""The exceptions that are no bugs: a user's mistake, damaged files, and an interruption that can be resumed."""
+
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -6,6 +8,18 @@ class UserError(Exception):
 
     Command lines print it without a traceback and exit with a non-zero status; anything else that escapes is a bug.
     """
+
+
+class Damaged(UserError):  # noqa: N818 - a UserError by what it says
+    """A step's output is not as it was written.
+
+    Attributes:
+        folder: what must be made anew.
+    """
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error

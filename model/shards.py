@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from model.dataset_files import FIX, SCHEMA_VERSION, ShardFile, Store, check_shard, describe, npy_header
-from model.errors import UserError
+from model.errors import Damaged, UserError
 
 PER_SHARD = 1024
 """Photographs in a full shard."""
@@ -196,7 +196,8 @@ def verify(folder: Path) -> None:
     """Reads every file of a dataset and compares its SHA-256 with the one in dataset.json.
 
     Raises:
-        UserError: as `Shards.open`, or a file's content differs. Names the file.
+        UserError: as `Shards.open`.
+        Damaged: a file cannot be read, or its content differs. Names the file.
     """
     description = describe(folder)
     entries = [description["manifest"], *(entry for split in SPLITS for entry in description["shards"][split])]
@@ -208,7 +209,7 @@ def verify(folder: Path) -> None:
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); {FIX}.") from None
         if found != entry["sha256"]:
-            raise UserError(f"{path} is damaged: its SHA-256 is not the one in dataset.json; {FIX}.")
+            raise Damaged(f"{path} is damaged: its SHA-256 is not the one in dataset.json; {FIX}.", folder)
 
 
 def write(

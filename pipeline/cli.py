@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from components.command import RETRY_ME, refused
 from components.workspace import VARIABLE, workspace
-from model.errors import UserError
+from model.errors import Interrupted, UserError
 from pipeline import ROOT, models
 from pipeline.recipes import recipe_files
 
@@ -21,12 +22,20 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: a user's mistake ends in one line on stderr and exit status 1."""
+    """Entry point: a user's mistake, and what the disk refuses, end in one line on stderr and exit status 1."""
     os.environ.setdefault(VARIABLE, str(ROOT / "workspace"))
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Interrupted as error:
+        print(f"interrupted: {error}", file=sys.stderr)
+        sys.exit(RETRY_ME)
+    except OSError as error:
+        if not (known := refused(error)):
+            raise
+        print(f"error: {known}", file=sys.stderr)
         sys.exit(1)
 
 

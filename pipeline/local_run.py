@@ -3,33 +3,34 @@
 import contextlib
 import copy
 import fcntl
-import io
 import json
-import logging
 import os
 import secrets
-import sys
+import shutil
+import signal
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from types import TracebackType
+from typing import Any
 
+import psutil
 from kfp import dsl, local
 from kfp.dsl.graph_component import GraphComponent
 
-from components.command import JOURNAL, RETRY_ME
+from components.command import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, is_full
 from components.provenance import code_version
 from components.resolve.step import resolve
 from components.tree import RUN_ID
 from components.workspace import VARIABLE, workspace
 from model.config import Config
-from model.errors import UserError
+from model.errors import Interrupted, UserError
 from pipeline import ROOT
 from pipeline.arguments import CACHED_STEPS, TRIAL_STEPS, retraining_arguments, trial_arguments
 from pipeline.data import ensure_data, folder_version
 from pipeline.graph import retraining, trial
+from pipeline.quiet import quiet
 
 STEPS = ("resolve", *CACHED_STEPS, "register", "gate", "promote", "reject", "report")
 
@@ -76,6 +77,7 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
     Raises:
         UserError: the data cannot be had, or another run is at work in the workspace. A failing step raises nothing:
             see `RunResult.trouble`.
+        Interrupted: SIGTERM or Ctrl-C came while no step was at work.
     """
     started = time.monotonic()
     with _Session(tree=True) as session:
@@ -123,19 +125,29 @@ class _Session:
         self.journal = folder / "journal.jsonl"
         self.log = folder / "log.txt"
         self.checkpoints = str(self.workspace / "checkpoints")
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "_Session":
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        self._stack.enter_context(_alone(self.workspace))
-        self._stack.enter_context(_environment(self.journal, self.run_id))
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_alone(self.workspace))
+            stack.enter_context(_environment(self.journal, self.run_id))
+            stack.enter_context(_stoppable())
+            self.journal.parent.mkdir(parents=True, exist_ok=True)
+            for half_made in (self.workspace / "pipeline").glob("*/*/.*.partial"):  # of runs that were killed
+                shutil.rmtree(half_made, ignore_errors=True)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
     def execute(self, pipeline: GraphComponent, **arguments: object) -> dict[str, dsl.Artifact]:
-        """Runs a graph and returns its outputs; none if a step failed, for the journal says which and why."""
+        """Runs a graph and returns its outputs; none if a step failed, for the journal says which and why.
+
+        A damaged output of an earlier run, which a step has come upon, is removed, so that the next run makes it anew.
+        """
         graph = copy.deepcopy(pipeline)
         for component in (graph.pipeline_spec.root, *graph.pipeline_spec.components.values()):
             for task in component.dag.tasks.values():
@@ -147,13 +159,17 @@ class _Session:
             enable_caching=True,
             raise_on_error=True,
         )
-        with self.log.open("w", encoding="utf-8") as log, _quiet(log):
-            try:
+        try:
+            with self.log.open("w", encoding="utf-8") as log, quiet(log):
                 return dict(graph(**arguments).outputs)
-            except RuntimeError:  # what kfp raises when a task has failed
-                if not any(step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal)[0]):
-                    raise
-                return {}
+        except (RuntimeError, OSError):  # what kfp raises when a task has failed, or the disk is full
+            if not any(step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal)[0]):
+                raise
+        for entry in _entries(self.journal).values():
+            damaged = Path(entry["notes"].get(DAMAGED, ""))
+            if damaged.is_relative_to(self.workspace / "pipeline"):
+                shutil.rmtree(damaged)
+        return {}
 
 
 def _photographs(folder: Path | None) -> tuple[str, str]:
@@ -165,46 +181,8 @@ def _photographs(folder: Path | None) -> tuple[str, str]:
     return str(ROOT / "data"), data.version
 
 
-@contextlib.contextmanager
-def _quiet(log: TextIO) -> Iterator[None]:
-    """Silences kfp's account of every task: the steps speak for themselves."""
-    logging.disable(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(_StepLines(sys.stdout, log)), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*(no effect in the current local runner|non-Python base image)")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-class _StepLines(io.TextIOBase):
-    """Keeps all that is printed in a log, and passes the steps' own lines on to the terminal.
-
-    What is not theirs: kfp's rules and blank lines, the indentation it adds, and its executor's account of its input,
-    a line that begins with "[KFP Executor" and JSON between two lone braces.
-    """
-
-    def __init__(self, terminal: TextIO, log: TextIO) -> None:
-        self._terminal, self._log = terminal, log
-        self._line, self._in_json = "", False
-
-    def write(self, text: str) -> int:
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._log.write(line + "\n")
-            self._log.flush()
-            content = line.strip()
-            if content == "{" or self._in_json:
-                self._in_json = line.rstrip() != "    }"
-            elif content.strip("-") and not content.startswith("[KFP Executor"):
-                self._terminal.write(content + "\n")
-                self._terminal.flush()
-        return len(text)
-
-
 def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    entries = {entry["step"]: entry for entry in map(json.loads, lines)}
+    entries = _entries(path)
     body = [step for step in STEPS if step != "report"]
     reached = max((body.index(step) for step in entries if step in body), default=-1)
     dead = None
@@ -220,7 +198,7 @@ def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
             entry = entries[step]
             results.append(StepResult(step, entry["outcome"], entry["seconds"], entry["message"]))
         elif step == dead:
-            results.append(StepResult(step, "failed", None, "it died without a word (killed, or out of memory?)"))
+            results.append(StepResult(step, "failed", None, _last_words()))
         elif step in CACHED_STEPS and body.index(step) < reached:
             results.append(StepResult(step, "reused"))
         else:
@@ -229,14 +207,53 @@ def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
     return tuple(results), {name: Path(folder) for name, folder in notes.items()}
 
 
+def _entries(journal: Path) -> dict[str, dict[str, Any]]:
+    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+    return {entry["step"]: entry for entry in map(json.loads, lines)}
+
+
+def _last_words() -> str:
+    """Of a step that left none."""
+    if is_full():
+        return f"{workspace()}: No space left on device; make room, then {AGAIN}."
+    return f"it died without a word (killed, or out of memory?); {AGAIN}."
+
+
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with at_work(exclusive=True):
+                pass
         except BlockingIOError:
-            raise UserError(f"{folder}: another run is at work here; wait for it to end.") from None
+            raise UserError(f"{folder}: another run, or a step of it, is at work here; wait for it to end.") from None
         yield
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Passes SIGTERM and Ctrl-C on to the step that is at work, and lets the run come to its end by that.
+
+    Raises:
+        Interrupted: none was.
+    """
+
+    def stop(*_: object) -> None:
+        steps = [step for shell in psutil.Process().children() for step in shell.children()]
+        for step in steps:
+            step.terminate()
+        if not steps:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"the run was told to stop; {AGAIN}.") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from components import registry, tracking
-from components.datasets import at_hand, open_shards
+from components.datasets import at_hand, open_shards, require_whole
 from components.evaluate import bootstrap, protocol
 from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.contestants import Contestant, GeneratorContestant
@@ -83,8 +83,10 @@ def score(
 
     Raises:
         UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.
+        Damaged: a file of the dataset or of the model is not as it was written.
     """
     dataset = at_hand(dataset)
+    require_whole(dataset)
     test, train = open_shards(dataset, "test"), open_shards(dataset, "train")
     for shards in (test, train):
         if not len(shards):

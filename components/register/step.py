@@ -16,7 +16,7 @@ from components.register.card import model_card
 from components.register.logged_model import log_model
 from components.register.photographs import INSPECTION, LINEAGE, sources_table
 from model.config import RegisterConfig
-from model.errors import UserError
+from model.errors import Damaged, UserError
 from model.files import folder_aside
 
 TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
@@ -57,7 +57,7 @@ def register(
         summary, reasons.
 
     Raises:
-        UserError: a file is missing or damaged, a tag is missing, MLflow cannot be reached.
+        UserError: a file is missing or damaged (`Damaged`: of the model), a tag is missing, MLflow cannot be reached.
     """
     tags = {**tags, "pipeline_run_id": tags.get("pipeline_run_id") or tree.pipeline_run_id()}
     missing = [name for name in TAGS if not tags.get(name)]
@@ -65,7 +65,10 @@ def register(
         raise UserError(f"tags: {', '.join(missing)} missing; a version is registered with all of {', '.join(TAGS)}.")
     weights_sha256 = registry.checksum(model)
     if weights_sha256 is None:
-        raise UserError(f"{model}: generator.safetensors is missing or damaged (generator.json has its SHA-256).")
+        raise Damaged(
+            f"{model}: generator.safetensors is missing or damaged (generator.json has its SHA-256); train again.",
+            model,
+        )
     metrics = _read(evaluation / "metrics.json")
     if _scored(metrics, "challenger") != weights_sha256:
         raise UserError(f"{evaluation / 'metrics.json'} is of another model than {model}: evaluate this one.")

@@ -23,7 +23,7 @@ from pathlib import Path
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from components.storage import Address, client, inside, keys, read, status
+from components.storage import ERRORS, Address, client, inside, keys, read, sentence, status
 from model.errors import UserError
 from model.history import HISTORY
 
@@ -79,6 +79,7 @@ class RemoteState:
         """
         self._s3, self._address = client(), address
         self._unnamed: set[str] = set()  # keys that latest.json names no more
+        self._said = False
         self._s3.head_bucket(Bucket=address.bucket)
         while True:
             found, self._etag = self._read()
@@ -94,7 +95,8 @@ class RemoteState:
         for entry in keys(self._s3, address):  # what killed attempts had not got to
             key = entry["Key"].removeprefix(f"{address.prefix}/")
             if key not in named and 0 < _number(key) < _number(self.state.attempt):
-                self._s3.delete_object(Bucket=address.bucket, Key=entry["Key"])
+                self._unnamed.add(key)
+        self._remove_unnamed()
 
     def publish(self, images: int, files: Mapping[str, Path]) -> None:
         """Makes these files the newest state, uploading what is not there yet.
@@ -108,10 +110,7 @@ class RemoteState:
             before, now = ({file.key for file in state.files.values()} for state in (self.state, new))
             self._unnamed |= before - now
             self.state = new
-        while self._unnamed:
-            key = next(iter(self._unnamed))
-            self._s3.delete_object(**(self._address / key).object)
-            self._unnamed.remove(key)
+        self._remove_unnamed()
 
     def download(self, folder: Path) -> None:
         """Fetches the newest state; warns of each file that is damaged or missing, and does without it.
@@ -205,6 +204,20 @@ class RemoteState:
             f"{self._address}: this S3 server ignores conditions (If-None-Match), so a trainer that was thought dead "
             "could overwrite a newer checkpoint; use one that has conditional writes, or a folder."
         )
+
+    def _remove_unnamed(self) -> None:
+        """Deletes what latest.json names no more. What cannot be deleted takes up space and does no other harm: it is
+        said once, and tried again after the next state."""
+        try:
+            while self._unnamed:
+                key = next(iter(self._unnamed))
+                self._s3.delete_object(**(self._address / key).object)
+                self._unnamed.remove(key)
+        except ERRORS as error:
+            if not self._said:
+                what = "The newest checkpoint is in S3, but older ones cannot be deleted and take up space"
+                _log.warning("%s: %s", what, sentence(error, self._address))
+            self._said = True
 
     def _stored(self, name: str, path: Path) -> Stored:
         sha256 = _sha256(path)

@@ -7,15 +7,17 @@ import os
 import shutil
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from components import registry, tracking
-from components.datasets import at_hand, open_shards
+from components.datasets import at_hand, open_shards, require_whole
 from components.progress import progress
 from components.shard_cache import require_room
 from components.storage import Address, is_s3
+from components.train.diary import Diary
 from components.train.pictures import draw_curves, sample_grid
 from components.train.remote_checkpoints import RemoteCheckpoints
 from components.workspace import workspace
@@ -58,11 +60,15 @@ def train(
         Photographs seen, each repeat counted.
 
     Raises:
-        UserError: see `model.training.train`; there is nothing to calibrate on; MLflow cannot be used; S3 cannot be
-            used at the beginning, or another attempt has taken over there.
+        UserError: see `model.training.train`; there is nothing to calibrate on; MLflow or S3 cannot be used at the
+            beginning, or MLflow at the end; another attempt has taken over in S3.
+        Damaged: a file of the dataset is not as it was written.
         Interrupted: SIGTERM came; the state is saved.
     """
     dataset = at_hand(dataset)
+    first = not int(os.environ.get("RANK", "0"))
+    if first:
+        require_whole(dataset)
     shards, validation = open_shards(dataset, "train"), open_shards(dataset, "val")
     require_room(shards, config)
     if config.calibrate and not len(validation):
@@ -81,7 +87,7 @@ def train(
         if begin_with
         else new_generator(config, workspace() / "cache" / "weights")
     )
-    if int(os.environ.get("RANK", "0")):
+    if not first:
         return training.train(config, shards, folder, identity, generator=generator).images
 
     started = time.monotonic()
@@ -99,6 +105,7 @@ def train(
         mirror as remote,  # before anything looks into the folder
         folder_aside(output, marker="generator.json") as aside,
         tracking.run("train", _read(remembered), system_metrics=True) as run,
+        Diary() as diary,
         progress(config.images, "train", unit="images") as advance,
     ):
         (folder / "samples").mkdir(parents=True, exist_ok=True)
@@ -116,12 +123,12 @@ def train(
 
         def on_log(row: Row) -> None:
             numbers = {name: value for name, value in row.items() if isinstance(value, float)}
-            run.log_metrics(numbers, step=int(row["images"]))
+            diary.write(partial(run.log_metrics, numbers, int(row["images"]), time.time()))
 
         def on_sample(images: int, generator: Generator) -> None:
             path = folder / "samples" / f"samples-{images:09d}.png"
             sample_grid(generator, photographs, labels).save(path)
-            run.log_artifact(path, "samples")
+            diary.write(partial(run.log_artifact, path, "samples"))
 
         trained = training.train(
             config,
@@ -133,7 +140,7 @@ def train(
             on_log=on_log,
             on_sample=on_sample,
             on_checkpoint=remote.save if remote else None,
-            on_alarm=lambda line: run.set_tags({"health_alarm": line}),
+            on_alarm=lambda line: diary.write(partial(run.set_tags, {"health_alarm": line})),
         )
         slope = calibrate(trained.generator, validation) if config.calibrate else 0.0
         snapshot = trained.snapshot
@@ -161,7 +168,7 @@ def train(
         }
         (aside / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         for name in ("curves.png", HISTORY):
-            run.log_artifact(aside / name)
+            diary.write(partial(run.log_artifact, aside / name))
     remembered.unlink()
     (folder / _FINISHED).touch()
     return trained.images

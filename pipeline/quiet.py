@@ -1,0 +1,47 @@
+"""kfp.local made quiet: of all that it prints, the terminal gets the steps' own lines, and a log gets everything."""
+
+import contextlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import TextIO
+
+
+@contextlib.contextmanager
+def quiet(log: TextIO) -> Iterator[None]:
+    """Silences kfp's account of every task: the steps speak for themselves."""
+    logging.disable(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(_StepLines(sys.stdout, log)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*(no effect in the current local runner|non-Python base image)")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+class _StepLines(io.TextIOBase):
+    """Keeps all that is printed in a log, and passes the steps' own lines on to the terminal.
+
+    What is not theirs: kfp's rules and blank lines, the indentation it adds, and its executor's account of its input,
+    a line that begins with "[KFP Executor" and JSON between two lone braces.
+    """
+
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
+        self._terminal, self._log = terminal, log
+        self._line, self._in_json = "", False
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            with contextlib.suppress(OSError):  # a full disk must not break the pipe that the step speaks through
+                self._log.write(line + "\n")
+                self._log.flush()
+            content = line.strip()
+            if content == "{" or self._in_json:
+                self._in_json = line.rstrip() != "    }"
+            elif content.strip("-") and not content.startswith("[KFP Executor"):
+                self._terminal.write(content + "\n")
+                self._terminal.flush()
+        return len(text)

@@ -1,0 +1,130 @@
+"""A real local run in a folder of its own, seen from outside: started, watched, hit at a moment, read afterwards."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.tiny import ROOT
+
+STEPS = ("resolve", "preprocess", "train", "evaluate", "register", "gate", "promote", "report")
+SMALL = (
+    "preprocess.size=32", "preprocess.min_photographs=20", "train.images=96", "train.warmup_images=48",
+    "train.batch_size=8", "train.crop=32", "train.generator.channels=8", "train.generator.levels=3",
+    "train.discriminator.channels=8", "train.discriminator.receptive_field=16", "train.log_every=16",
+    "train.checkpoint_every=16", "train.sample_every=96", "evaluate.samples=2",
+    "register.rules.ab_intersection.bound=0.0", "register.rules.l1_ab.bound=100.0",
+)  # fmt: skip
+PATIENCE = 280
+"""Seconds: what a run needs is tens, on a machine that does nothing else."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its exit status and all that it said."""
+
+    status: int
+    output: str
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """The table of steps that people see: step -> outcome."""
+        row = re.compile(r"^│ (\w+) +│ (done|reused|failed|not run|interrupted) +│", re.MULTILINE)
+        return dict(row.findall(self.output))
+
+    @property
+    def last_line(self) -> str:
+        return self.output.strip().splitlines()[-1]
+
+
+@dataclass
+class Started:
+    """A run under way, and its steps, in a process group of their own."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def step(self, name: str) -> psutil.Process:
+        """The process of a step, as soon as there is one."""
+        function = "report_outcome" if name == "report" else name
+        deadline = time.monotonic() + PATIENCE
+        run = psutil.Process(self.process.pid)
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with suppress(psutil.Error):
+                for child in run.children(recursive=True):
+                    with suppress(psutil.Error):
+                        command = child.cmdline()
+                        if command[1:2] == ["-m"] and command[-1] == function:
+                            return child
+            time.sleep(0.02)
+        raise AssertionError(f"there was no {name}:\n{self.output.read_text()}")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """A signal to the run and all its steps."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def end(self) -> Ended:
+        try:
+            status = self.process.wait(PATIENCE)
+        finally:
+            self.kill()
+        return Ended(status, self.output.read_text(encoding="utf-8"))
+
+
+@dataclass
+class Rig:
+    """Where a run's photographs, settings and workspace are."""
+
+    folder: Path
+    photos: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    settings: tuple[str, ...] = SMALL
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    def start(self, *overrides: str) -> Started:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
+        ours = {"COLORIZE_WORKSPACE": str(self.workspace), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        sets = [part for override in (*self.settings, *overrides) for part in ("--set", override)]
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            "run",
+            "--recipe",
+            "small",
+            "--photos",
+            str(self.photos),
+            *sets,
+        ]
+        output = self.folder / f"output-{time.monotonic_ns()}.txt"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=clean | ours | self.environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        return Started(process, output)
+
+    def run(self, *overrides: str) -> Ended:
+        return self.start(*overrides).end()
+
+    def seconds(self) -> dict[str, float]:
+        """How long each step of the last run took, by its journal."""
+        journal = max((self.workspace / "runs").glob("*/journal.jsonl"))
+        entries = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
+        return {entry["step"]: entry["seconds"] for entry in entries}
