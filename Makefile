@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup data run test test-slow lint images images-check k8s-check bench audit sbom clean
+.PHONY: setup data run test test-slow faults lint images images-check k8s-check bench audit sbom clean
 
 setup: .venv/ready
 
@@ -31,6 +31,10 @@ test: setup data
 
 test-slow: setup data
 	$(BIN)/python -m pytest -m slow
+
+# A real local run, broken in every way of docs/reliability.md: as root also with full disks; under 20 minutes.
+faults: setup data
+	$(BIN)/python -m pytest -m faults -s tests/faults
 
 lint: setup
 	$(BIN)/ruff check .

@@ -36,8 +36,8 @@ _ADVICE = {
     errno.EDQUOT: "make room",
     errno.EFBIG: "raise the limit (ulimit -f)",
     errno.EROFS: "make it writable",
-    errno.EACCES: "give the user who runs this the right to",
-    errno.EPERM: "give the user who runs this the right to",
+    errno.EACCES: "give the user who runs this access",
+    errno.EPERM: "give the user who runs this access",
     errno.EIO: "check the disk",
 }
 

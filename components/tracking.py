@@ -44,8 +44,8 @@ MAX_TAG = 5000
 _DISK = {  # SQLite's words
     "database or disk is full": "make room on its disk, and start again",
     "disk I/O error": "make room on its disk, or check it, and start again",
-    "readonly database": "give the user who runs this the right to write there, and start again",
-    "unable to open database file": "give the user who runs this the right to write there, or room",
+    "readonly database": "give the user who runs this write access, and start again",
+    "unable to open database file": "give the user who runs this write access, or it room",
 }
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 

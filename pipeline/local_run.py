@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,6 +134,9 @@ class _Session:
             stack.enter_context(_environment(self.journal, self.run_id))
             stack.enter_context(_stoppable())
             self.journal.parent.mkdir(parents=True, exist_ok=True)
+            for name in ("cache", "checkpoints", "pipeline"):  # kfp has no words for a folder that is closed to it
+                (self.workspace / name).mkdir(exist_ok=True)
+                tempfile.TemporaryFile(dir=self.workspace / name).close()
             for half_made in (self.workspace / "pipeline").glob("*/*/.*.partial"):  # of runs that were killed
                 shutil.rmtree(half_made, ignore_errors=True)
             self._stack = stack.pop_all()
@@ -191,7 +195,9 @@ def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
         # unless that last one failed by itself.
         spoke_last = entries.get(body[reached]) if reached >= 0 else None
         if spoke_last is None or spoke_last["outcome"] == "done":
-            dead = body[reached + 1]
+            dead = body[reached + 1] if reached < body.index("gate") else _branch(entries)
+    elif entries.keys() & {"promote", "reject"}:
+        dead = "report" if "report" not in entries else None
     results = []
     for step in STEPS:
         if step in entries:
@@ -210,6 +216,12 @@ def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
 def _entries(journal: Path) -> dict[str, dict[str, Any]]:
     lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
     return {entry["step"]: entry for entry in map(json.loads, lines)}
+
+
+def _branch(entries: dict[str, dict[str, Any]]) -> str:
+    """Which of the gate's two steps was to come."""
+    registration = Path(entries["register"]["notes"]["registration"]) / "registration.json"
+    return "promote" if json.loads(registration.read_bytes())["promote"] else "reject"
 
 
 def _last_words() -> str:

@@ -3,10 +3,13 @@
 import contextlib
 import io
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import TextIO
+
+_WARNING = re.compile(r"\[KFP Executor [^]]* WARNING\]: (.*)")
 
 
 @contextlib.contextmanager
@@ -41,6 +44,9 @@ class _StepLines(io.TextIOBase):
             content = line.strip()
             if content == "{" or self._in_json:
                 self._in_json = line.rstrip() != "    }"
+            elif warning := _WARNING.match(content):
+                self._terminal.write(f"warning: {warning[1]}\n")
+                self._terminal.flush()
             elif content.strip("-") and not content.startswith("[KFP Executor"):
                 self._terminal.write(content + "\n")
                 self._terminal.flush()

@@ -16,13 +16,18 @@ _READY_SECONDS = 180
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """Yields its address; `folder` holds mlflow.db, and gets artifacts and log."""
+def mlflow_server(folder: Path, port: int = 0) -> Iterator[str]:
+    """Yields its address; `folder` holds mlflow.db, and gets artifacts and log.
+
+    Args:
+        port: 0: any that is free.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",
         f"sqlite:///{folder / 'mlflow.db'}",

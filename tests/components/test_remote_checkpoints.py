@@ -223,6 +223,23 @@ def test_training_goes_on_when_s3_does_not(
     assert re.search(r"has none yet, not that of 48: .* access refused", caplog.text)
 
 
+def test_a_server_that_forbids_to_delete_has_the_newest_state_all_the_same(
+    workplace: Path,
+    dataset: Path,
+    proxy: FaultyProxy,
+    s3: S3Server,
+    root: Address,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    proxy.answer = lambda request: 403 if re.search("^DELETE .*checkpoint-", request) else None
+    assert train(dataset, Path("model"), str(root), tiny_config("images=80")) == 80
+    assert latest(s3, root)["images"] == 64
+    (said,) = [record.getMessage() for record in caplog.records if "S3" in record.getMessage()]
+    assert said.startswith("The newest checkpoint is in S3, but older ones cannot be deleted and take up space: s3://")
+    assert "access refused; check AWS_ACCESS_KEY_ID and its rights to list, read, write and delete" in said
+    assert len([key for key in contents(s3, root) if "-checkpoint-" in key]) == 4
+
+
 def test_an_attempt_that_is_not_the_newest_any_more_ends(
     workplace: Path, dataset: Path, proxy: FaultyProxy, root: Address
 ) -> None:

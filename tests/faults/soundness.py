@@ -1,0 +1,59 @@
+"""What must hold of a workspace at any moment, whatever happened: all that has a finished thing's name is whole."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+from components.register.step import TAGS
+from components.registry import checksum
+from model import shards
+from model.checkpoint import _read
+
+EVALUATION = {"metrics.json", "figures.json", "report.html", "samples.png", "per_photograph.parquet"}
+
+
+def require_sound(workspace: Path) -> None:
+    """Fails when a half-made thing lies where a finished one belongs, or an alias is on one.
+
+    Read as files, for MLflow's client would mend what it opens.
+    """
+    pipeline = workspace / "pipeline"
+    for dataset in pipeline.glob("*/preprocess/dataset"):
+        shards.verify(dataset)
+    for generator in pipeline.glob("*/train/generator"):
+        assert checksum(generator), generator
+        assert json.loads((generator / "training.json").read_bytes())["images"] > 0
+    for evaluation in pipeline.glob("*/evaluate/evaluation"):
+        assert {path.name for path in evaluation.iterdir()} >= EVALUATION
+        json.loads((evaluation / "metrics.json").read_bytes())
+    for registration in pipeline.glob("*/register/registration"):
+        json.loads((registration / "registration.json").read_bytes())
+    for path in workspace.glob("checkpoints/*/checkpoint-*.safetensors"):
+        _read(path)  # compares its SHA-256
+    for model in workspace.glob("cache/models/[0-9a-f]*"):
+        assert checksum(model) == model.name
+    for entry in workspace.glob("cache/kfp/*.json"):
+        outputs = json.loads(entry.read_bytes()).values()
+        uris = [output["uri"] for output in outputs if isinstance(output, dict) and "uri" in output]
+        assert all(Path(uri).exists() for uri in uris), entry
+    _require_sound_registry(workspace)
+
+
+def _require_sound_registry(workspace: Path) -> None:
+    database = workspace / "mlflow.db"
+    if not database.exists():
+        return
+    with sqlite3.connect(database) as connection:
+        tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        if "registered_model_aliases" not in tables:
+            return
+        aliases = dict(connection.execute("select alias, version from registered_model_aliases"))
+        for version in aliases.values():
+            rows = connection.execute("select key, value from model_version_tags where version = ?", [version])
+            tags = dict(rows.fetchall())
+            assert not {*TAGS, "weights_sha256", "metrics"} - tags.keys(), f"version {version} is half made"
+            (location,) = connection.execute("select storage_location from model_versions where version = ?", [version])
+            generator = Path(location[0].removeprefix("file://")) / "artifacts" / "generator"
+            assert checksum(generator) == tags["weights_sha256"]
+            if version == aliases.get("champion"):
+                assert tags["promotion_reason"]

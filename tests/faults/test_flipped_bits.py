@@ -1,0 +1,128 @@
+"""One flipped bit: found, named, not used; and what the next start does."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.dvc_project import Project
+from tests.faults.rig import Rig, flip, require_clean
+from tests.tiny import ROOT
+
+
+def _one(rig: Rig, pattern: str) -> Path:
+    (found,) = rig.workspace.glob(pattern)
+    return found
+
+
+def test_what_an_earlier_run_left_is_made_anew(rig: Rig) -> None:
+    assert rig.run().status == 0
+    shard = _one(rig, "pipeline/*/preprocess/dataset/train-00000.npy")
+    generator = _one(rig, "pipeline/*/train/generator/generator.safetensors")
+    flip(shard)
+    run = rig.run("train.seed=1")
+    require_clean(run, "train")
+    assert run.last_line == (
+        f"train failed: {shard} is damaged: its SHA-256 is not the one in dataset.json; run preprocess again or fetch "
+        "the dataset again."
+    )
+    again = rig.run("train.seed=1")
+    assert again.status == 0, again.output
+    assert again.outcomes["preprocess"] == "done"
+    assert rig.aliases()["challenger"] == 2
+
+    flip(generator)
+    run = rig.run()
+    require_clean(run, "evaluate", "train")
+    if run.outcomes["evaluate"] == "failed":
+        assert f"{generator} is damaged: its SHA-256 is not the one in generator.json" in run.last_line
+    again = rig.run()
+    assert again.status == 0, again.output
+    assert (again.outcomes["preprocess"], again.outcomes["train"]) == ("reused", "done")
+    assert rig.aliases()["challenger"] == 1  # the same weights once more
+
+
+def test_a_checkpoint_is_passed_by(rig: Rig) -> None:
+    started = rig.start("train.images=1600")
+    started.step("train")
+    while len(list(rig.workspace.glob("checkpoints/*/checkpoint-*"))) < 2:
+        time.sleep(0.02)
+    started.kill(signal.SIGKILL)
+    started.end()
+    before, newest = sorted(rig.workspace.glob("checkpoints/*/checkpoint-*.safetensors"))
+    flip(newest)
+    run = rig.run("train.images=1600")
+    assert run.status == 0, run.output
+    said = f"warning: {newest} cannot be used (its SHA-256 differs); going on from the one before."
+    assert said in run.output.splitlines()
+    assert before.name  # what it went on from
+
+
+def test_the_champion_in_mlflow_is_not_used_until_it_is_brought_back_or_replaced(rig: Rig) -> None:
+    easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
+    assert rig.run().status == 0
+    assert rig.run("train.seed=1", *easy).status == 0
+    assert rig.aliases() == {"challenger": 2, "champion": 2, "previous": 1}
+    path = max(
+        rig.workspace.glob("mlartifacts/models/*/artifacts/artifacts/generator/generator.safetensors"),
+        key=lambda path: path.stat().st_mtime,
+    )
+    flip(path)
+    shutil.rmtree(rig.workspace / "cache" / "models")  # the copy here is good
+    run = rig.run("train.seed=2")
+    require_clean(run, "evaluate")
+    assert run.last_line == (
+        "evaluate failed: models:/colorizer/2: the weights in MLflow are damaged (their SHA-256 is not its "
+        "weights_sha256); bring them back from a backup, or put another version in service (`colorize promote V`)."
+    )
+    assert rig.colorize("promote", "2").status == 0  # it is the champion: nothing to do
+    assert rig.colorize("rollback").status == 0
+    assert rig.aliases()["champion"] == 1
+    refused = rig.colorize("promote", "2")
+    assert refused.status == 1
+    assert "the weights in MLflow are damaged" in refused.last_line
+    again = rig.run("train.seed=2")
+    assert again.status == 0, again.output
+    assert again.outcomes["train"] == "reused"
+    flip(path)
+    assert rig.colorize("promote", "2").status == 0
+
+
+@pytest.fixture
+def clone(tmp_path: Path, few: Path, photos: Path) -> Rig:
+    """A checkout with this code and a small data/, whose photographs are in its remote alone."""
+    project = Project.create(tmp_path / "clone", photos)
+    for photograph in few.iterdir():
+        project.add(photograph, photograph.name)
+    project.record("More")
+    project.forget()
+    for name in ("components", "model", "pipeline", "recipes", "serving", "params.yaml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, project.root / name)
+    return Rig(project.root, None, dict(project.environment), root=project.root)
+
+
+def test_an_object_of_the_dvc_remote_is_refused(clone: Rig) -> None:
+    objects = clone.folder / ".dvc" / "remote" / "files" / "md5"
+    largest = max((path for path in objects.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    flip(largest)
+    run = clone.run()
+    require_clean(run)
+    assert run.last_line.startswith(f"error: {clone.folder / '.dvc' / 'remote'}: it has a damaged copy of data/")
+    assert run.last_line.endswith("; push again from a clone that has it (`dvc push`).")
+    flip(largest)
+    again = clone.run()
+    assert again.status == 0, again.output
+
+
+def test_a_missing_dvc_remote_is_named(clone: Rig) -> None:
+    remote = clone.folder / ".dvc" / "remote"
+    remote.rename(remote.with_name("elsewhere"))
+    run = clone.run()
+    require_clean(run)
+    assert run.last_line == (f"error: {remote}: there is no such folder; bring it back, or name another remote.")
+    remote.with_name("elsewhere").rename(remote)
+    again = clone.run()
+    assert again.status == 0, again.output

@@ -1,0 +1,73 @@
+"""MLflow's server goes away in the middle of training, for longer than its client is patient, and comes back."""
+
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+
+from tests.faults.rig import Rig, Started
+from tests.mlflow_server import mlflow_server
+
+AWAY = 25  # seconds; MLflow's client gives up after some 10
+LONG = ("train.images=6400", "train.log_every=64", "train.sample_every=1600", "train.checkpoint_every=64")
+
+
+def _started(rig: Rig, address: str) -> Started:
+    rig.environment = {"MLFLOW_TRACKING_URI": address}
+    started = rig.start(*LONG)
+    started.step("train")
+    while not list(rig.workspace.glob("checkpoints/*/checkpoint-*")):
+        time.sleep(0.02)
+    return started
+
+
+def _images(rig: Rig) -> int:
+    """How far training is, by its newest checkpoint."""
+    return max(int(path.stem.rpartition("-")[2]) for path in rig.workspace.glob("checkpoints/*/checkpoint-*"))
+
+
+def _curve(rig: Rig, database: Path) -> list[int]:
+    """At how many images MLflow has a point of the training's curve."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name("colorizer").experiment_id
+    (run,) = client.search_runs([experiment], "attributes.run_name = 'train'")
+    assert run.info.status == "FINISHED"
+    return [point.step for point in client.get_metric_history(run.info.run_id, "reconstruction")]
+
+
+def test_a_server_that_hangs_holds_nothing_up_and_gets_all_metrics_later(rig: Rig) -> None:
+    server = rig.folder / "server"
+    server.mkdir()
+    with mlflow_server(server) as address:
+        processes = psutil.Process().children(recursive=True)
+        started = _started(rig, address)
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        before = _images(rig)
+        time.sleep(AWAY)
+        assert _images(rig) > before
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+        run = started.end()
+        assert run.status == 0, run.output
+    assert _curve(rig, server / "mlflow.db") == list(range(64, 6401, 64))
+
+
+def test_a_server_that_is_gone_is_said_and_a_new_one_gets_all_metrics(rig: Rig) -> None:
+    server = rig.folder / "server"
+    server.mkdir()
+    with ExitStack() as first:
+        address = first.enter_context(mlflow_server(server))
+        started = _started(rig, address)
+    time.sleep(AWAY)
+    with mlflow_server(server, port=int(address.rpartition(":")[2])):
+        run = started.end()
+    assert run.status == 0, run.output
+    assert f"warning: MLflow at {address} cannot be used" in run.output
+    assert "Training goes on, and what MLflow misses is told when it is back." in run.output
+    assert "warning: MLflow is back; " in run.output
+    assert _curve(rig, server / "mlflow.db") == list(range(64, 6401, 64))
