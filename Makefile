@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: setup data run test test-slow faults lint images images-check k8s-check bench audit sbom clean
+.PHONY: setup data run test test-slow faults faults-killed faults-others lint images images-check k8s-check bench audit sbom clean
 
 setup: .venv/ready
 
@@ -34,7 +34,13 @@ test-slow: setup data
 
 # A real local run, broken in every way of docs/reliability.md: as root also with full disks; under 20 minutes.
 faults: setup data
-	$(BIN)/python -m pytest -m faults -s tests/faults
+	@$(MAKE) --jobs 2 --output-sync faults-killed faults-others
+
+faults-killed:
+	$(BIN)/python -m pytest -m faults -s tests/faults/test_killed.py
+
+faults-others:
+	$(BIN)/python -m pytest -m faults -s tests/faults --ignore tests/faults/test_killed.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -34,12 +34,12 @@ _LEAST = 2**16  # bytes
 _ADVICE = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
-    errno.EFBIG: "raise the limit (ulimit -f)",
+    errno.EIO: "check the disk",
     errno.EROFS: "make it writable",
     errno.EACCES: "give the user who runs this access",
     errno.EPERM: "give the user who runs this access",
-    errno.EIO: "check the disk",
 }
+_NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # also of a write, which tells no name
 
 
 @contextmanager
@@ -60,7 +60,8 @@ def step(name: str) -> Iterator[dict[str, str]]:
     try:
         with _at_work(), _stoppable():
             yield notes
-        _require_room()
+        if os.environ.get(JOURNAL):
+            require_room()  # kfp writes a step's outputs down after its end, and has no words for a full disk
     except Interrupted as error:
         journal("interrupted", str(error))
         print(f"interrupted: {error}", file=sys.stderr, flush=True)
@@ -85,9 +86,9 @@ def refused(error: BaseException) -> UserError | None:
     """What the disk refused, as a sentence; None where an exception has another cause."""
     cause: BaseException | None = error
     while cause:
-        advice = _ADVICE.get(cause.errno or 0) if isinstance(cause, OSError) else None
-        if isinstance(cause, OSError) and advice:
-            return UserError(f"{cause.filename or workspace()}: {cause.strerror}; {advice}, then {AGAIN}.")
+        if isinstance(cause, OSError) and cause.errno in _ADVICE and (cause.filename or cause.errno in _NAMELESS):
+            where = cause.filename or workspace()
+            return UserError(f"{where}: {cause.strerror}; {_ADVICE[cause.errno]}, then {AGAIN}.")
         cause = cause.__cause__ or cause.__context__
     return None
 
@@ -97,9 +98,12 @@ def is_full() -> bool:
     return shutil.disk_usage(workspace()).free < _LEAST
 
 
-def _require_room() -> None:
-    """kfp writes down a step's outputs after its end, and has no words for a full disk."""
-    if os.environ.get(JOURNAL) and is_full():
+def require_room() -> None:
+    """
+    Raises:
+        OSError: `is_full`.
+    """
+    if is_full():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workspace()))
 
 

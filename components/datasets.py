@@ -19,7 +19,7 @@ from components.workspace import workspace
 from model.dataset_files import describe
 from model.errors import UserError
 from model.files import folder_aside
-from model.shards import SOURCES, SPLITS, Shards, Split
+from model.shards import SOURCES, SPLITS, Shards, Split, verify
 
 _ADDRESS = "address.txt"
 

@@ -197,7 +197,7 @@ def verify(folder: Path) -> None:
 
     Raises:
         UserError: as `Shards.open`.
-        Damaged: a file cannot be read, or its content differs. Names the file.
+        Damaged: a file's content differs. Names the file.
     """
     description = describe(folder)
     entries = [description["manifest"], *(entry for split in SPLITS for entry in description["shards"][split])]

@@ -20,7 +20,7 @@ import psutil
 from kfp import dsl, local
 from kfp.dsl.graph_component import GraphComponent
 
-from components.command import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, is_full
+from components.command import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, is_full, require_room
 from components.provenance import code_version
 from components.resolve.step import resolve
 from components.tree import RUN_ID
@@ -168,6 +168,7 @@ class _Session:
                 return dict(graph(**arguments).outputs)
         except (RuntimeError, OSError):  # what kfp raises when a task has failed, or the disk is full
             if not any(step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal)[0]):
+                require_room()
                 raise
         for entry in _entries(self.journal).values():
             damaged = Path(entry["notes"].get(DAMAGED, ""))

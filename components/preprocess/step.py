@@ -78,7 +78,7 @@ def _preprocess(
         with folder_aside(output, "dataset.json") as folder, tempfile.TemporaryFile(dir=folder) as pixels:
             return _fill(folder, pixels.fileno(), photos, config, data_version, workers)
     except OSError as error:
-        raise UserError(f"{output} cannot be written: {error.strerror}.") from None
+        raise UserError(f"{output} cannot be written: {error.strerror}; make room, or give another folder.") from None
 
 
 @dataclass(frozen=True)

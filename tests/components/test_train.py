@@ -23,7 +23,7 @@ from components.train.pictures import curves_page, sample_grid
 from components.train.step import train
 from model.checkpoint import load_generator
 from model.color import decode_lab, lab_to_srgb, to_uint8
-from model.errors import UserError
+from model.errors import Damaged, UserError
 from model.networks import Generator
 from model.shards import Shards
 from tests.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
@@ -214,6 +214,20 @@ def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr == "error: nowhere is no dataset: it has no dataset.json; run preprocess first.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_shard_is_not_trained_on(dataset: Path, workplace: Path) -> None:
+    copy = Path(shutil.copytree(dataset, workplace / "copy"))
+    shard = copy / "train-00000.npy"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(
+        Damaged, match="train-00000.npy is damaged: its SHA-256 is not the one in dataset.json"
+    ) as found:
+        train(copy, Path("model"), Path("checkpoints"), tiny_config())
+    assert found.value.folder == copy
+    assert not Path("model").exists()
 
 
 def test_a_grid_shows_gray_colored_and_true(dataset: Path) -> None:

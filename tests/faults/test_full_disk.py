@@ -38,7 +38,7 @@ def test_at_every_step_nothing_is_half_made_and_with_room_the_run_goes_on(small_
         run = started.end()
         ballast.unlink(missing_ok=True)
         print(f"{step}: {run.last_line}")
-        require_clean(run, step)
+        require_clean(run)
         assert "make room" in run.last_line, run.output
         require_sound(small_disk.workspace)
     run = small_disk.run()

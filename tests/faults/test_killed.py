@@ -62,7 +62,7 @@ class Lap:
         require_sound(self._rig.workspace)
 
     def kill(self, step: str, *overrides: str) -> None:
-        moment = self._draw.uniform(0, self._seconds[step])
+        moment = self._draw.uniform(0, max(1, self._seconds[step]))
         started = self._rig.start(*overrides)
         process = started.step(step)
         time.sleep(max(0, moment - (time.time() - process.create_time())))
