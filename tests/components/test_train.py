@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,9 +223,7 @@ def test_a_damaged_shard_is_not_trained_on(dataset: Path, workplace: Path) -> No
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(
-        Damaged, match="train-00000.npy is damaged: its SHA-256 is not the one in dataset.json"
-    ) as found:
+    with pytest.raises(Damaged, match=r"train-00000\.npy is damaged: its SHA-256 is not the one in") as found:
         train(copy, Path("model"), Path("checkpoints"), tiny_config())
     assert found.value.folder == copy
     assert not Path("model").exists()

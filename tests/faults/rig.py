@@ -23,7 +23,7 @@ SMALL = (
     "train.checkpoint_every=16", "train.sample_every=96", "evaluate.samples=2",
     "register.rules.ab_intersection.bound=0.0", "register.rules.l1_ab.bound=100.0",
 )  # fmt: skip
-PATIENCE = 280
+PATIENCE = 1200
 """Seconds: what a run needs is tens, on a machine that does nothing else."""
 
 

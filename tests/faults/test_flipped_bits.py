@@ -1,7 +1,9 @@
-"""One flipped bit: found, named, not used; and what the next start does."""
+"""One flipped bit: found, named, not used; and what the next start does.
+
+The first three tests tell one story, in one workspace, in their order.
+"""
 
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -17,8 +19,8 @@ def _one(rig: Rig, pattern: str) -> Path:
     return found
 
 
-def test_what_an_earlier_run_left_is_made_anew(rig: Rig) -> None:
-    assert rig.run().status == 0
+def test_what_an_earlier_run_left_is_made_anew(finished: Rig) -> None:
+    rig = finished
     shard = _one(rig, "pipeline/*/preprocess/dataset/train-00000.npy")
     generator = _one(rig, "pipeline/*/train/generator/generator.safetensors")
     flip(shard)
@@ -44,50 +46,56 @@ def test_what_an_earlier_run_left_is_made_anew(rig: Rig) -> None:
     assert rig.aliases()["challenger"] == 1  # the same weights once more
 
 
-def test_a_checkpoint_is_passed_by(rig: Rig) -> None:
-    started = rig.start("train.images=1600")
+def test_a_checkpoint_is_passed_by(finished: Rig) -> None:
+    longer = ("train.images=3200", "train.sample_every=3200")
+    started = finished.start(*longer)
     started.step("train")
-    while len(list(rig.workspace.glob("checkpoints/*/checkpoint-*"))) < 2:
+    while len(_unfinished(finished)) < 2:
         time.sleep(0.02)
-    started.kill(signal.SIGKILL)
+    started.kill()
     started.end()
-    before, newest = sorted(rig.workspace.glob("checkpoints/*/checkpoint-*.safetensors"))
+    newest = _unfinished(finished)[-1]
     flip(newest)
-    run = rig.run("train.images=1600")
+    run = finished.run(*longer)
     assert run.status == 0, run.output
     said = f"warning: {newest} cannot be used (its SHA-256 differs); going on from the one before."
     assert said in run.output.splitlines()
-    assert before.name  # what it went on from
 
 
-def test_the_champion_in_mlflow_is_not_used_until_it_is_brought_back_or_replaced(rig: Rig) -> None:
+def _unfinished(rig: Rig) -> list[Path]:
+    """The checkpoints of the training that has not come to its end, oldest first."""
+    found = sorted(rig.workspace.glob("checkpoints/*/checkpoint-*.safetensors"))
+    return [path for path in found if not (path.parent / "finished-training").exists()]
+
+
+def test_the_champion_in_mlflow_is_not_used_until_it_is_brought_back_or_replaced(finished: Rig) -> None:
+    rig, old = finished, finished.aliases()["champion"]
     easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
-    assert rig.run().status == 0
-    assert rig.run("train.seed=1", *easy).status == 0
-    assert rig.aliases() == {"challenger": 2, "champion": 2, "previous": 1}
-    path = max(
-        rig.workspace.glob("mlartifacts/models/*/artifacts/artifacts/generator/generator.safetensors"),
-        key=lambda path: path.stat().st_mtime,
-    )
+    assert rig.run("train.seed=5", *easy).status == 0
+    champion = rig.aliases()["champion"]
+    assert champion != old
+    models = rig.workspace.glob("mlartifacts/models/*/artifacts/artifacts/generator/generator.safetensors")
+    path = max(models, key=lambda path: path.stat().st_mtime)
     flip(path)
     shutil.rmtree(rig.workspace / "cache" / "models")  # the copy here is good
-    run = rig.run("train.seed=2")
+    run = rig.run()
     require_clean(run, "evaluate")
     assert run.last_line == (
-        "evaluate failed: models:/colorizer/2: the weights in MLflow are damaged (their SHA-256 is not its "
+        f"evaluate failed: models:/colorizer/{champion}: the weights in MLflow are damaged (their SHA-256 is not its "
         "weights_sha256); bring them back from a backup, or put another version in service (`colorize promote V`)."
     )
-    assert rig.colorize("promote", "2").status == 0  # it is the champion: nothing to do
-    assert rig.colorize("rollback").status == 0
-    assert rig.aliases()["champion"] == 1
-    refused = rig.colorize("promote", "2")
+    assert rig.aliases()["champion"] == champion
+    rolled_back = rig.colorize("rollback")
+    assert rolled_back.status == 0, rolled_back.output
+    assert rig.aliases()["champion"] == old
+    again = rig.run()
+    assert again.status == 0, again.output
+
+    refused = rig.colorize("promote", str(champion))
     assert refused.status == 1
     assert "the weights in MLflow are damaged" in refused.last_line
-    again = rig.run("train.seed=2")
-    assert again.status == 0, again.output
-    assert again.outcomes["train"] == "reused"
     flip(path)
-    assert rig.colorize("promote", "2").status == 0
+    assert rig.colorize("promote", str(champion)).status == 0
 
 
 @pytest.fixture
