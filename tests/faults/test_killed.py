@@ -19,7 +19,7 @@ import pytest
 from tests.faults.rig import STEPS, Ended, Rig
 from tests.faults.soundness import require_sound
 
-LAPS = 2
+LAPS = 10
 OTHER = ("train.seed=1", "register.rules.ab_intersection.change=1.0")
 """Another training, and a gate that it cannot pass."""
 
