@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -67,7 +67,10 @@ def connect() -> "MlflowClient":
     mlflow.set_tracking_uri(here)
     if not chosen:
         os.environ.pop("MLFLOW_TRACKING_URI", None)  # set_tracking_uri exports it; it must not outlive this folder
-    with _alone(here) if here.startswith("sqlite:///") else nullcontext():
+    if not here.startswith("sqlite:///"):
+        return mlflow.MlflowClient(here)
+    with _alone(here):
+        _create(Path(here.removeprefix("sqlite:///")))
         return mlflow.MlflowClient(here)
 
 
@@ -208,6 +211,21 @@ def _alone(sqlite: str) -> Iterator[None]:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _create(database: Path) -> None:
+    """Makes MLflow's tables in a file that appears with all of them: MLflow cannot use one that a kill left halfway."""
+    if database.exists():
+        return
+    from mlflow.store.db import utils
+
+    aside = database.with_name(f".{database.name}.partial")
+    for leftover in database.parent.glob(f"{aside.name}*"):  # with SQLite's journal
+        leftover.unlink()
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{aside}")
+    utils._initialize_tables(engine)
+    engine.dispose()
+    aside.rename(database)
 
 
 def _environment() -> None:

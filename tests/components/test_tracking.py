@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from components import tracking
 from model.errors import UserError
+from tests.trainings import CrashError, crash
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -180,3 +182,15 @@ def test_two_processes_may_begin_at_once_and_are_quiet(tmp_path: Path) -> None:
     ]
     assert [process.communicate()[0].decode() for process in both] == ["", ""]
     assert [process.returncode for process in both] == [0, 0]
+
+
+def test_tables_that_a_kill_left_halfway_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with monkeypatch.context() as patch, suppress(CrashError):
+        patch.setattr("mlflow.store.db.utils._upgrade_db", crash)
+        tracking.connect()
+    assert Path("workspace/.mlflow.db.partial").exists()
+    assert not Path("workspace/mlflow.db").exists()
+    assert tracking.connect().search_experiments()
+    assert not Path("workspace/.mlflow.db.partial").exists()
