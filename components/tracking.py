@@ -41,7 +41,8 @@ _ALWAYS = {
 MAX_TAG = 5000
 """Characters that a tag's value may have, for MLflow servers before 3.0."""
 
-_DISK = {  # SQLite's words
+_DISK = {  # SQLite's words, and those of a folder of artifacts
+    "No space left on device": "make room on its disk, and start again",
     "database or disk is full": "make room on its disk, and start again",
     "disk I/O error": "make room on its disk, or check it, and start again",
     "readonly database": "give the user who runs this write access, and start again",
