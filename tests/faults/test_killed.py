@@ -101,7 +101,7 @@ def test_what_was_finished_is_reused(laps: list[Lap]) -> None:
         assert lap.last
         assert lap.last[0].outcomes["preprocess"] == lap.last[0].outcomes["train"] == "reused"
         for step, ended in lap.ends:
-            finished = STEPS[1 : min(STEPS.index(step) - 1, 3)]  # the one before has just been made up for
+            finished = STEPS[1 : min(STEPS.index(step) - 1, 4)]  # the one before has just been made up for
             assert all(ended.outcomes[before] == "reused" for before in finished), ended.output
 
 
