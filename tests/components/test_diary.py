@@ -22,7 +22,7 @@ class Server:
 
     def take(self, entry: int) -> None:
         if self.away:
-            raise MlflowException("API request to http://127.0.0.1:1 failed (Caused by E: connection refused)")
+            raise MlflowException("API request to http://127.0.0.1:1 failed (Caused by E('1: connection refused'))")
         self.took.append(entry)
 
 
