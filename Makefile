@@ -32,7 +32,7 @@ test: setup data
 test-slow: setup data
 	$(BIN)/python -m pytest -m slow
 
-# A real local run, broken in every way of docs/reliability.md: as root also with full disks; under 20 minutes.
+# A real local run, broken in every way of docs/reliability.md; as root also with full disks.
 faults: setup data
 	@$(MAKE) --jobs 2 --output-sync faults-killed faults-others
 
