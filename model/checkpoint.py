@@ -21,6 +21,7 @@ from model.config import GeneratorConfig, check
 from model.errors import Damaged, UserError
 from model.files import write_aside
 from model.networks import Generator
+from model.processes import Processes
 
 SCHEMA_VERSION = 1
 
@@ -179,6 +180,25 @@ def newest_checkpoint(folder: Path, identity: Mapping[str, Any], until: int | No
             )
         return checkpoint
     return None
+
+
+def shared_checkpoint(
+    folder: Path, identity: Mapping[str, Any], team: Processes, until: int | None = None
+) -> Checkpoint | None:
+    """`newest_checkpoint` as the first process finds it, for all: the others may be on nodes that lack the folder.
+
+    Raises:
+        UserError: in the first process, as there; the others then lose their connection to it.
+    """
+    if team.count == 1:
+        return newest_checkpoint(folder, identity, until)
+    found = newest_checkpoint(folder, identity, until) if team.first else None
+    position = [found.images, found.history_bytes] if found else []
+    position = json.loads(team.told_bytes(json.dumps(position).encode()))
+    if not position:
+        return None
+    tensors = safetensors.torch.load(team.told_bytes(safetensors.torch.save(found.tensors) if found else b""))
+    return Checkpoint(position[0], tensors, dict(identity), position[1])
 
 
 def _read(path: Path) -> Checkpoint:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.checkpoint import Checkpoint, checkpoint_path, checkpoints, newest_checkpoint
+from model.checkpoint import Checkpoint, checkpoint_path, checkpoints, shared_checkpoint
 from model.config import HealthConfig
 from model.errors import UserError
+from model.processes import Processes
 
 ALARM = "health_alarm"
 """1 in a row that raised an alarm, absent from the others."""
@@ -84,7 +85,7 @@ class Health:
             self._candidate, self._well = images, 0
 
     def answer(
-        self, alarm: Alarm, images: int, phase: str, folder: Path, identity: Mapping[str, Any]
+        self, alarm: Alarm, images: int, phase: str, folder: Path, identity: Mapping[str, Any], team: Processes
     ) -> tuple[Checkpoint | None, str]:
         """What follows from an alarm.
 
@@ -94,6 +95,7 @@ class Health:
             phase: warmup or full.
             folder: of the checkpoints.
             identity: of this training.
+            team: the processes that train; all ask at once.
 
         Returns:
             The checkpoint to take everything that a step changes from, or None to go on as it is; and a line that says
@@ -106,7 +108,7 @@ class Health:
         allowed, healthy = self._config.returns, None
         back = self._candidate if self._healthy == _NONE else self._healthy
         if back != _NONE and self._returns < allowed:
-            healthy = newest_checkpoint(folder, identity, until=back)
+            healthy = shared_checkpoint(folder, identity, team, until=back)
         if healthy is None and (alarm.broken or 0 < allowed == self._returns):
             good = next(iter(checkpoints(folder)), "none") if alarm.broken else checkpoint_path(folder, back)
             after = f", after {self._returns} returns to a healthy checkpoint" if self._returns else ""

@@ -39,11 +39,11 @@ class Processes:
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; the same answer for all, at the same step."""
-        return self._reduce(int(flag), dist.ReduceOp.MAX) > 0 if self.count > 1 else flag
-
-    def least(self, number: int) -> int:
-        """The least of all processes' numbers."""
-        return self._reduce(number, dist.ReduceOp.MIN) if self.count > 1 else number
+        if self.count == 1:
+            return flag
+        value = torch.tensor(int(flag))  # on the CPU, thus over gloo: no wait for the GPU
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return bool(value)
 
     def told(self, values: Tensor) -> Tensor:
         """The first one's values, for all; of a tensor on the CPU, of the same shape in every process."""
@@ -51,10 +51,17 @@ class Processes:
             dist.broadcast(values, 0)
         return values
 
-    def _reduce(self, number: int, operation: dist.ReduceOp.RedOpType) -> int:
-        value = torch.tensor(number)  # on the CPU, thus over gloo: no wait for the GPU
-        dist.all_reduce(value, operation)
-        return int(value)
+    def told_bytes(self, content: bytes) -> bytes:
+        """The first one's bytes, for all; what the others give is not looked at."""
+        if self.count == 1:
+            return content
+        length = torch.tensor(len(content))
+        dist.broadcast(length, 0)
+        values = torch.empty(int(length), dtype=torch.uint8)
+        if self.first:
+            values = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        dist.broadcast(values, 0)
+        return values.numpy().tobytes()
 
 
 @contextmanager

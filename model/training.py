@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from model.batches import Batch, Batches
-from model.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from model.checkpoint import Checkpoint, save_checkpoint, shared_checkpoint
 from model.config import TrainConfig
 from model.errors import Interrupted, UserError
 from model.game import Game
@@ -61,8 +62,9 @@ def train(
 ) -> Trained:
     """Trains a generator, going on from the newest good checkpoint in the folder.
 
-    Under torchrun, every process calls this with the same arguments; they share each batch, and only the first writes
-    and calls back. The folder must then be one that all of them see.
+    Under torchrun, every process calls this with the same arguments; they share each batch. Only the first reads and
+    writes the folder, and calls back; the others may be on other nodes. A training may go on with another number of
+    processes than it was stopped with.
 
     On a CPU the result is the same to the bit for the same number of threads, killed and resumed or not. On a GPU it
     is not (cuDNN chooses among algorithms, sums come in any order), and other numbers of threads or processes round
@@ -98,10 +100,8 @@ def train(
         game, means = Game(config, generator or new_generator(config), team), Means()
         health, best = Health(config.health), Best(config)
         validate = Validation(shards.sibling("val"), team) if config.validate_every else None
-        checkpoint = newest_checkpoint(folder, whole_identity)
+        checkpoint = shared_checkpoint(folder, whole_identity, team)
         images = saved = checkpoint.images if checkpoint else 0
-        if team.least(images) != images:
-            raise UserError(f"{folder}: the processes find different checkpoints there; put it on shared storage.")
         if checkpoint:
             game.load(checkpoint.tensors)
             means.load(checkpoint.tensors, team.device)
@@ -145,7 +145,7 @@ def train(
                     if team.first and on_log:
                         on_log(row)
                 if alarm:
-                    healthy, line = health.answer(alarm, images, phase, folder, whole_identity)
+                    healthy, line = health.answer(alarm, images, phase, folder, whole_identity, team)
                     if healthy:
                         game.load(healthy.tensors)
                         game.slowdown = health.slowdown
@@ -216,8 +216,17 @@ def _loader(config: TrainConfig, shards: Shards, team: Processes, steps: range) 
         config.shuffle.lanes,
         config.shuffle.window,
     )
-    gpu = team.device.type == "cuda"
-    return DataLoader(batches, batch_size=None, sampler=steps, num_workers=4 if gpu else 0, pin_memory=gpu)
+    if team.device.type != "cuda":
+        return DataLoader(batches, batch_size=None, sampler=steps)
+    return DataLoader(
+        batches, batch_size=None, sampler=steps, num_workers=4, pin_memory=True, worker_init_fn=_outlive_termination
+    )
+
+
+def _outlive_termination(worker: int) -> None:
+    """torchrun sends SIGTERM to a process and all that it has started; those that read are needed until the last step.
+    They end with the process that they read for."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _due(images: int, every: int, batch_size: int) -> bool:

@@ -7,7 +7,7 @@ import typer
 
 from components.command import step
 from components.provenance import code_version
-from components.train.step import train
+from components.train.launch import train
 from model.config import load_config
 
 

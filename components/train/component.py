@@ -27,7 +27,7 @@ def train(
     from pathlib import Path
 
     from components.command import step
-    from components.train.step import train as run
+    from components.train.launch import train as run
     from model.config import TrainConfig, check
 
     with step("train"):

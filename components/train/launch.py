@@ -1,0 +1,36 @@
+"""How a training starts: as one process, as several on this node, or as a TrainJob on several nodes.
+
+The environment says which; unset, it is one. The graph sets it by what cluster.yaml says of `gpu`.
+"""
+
+import os
+from pathlib import Path
+
+from components.train import step
+from components.train.together import arguments, together
+from model.config import TrainConfig
+
+PROCESSES = "COLORIZE_PROCESSES"
+"""Environment: how many processes train together on this node, each with a GPU of its own if there are any."""
+
+TRAINJOB = "COLORIZE_TRAINJOB"
+"""Environment: the TrainJob that trains, as JSON, but for what only the step knows."""
+
+
+def train(dataset: Path, output: Path, checkpoints: str, config: TrainConfig, code_version: str = "") -> None:
+    """`components.train.step.train`, in as many processes as the environment asks for.
+
+    Raises:
+        UserError: as there, or by `components.train.trainjob.train_on_nodes`.
+        Interrupted: as there.
+    """
+    count = int(os.environ.get(PROCESSES, "1"))
+    if template := os.environ.get(TRAINJOB):
+        from components.train.trainjob import train_on_nodes  # the client of Kubernetes takes a second
+
+        train_on_nodes(template, dataset, output, checkpoints, config, code_version)
+    elif count > 1:
+        work = arguments(str(dataset), str(output), checkpoints, config, code_version)
+        together(work, "--standalone", f"--nproc-per-node={count}")
+    else:
+        step.train(dataset, output, checkpoints, config, code_version)
