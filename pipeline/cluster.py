@@ -59,6 +59,7 @@ class Requirement(Section):
 class Gpu(Section):
     resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")]
     count: Positive
+    nodes: Positive
     labels: dict[str, str]
     node_selector: dict[str, str]
     affinity: list[Requirement]

@@ -4,6 +4,7 @@ One definition for the laptop and the cluster. No run id goes into a step that s
 environment, which is no part of Kubeflow's cache key.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,10 +19,12 @@ from components.register.component import gate, promote, register, reject
 from components.report.component import report_outcome
 from components.resolve.component import resolve
 from components.train.component import train
+from components.train.environment import POD, PROCESSES, TRAINJOB
 from components.tree import RUN_ID
 from components.workspace import SHARD_CACHE
 from pipeline.arguments import CACHED_STEPS
-from pipeline.cluster import STREAMING, Cluster, Resources, Step, load_cluster
+from pipeline.cluster import STREAMING, Cluster, Gpu, Resources, Step, load_cluster
+from pipeline.trainjob import train_job
 
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 """Keys of the ConfigMap `colorizer` that every step finds in its environment."""
@@ -56,9 +59,27 @@ def _environment(task: dsl.PipelineTask, settings: Sequence[str], secrets: Mappi
 
 
 def _place_training(task: dsl.PipelineTask, cluster: Cluster) -> None:
-    """On a GPU node, as often as it takes."""
+    """On a GPU node, as often as it takes; or as a TrainJob on several, which a pod without a GPU looks after."""
     gpu, attempts = cluster.gpu, cluster.attempts
+    if gpu.nodes > 1:
+        _annotate(task, TRAINJOB, json.dumps(train_job(cluster, SETTINGS, SECRETS), sort_keys=True))
+        for variable, field in POD.items():
+            kubernetes.use_field_path_as_env(task, variable, field)
+    else:
+        _place_on_gpu(task, gpu)
+    kubernetes.set_timeout(task, attempts.seconds)
+    task.set_retry(
+        attempts.retries,
+        backoff_duration=f"{attempts.pause}s",
+        backoff_factor=2,
+        backoff_max_duration=f"{attempts.window}s",
+    )
+
+
+def _place_on_gpu(task: dsl.PipelineTask, gpu: Gpu) -> None:
     task.set_accelerator_type(gpu.resource).set_accelerator_limit(gpu.count)
+    if gpu.count > 1:
+        _annotate(task, PROCESSES, str(gpu.count))
     for key, value in gpu.labels.items():
         kubernetes.add_pod_label(task, key, value)
     for key, value in gpu.node_selector.items():
@@ -68,13 +89,13 @@ def _place_training(task: dsl.PipelineTask, cluster: Cluster) -> None:
     for toleration in gpu.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump())
     kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=gpu.shared_memory)
-    kubernetes.set_timeout(task, attempts.seconds)
-    task.set_retry(
-        attempts.retries,
-        backoff_duration=f"{attempts.pause}s",
-        backoff_factor=2,
-        backoff_max_duration=f"{attempts.window}s",
-    )
+
+
+def _annotate(task: dsl.PipelineTask, variable: str, value: str) -> None:
+    """Sets an environment variable by way of an annotation: on a laptop, and in Kubeflow's cache key, it is none."""
+    key = f"colorizer/{variable.lower().replace('_', '-')}"
+    kubernetes.add_pod_annotation(task, key, value)
+    kubernetes.use_field_path_as_env(task, variable, f"metadata.annotations['{key}']")
 
 
 def _train_and_score(
@@ -202,7 +223,8 @@ def build(cluster: Cluster) -> GraphComponent:
             "report": outcome,
         }
         for name, task in tasks.items():
-            _place(task, cluster.steps[name])
+            follows = name == "train" and cluster.gpu.nodes > 1
+            _place(task, cluster.steps["resolve" if follows else name])  # what is asked of train, the job's pods ask
             # Of the others, one looks at aliases, which move, some act on the registry, which remembers for itself, and
             # one tells people: cached, they would be blind or silent.
             task.set_caching_options(name in CACHED_STEPS)

@@ -1,20 +1,12 @@
-"""How a training starts: as one process, as several on this node, or as a TrainJob on several nodes.
-
-The environment says which; unset, it is one. The graph sets it by what cluster.yaml says of `gpu`.
-"""
+"""How a training starts: as one process, as several on this node, or as a TrainJob on several nodes."""
 
 import os
 from pathlib import Path
 
 from components.train import step
+from components.train.environment import PROCESSES, TRAINJOB
 from components.train.together import arguments, together
 from model.config import TrainConfig
-
-PROCESSES = "COLORIZE_PROCESSES"
-"""Environment: how many processes train together on this node, each with a GPU of its own if there are any."""
-
-TRAINJOB = "COLORIZE_TRAINJOB"
-"""Environment: the TrainJob that trains, as JSON, but for what only the step knows."""
 
 
 def train(dataset: Path, output: Path, checkpoints: str, config: TrainConfig, code_version: str = "") -> None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from k8s.check import containers, objects, pipeline, references, schemas
-from k8s.check.manifests import ROOT, Finding, Manifests, render
+from k8s.check.manifests import ROOT, Finding, Manifests, render, render_with
 from model.errors import UserError
 
 RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
@@ -33,6 +33,10 @@ RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
 )
 
 
+OPTIONAL = ("trainer",)
+"""Components that no overlay of ours takes in."""
+
+
 def check(manifests: Manifests) -> list[Finding]:
     """The schemas first: the rules rely on objects of the right shape."""
     found = list(schemas.findings(manifests))
@@ -41,10 +45,11 @@ def check(manifests: Manifests) -> list[Finding]:
 
 def main() -> int:
     found: list[Finding] = []
+    components = [ROOT / "k8s" / "components" / name for name in OPTIONAL]
     for folder in sorted((ROOT / "k8s" / "overlays").iterdir()):
-        manifests = render(folder)
-        found += [*check(manifests), *pipeline.findings(manifests)]
-        print(f"{manifests.source}: {len(manifests.objects)} objects, Kubernetes {', '.join(schemas.MINORS)}")
+        for manifests in (render(folder), *(render_with(folder, component) for component in components)):
+            found += [*check(manifests), *pipeline.findings(manifests)]
+            print(f"{manifests.source}: {len(manifests.objects)} objects, Kubernetes {', '.join(schemas.MINORS)}")
     for finding in found:
         print(finding, file=sys.stderr)
     return 1 if found else 0

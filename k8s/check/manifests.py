@@ -1,7 +1,9 @@
 """An overlay, rendered: its objects, and the pods that they make."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +91,16 @@ class Manifests:
 
 def title(thing: Object) -> str:
     return f"{thing['kind']}/{thing['metadata']['name']}"
+
+
+def render_with(folder: Path, component: Path) -> Manifests:
+    """What it would send if the overlay took in a component more."""
+    with tempfile.TemporaryDirectory() as above:
+        parts = {"resources": folder, "components": component}
+        lines = {key: [os.path.relpath(path, Path(above).resolve())] for key, path in parts.items()}
+        Path(above, "kustomization.yaml").write_text(yaml.safe_dump(lines), encoding="utf-8")
+        rendered = render(Path(above))
+    return Manifests(f"{folder.relative_to(ROOT)} with {component.relative_to(ROOT)}", rendered.objects)
 
 
 def render(folder: Path) -> Manifests:

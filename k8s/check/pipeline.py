@@ -1,11 +1,13 @@
 """What the compiled pipeline expects to find in the namespace of its runs, held against the manifests."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from k8s.check import schemas
 from k8s.check.containers import quantity
 from k8s.check.manifests import ROOT, Finding, Manifests
 from k8s.check.references import SECRETS
@@ -15,7 +17,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 
 
 def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Finding]:
-    """ConfigMaps and Secrets with their keys, Kueue's queue, and the LimitRange that the steps have to fit."""
+    """ConfigMaps and Secrets with their keys, Kueue's queue, the LimitRange that the steps have to fit, and a TrainJob."""
     source = compiled.name
     pipeline, *platform = yaml.safe_load_all(compiled.read_text(encoding="utf-8"))
     settings: dict[str, Any] = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
@@ -32,6 +34,9 @@ def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Findin
                 if key["secretKey"] not in known:
                     text = f"docs/cluster.md makes no Secret {_name(wanted, 'secret')} with a key {key['secretKey']}"
                     yield Finding(source, name, f"secretAsEnv[{number}]", text)
+        for value in executor.get("podMetadata", {}).get("annotations", {}).values():
+            if value.startswith("{"):
+                yield from _train_job(manifests, source, json.loads(value))
         queue = executor.get("podMetadata", {}).get("labels", {}).get(QUEUE)
         queues = manifests.of("LocalQueue")
         if queue and queues and not manifests.named("LocalQueue", queue):
@@ -50,6 +55,15 @@ def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Findin
             if limit and resource in most and quantity(limit) > quantity(most[resource]):
                 text = f"{limit} is above the max of {manifests.source}'s LimitRange, {most[resource]}"
                 yield Finding(source, name, f"{resource} limit", text)
+
+
+def _train_job(manifests: Manifests, source: str, job: dict[str, Any]) -> Iterator[Finding]:
+    job["metadata"]["name"] = "colorizer"  # the step gives it one
+    yield from schemas.findings(Manifests(source, [job]))
+    rules = [rule for role in manifests.of("Role") for rule in role["rules"]]
+    if not any("trainjobs" in rule["resources"] and "create" in rule["verbs"] for rule in rules):
+        text = f"{manifests.source} lets no step make TrainJobs (gpu.nodes); add k8s/components/trainer to it"
+        yield Finding(source, "exec-train", "podMetadata.annotations", text)
 
 
 def _of_limit_ranges(manifests: Manifests, kind: str) -> dict[str, str]:

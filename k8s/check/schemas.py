@@ -23,10 +23,13 @@ def findings(manifests: Manifests) -> Iterator[Finding]:
     for thing in manifests.objects:
         kind = f"{thing['apiVersion']} {thing['kind']}"
         if kind in _custom():
-            for error in jsonschema.Draft202012Validator(_custom()[kind]).iter_errors(thing):
+            errors = list(jsonschema.Draft202012Validator(_custom()[kind]).iter_errors(thing))
+            for error in errors:
                 yield manifests.finding(thing, _path(error), f"{error.message} ({kind})")
             if thing["kind"] == "InferenceService":
                 yield from _predictor(manifests, thing)
+            if thing["kind"] == "TrainJob" and not errors:
+                yield from _training_pods(manifests, thing)
         else:
             for minor in MINORS:
                 yield from _builtin(manifests, thing, thing, minor)
@@ -39,6 +42,18 @@ def _predictor(manifests: Manifests, thing: Object) -> Iterator[Finding]:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec}
     for minor in MINORS:
         yield from _builtin(manifests, thing, pod, minor)
+
+
+def _training_pods(manifests: Manifests, thing: Object) -> Iterator[Finding]:
+    """The pods that Kubeflow Trainer makes of a TrainJob: what its patches say, and its trainer of their container."""
+    trainer = {key: thing["spec"]["trainer"].get(key, []) for key in ("image", "command", "args", "env")}
+    trainer["resources"] = thing["spec"]["trainer"]["resourcesPerNode"]
+    for patch in thing["spec"]["runtimePatches"]:
+        for job in patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]:
+            pod = job["template"]["spec"]["template"]
+            spec = pod["spec"] | {"containers": [each | trainer for each in pod["spec"]["containers"]]}
+            for minor in MINORS:
+                yield from _builtin(manifests, thing, {"apiVersion": "v1", "kind": "Pod", **pod, "spec": spec}, minor)
 
 
 def _builtin(manifests: Manifests, shown: Object, thing: Object, minor: str) -> Iterator[Finding]:

@@ -219,6 +219,7 @@ def test_findings_are_lines_and_an_exit_status(tmp_path: Path, monkeypatch: pyte
     (folder / "kustomization.yaml").write_text("resources: [account.yaml]\n")
     (folder / "account.yaml").write_text("{apiVersion: v1, kind: ServiceAccount, metadata: {name: lost}}\n")
     monkeypatch.setattr("k8s.check.__main__.ROOT", tmp_path)
+    monkeypatch.setattr("k8s.check.__main__.OPTIONAL", ())
     assert main() == 1
     said = capsys.readouterr().err
     assert f"{folder}: ServiceAccount/lost metadata.namespace: nothing is none of these: kubeflow\n" in said
@@ -227,7 +228,8 @@ def test_findings_are_lines_and_an_exit_status(tmp_path: Path, monkeypatch: pyte
 def test_the_command():
     done = subprocess.run([sys.executable, "-m", "k8s.check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("objects") == 2
+    assert done.stdout.count("objects") == 4
+    assert "k8s/overlays/production with k8s/components/trainer: " in done.stdout
 
 
 def test_what_kustomize_refuses_is_a_sentence(tmp_path: Path):

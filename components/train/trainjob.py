@@ -1,0 +1,111 @@
+"""Training on several nodes: a TrainJob of Kubeflow Trainer, made, followed and removed by the step.
+
+The step's own pod needs no GPU. It hands the dataset over, makes the job or adopts what an earlier attempt of the same
+pipeline run has left, copies the first node's log, and fetches the model. What it knows only as it runs is filled into
+the TrainJob that pipeline/trainjob.py has prepared.
+"""
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.storage import Address, is_s3
+from components.train import handover
+from components.train.environment import POD
+from components.train.job import Job
+from components.train.together import arguments
+from components.tree import RUN_ID
+from model.config import TrainConfig
+from model.errors import Interrupted, UserError
+
+_RESTARTS = 3
+"""How often torchrun starts the processes of a node anew before the pod fails, and Kubernetes starts that anew."""
+
+_PASSED_ON = (RUN_ID, "MLFLOW_RUN_ID")
+
+
+def train_on_nodes(
+    template: str, dataset: Path, output: Path, checkpoints: str, config: TrainConfig, code_version: str
+) -> None:
+    """`components.train.step.train` on the nodes of a TrainJob.
+
+    Args:
+        template: the TrainJob without name, owner and arguments, as JSON.
+        dataset: as there.
+        output: as there.
+        checkpoints: s3://bucket/prefix. Below it, dataset and model are handed over.
+        config: as there.
+        code_version: as there.
+
+    Raises:
+        UserError: as there; or the cluster refuses the job, or the job fails.
+        Interrupted: SIGTERM came; the job is deleted, whose processes save their state.
+    """
+    if not is_s3(checkpoints):
+        raise UserError(f"checkpoints is {checkpoints}; several nodes (gpu.nodes) need s3://bucket/prefix.")
+    manifest: dict[str, Any] = json.loads(template)
+    nodes = _nodes(manifest["spec"]["trainer"], config.batch_size)
+    content = (dataset / "dataset.json").read_bytes()
+    work = arguments("", "", checkpoints, config, code_version)
+    whole = json.dumps([os.environ.get(RUN_ID, ""), manifest, work], sort_keys=True).encode() + content
+    name = f"colorizer-{hashlib.sha256(whole).hexdigest()[:16]}"
+    place = Address.parse(checkpoints) / name
+    work |= {"dataset": str(place / "dataset"), "output": str(place / "model")}
+    _fill(manifest, name, work | {"nodes": nodes, "restarts": _RESTARTS, "rendezvous": name})
+    job = Job(os.environ["POD_NAMESPACE"], name)
+    with _termination(name):
+        try:
+            job.start(manifest, prepare=lambda: handover.put(dataset, place / "dataset"))
+            job.follow()
+            handover.get(place / "model", output, marker="generator.json")
+            handover.remove(place)
+        finally:
+            job.delete()
+
+
+def _nodes(trainer: dict[str, Any], batch_size: int) -> str:
+    """The least and the most nodes, as torchrun takes them: the job goes on with fewer as long as they can share a
+    batch."""
+    most, processes = trainer["numNodes"], trainer["numProcPerNode"]
+    if batch_size % (most * processes):
+        raise UserError(
+            f"train.batch_size is {batch_size}; it must be a multiple of the {most * processes} processes "
+            "(gpu.nodes times gpu.count)."
+        )
+    least = most
+    while least > 1 and batch_size % ((least - 1) * processes) == 0:
+        least -= 1
+    return f"{least}:{most}"
+
+
+def _fill(manifest: dict[str, Any], name: str, work: dict[str, Any]) -> None:
+    """Puts in what only the step knows."""
+    pod, uid, _, account = (os.environ[variable] for variable in POD)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}  # the job goes when that goes
+    manifest["metadata"] |= {"name": name, "ownerReferences": [owner]}
+    trainer = manifest["spec"]["trainer"]
+    trainer["args"] = [json.dumps(work).replace("$", "$$")]  # $(NAME) would be expanded
+    trainer["env"] += [{"name": key, "value": os.environ[key]} for key in _PASSED_ON if os.environ.get(key)]
+    (patch,) = manifest["spec"]["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    job["template"]["spec"]["template"]["spec"]["serviceAccountName"] = account
+
+
+@contextmanager
+def _termination(name: str) -> Iterator[None]:
+    """SIGTERM as Interrupted, wherever it comes: the request that is under way is given up."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough; what follows is the end
+        raise Interrupted(f"TrainJob {name} is deleted, and its processes save what they have; start again to go on")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
