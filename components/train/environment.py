@@ -1,4 +1,4 @@
-"""What the environment says of how the train step starts; the graph sets it by cluster.yaml's `gpu`. Else: one process."""
+"""What the environment says of how the train step starts; the graph sets it by what cluster.yaml says of `gpu`."""
 
 PROCESSES = "COLORIZE_PROCESSES"
 """How many processes train together on this node, each with a GPU of its own if there are any."""

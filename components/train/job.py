@@ -35,8 +35,8 @@ class Job:
 
     def __init__(self, namespace: str, name: str) -> None:
         """Reaches the cluster by KUBECONFIG's file, or as a pod does."""
-        if "KUBECONFIG" in os.environ:
-            config.load_kube_config()
+        if file := os.environ.get("KUBECONFIG"):
+            config.load_kube_config(file)
         else:
             config.load_incluster_config()
         self._namespace, self._name = namespace, name

@@ -11,7 +11,8 @@ from urllib3.exceptions import HTTPError
 from model.errors import Interrupted
 
 _SILENCE = 60  # seconds without a line, after which the log is asked for again
-_PAUSE = 1.0  # seconds before that
+PAUSE = 1.0
+"""Seconds before that."""
 _REST = 20  # seconds for what is left at the end
 
 
@@ -56,7 +57,7 @@ class PodLog:
                 self._read(self._pod, follow=not rest)
             if rest:
                 return
-            self._ended.wait(_PAUSE)
+            self._ended.wait(PAUSE)
 
     def _read(self, pod: str, follow: bool) -> None:
         """Prints what is later than the last line printed; the lines' time stamps all have nine digits, in UTC."""

@@ -17,7 +17,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 
 
 def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Finding]:
-    """ConfigMaps and Secrets with their keys, Kueue's queue, the LimitRange that the steps have to fit, and a TrainJob."""
+    """ConfigMaps and Secrets with their keys, a TrainJob, Kueue's queue, and the LimitRange that steps have to fit."""
     source = compiled.name
     pipeline, *platform = yaml.safe_load_all(compiled.read_text(encoding="utf-8"))
     settings: dict[str, Any] = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
