@@ -1,5 +1,6 @@
 """A training in a process of its own: run_training.py DATASET FOLDER [override...]. Prints the images seen."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,11 +16,12 @@ if __name__ == "__main__":
     dataset, folder, *overrides = sys.argv[1:]
     torch.set_num_threads(1)
     config = tiny_config(*overrides)
+    here = Path(folder) if int(os.environ.get("RANK", "0")) == 0 else Path(folder, "on another node")
     try:
         trained = train(
             config,
             Shards.open(Path(dataset), "train"),
-            Path(folder),
+            here,
             {},
             on_step=lambda images: print(images, flush=True),
         )
