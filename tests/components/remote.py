@@ -17,6 +17,10 @@ def contents(s3: S3Server, root: Address) -> dict[str, bytes]:
 
 def latest(s3: S3Server, root: Address) -> dict[str, Any]:
     """What the one latest.json says; a state of no images before there is one."""
-    (said,) = [value for key, value in contents(s3, root).items() if key.endswith("/latest.json")] or [b'{"images": 0}']
-    state: dict[str, Any] = json.loads(said)
+    client = s3.client()
+    found = [entry["Key"] for entry in keys(client, root) if entry["Key"].endswith("/latest.json")]
+    if not found:
+        return {"images": 0}
+    (key,) = found
+    state: dict[str, Any] = json.loads(client.get_object(Bucket=root.bucket, Key=key)["Body"].read())
     return state

@@ -1,6 +1,7 @@
 """The manifests pass their check, and each rule finds the fault that it is there for, and no other rule does."""
 
 import copy
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +13,10 @@ import yaml
 
 from k8s.check import pipeline, schemas
 from k8s.check.__main__ import RULES, check, main
-from k8s.check.manifests import ROOT, Manifests, render
+from k8s.check.manifests import ROOT, Manifests, render, render_with
 from k8s.check.objects import valid_cron
 from model.errors import UserError
-from pipeline.compiled import write_manifests
+from pipeline.compiled import write, write_manifests
 
 Fault = Callable[[Manifests], object]
 
@@ -211,6 +212,55 @@ def test_what_the_pipeline_expects(
     found = [str(each) for each in pipeline.findings(rendered["production"], compiled(tmp_path, settings, memory))]
     assert len(found) == bool(said)
     assert said in "".join(found)
+
+
+def train_job(tmp_path: Path, change: Fault | None = None) -> Path:
+    """A pipeline compiled for two nodes."""
+    (tmp_path / "cluster.yaml").write_text("gpu: {nodes: 2, affinity: [{key: zone, operator: In, values: [a]}]}")
+    write(tmp_path / "retraining.yaml", tmp_path / "cluster.yaml")
+    spec, platform = yaml.safe_load_all((tmp_path / "retraining.yaml").read_text())
+    metadata = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]["podMetadata"]
+    ((key, value),) = metadata["annotations"].items()
+    made = json.loads(value)
+    if change:
+        change(made)
+    metadata["annotations"][key] = json.dumps(made)
+    (tmp_path / "retraining.yaml").write_text(yaml.safe_dump_all([spec, platform]))
+    return tmp_path / "retraining.yaml"
+
+
+def patched_pod(made: Any) -> Any:
+    (patch,) = made["spec"]["runtimePatches"]
+    (nodes,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    return nodes["template"]["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (None, ""),
+        (lambda made: made["spec"].update(podTemplateOverrides=[]), "podTemplateOverrides"),  # of Trainer 2.1
+        (lambda made: made["spec"]["trainer"].update(numProcPerNode="auto"), "'auto' is not of type 'integer'"),
+        (lambda made: made["spec"]["trainer"]["env"].append({"name": "PET_NNODES"}), "PET_NNODES"),
+        (lambda made: patched_pod(made).update(runtimeClassName="nvidia"), "runtimeClassName"),
+        (lambda made: patched_pod(made)["containers"][0].update(env=[]), "env"),
+        (lambda made: patched_pod(made)["tolerations"][0].update(effct="NoSchedule"), "effct"),
+        (lambda made: patched_pod(made)["volumes"][0]["emptyDir"].update(sizeLimit={}), "sizeLimit"),
+        (lambda made: made["spec"]["trainer"]["resourcesPerNode"].update(limit={}), "limit"),
+    ],
+)
+def test_a_train_job_is_held_against_trainers_schema_and_its_pods_against_kubernetes(
+    tmp_path: Path, fault: Fault | None, said: str
+):
+    overlay, component = (ROOT / "k8s" / name for name in ("overlays/production", "components/trainer"))
+    found = [str(each) for each in pipeline.findings(render_with(overlay, component), train_job(tmp_path, fault))]
+    assert bool(found) == bool(said)
+    assert all(said in line for line in found)
+
+
+def test_a_train_job_needs_the_component(rendered: dict[str, Manifests], tmp_path: Path):
+    (found,) = pipeline.findings(rendered["production"], train_job(tmp_path))
+    assert "lets no step make TrainJobs (gpu.nodes); add k8s/components/trainer" in str(found)
 
 
 def test_findings_are_lines_and_an_exit_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -22,6 +22,7 @@ def test_a_file_overrides_some_and_leaves_the_rest(tmp_path: Path):
     [
         ("gpu: {cont: 2}", "gpu.cont is not a known key; pipeline/cluster.yaml lists them all"),
         ("gpu: {count: 0}", "gpu.count is 0"),
+        ("gpu: {nodes: 0}", "gpu.nodes is 0"),
         ("gpu: {resource: gpu}", "gpu.resource is 'gpu'"),
         ("gpu: {shared_memory: 5 Gi}", "gpu.shared_memory is '5 Gi'"),
         ("gpu: {shared_memory: 32Gi}", "must be below steps.train.memory's limit (32Gi)"),

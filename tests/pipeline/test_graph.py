@@ -1,5 +1,6 @@
 """The compiled pipeline: current, the same bytes every time, and asking for what the table says."""
 
+import json
 import os
 import subprocess
 import sys
@@ -198,6 +199,68 @@ def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, d
     }
     assert int(train["activeDeadlineSeconds"]) == 3600
     assert pods == before
+
+
+def compiled_for(tmp_path: Path, gpu: str) -> tuple[dict, dict, dict]:
+    """Train's resources, its pod, and the TrainJob that it would make."""
+    (tmp_path / "cluster.yaml").write_text(f"gpu: {{{gpu}}}", encoding="utf-8")
+    compiled.write(tmp_path / "retraining.yaml", tmp_path / "cluster.yaml")
+    spec, platform = yaml.safe_load_all((tmp_path / "retraining.yaml").read_text(encoding="utf-8"))
+    pod = steps(platform["platforms"]["kubernetes"]["deploymentSpec"])["train"]
+    variables = {each["name"]: each["fieldPath"] for each in pod["fieldPathAsEnv"]}
+    annotations = pod.get("podMetadata", {}).get("annotations", {})
+    values = {name: annotations.get(path[len("metadata.annotations['") : -2], path) for name, path in variables.items()}
+    return steps(spec["deploymentSpec"])["train"]["container"]["resources"], pod, values
+
+
+def test_several_gpus_are_as_many_processes(tmp_path: Path):
+    resources, _, variables = compiled_for(tmp_path, "count: 4")
+    assert resources["accelerator"]["resourceCount"] == "4"
+    assert variables["COLORIZE_PROCESSES"] == "4"
+    assert "COLORIZE_TRAINJOB" not in variables
+
+
+def test_several_nodes_are_a_train_job_that_a_small_pod_looks_after(tmp_path: Path):
+    gpu = "nodes: 3, count: 2, node_selector: {pool: training}, affinity: [{key: zone, operator: In, values: [a]}]"
+    labels = "labels: {kueue.x-k8s.io/queue-name: colorizer-training, team: vision}"
+    resources, pod, variables = compiled_for(tmp_path, f"{gpu}, {labels}")
+    assert "accelerator" not in resources
+    assert resources["resourceMemoryLimit"] == CLUSTER.steps["resolve"].memory[1]
+    assert not pod.keys() & {"tolerations", "nodeSelector", "nodeAffinity"}
+    assert "labels" not in pod["podMetadata"]
+    assert {name: variables[name] for name in variables if name.startswith("POD_")} == {
+        "POD_NAME": "metadata.name",
+        "POD_UID": "metadata.uid",
+        "POD_NAMESPACE": "metadata.namespace",
+        "POD_SERVICE_ACCOUNT": "spec.serviceAccountName",
+    }
+    job = json.loads(variables["COLORIZE_TRAINJOB"])
+    assert job["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "colorizer-training", "team": "vision"}
+    trainer = job["spec"]["trainer"]
+    assert (trainer["numNodes"], trainer["numProcPerNode"]) == (3, 2)
+    train = CLUSTER.steps["train"]
+    assert trainer["resourcesPerNode"] == {
+        "requests": {"cpu": train.cpu[0], "memory": train.memory[0], "nvidia.com/gpu": "2"},
+        "limits": {"cpu": train.cpu[1], "memory": train.memory[1], "nvidia.com/gpu": "2"},
+    }
+    sources = {each["name"]: next(iter(each["valueFrom"].values())) for each in trainer["env"]}
+    assert {name: source["name"] for name, source in sources.items()} == {
+        name: source for name, source in ENVIRONMENT.items() if name != "KFP_RUN_ID"
+    }
+    assert all(source["optional"] for source in sources.values())
+    (patch,) = job["spec"]["runtimePatches"]
+    (nodes,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    placed = nodes["template"]["spec"]["template"]
+    assert placed["metadata"]["labels"] == {"colorizer/trains": "true", "team": "vision"}  # Kueue takes the whole job
+    assert placed["spec"]["nodeSelector"] == {"pool": "training"}
+    assert placed["spec"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    terms = placed["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert terms["nodeSelectorTerms"] == [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+    volumes = {volume["name"]: volume["emptyDir"] for volume in placed["spec"]["volumes"]}
+    assert volumes == {
+        "scratch": {"sizeLimit": train.scratch},
+        "shared-memory": {"medium": "Memory", "sizeLimit": CLUSTER.gpu.shared_memory},
+    }
 
 
 def test_what_acts_on_the_registry_or_tells_people_is_never_cached(documents: list[dict]):
