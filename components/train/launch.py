@@ -7,21 +7,24 @@ from components.train import step
 from components.train.environment import PROCESSES, TRAINJOB
 from components.train.together import arguments, together
 from model.config import TrainConfig
+from model.errors import UserError
 
 
 def train(dataset: Path, output: Path, checkpoints: str, config: TrainConfig, code_version: str = "") -> None:
     """`components.train.step.train`, in as many processes as the environment asks for.
 
     Raises:
-        UserError: as there, or by `components.train.trainjob.train_on_nodes`.
+        UserError: as there, or by `components.train.trainjob.train_on_nodes`; the environment names no number.
         Interrupted: as there.
     """
-    count = int(os.environ.get(PROCESSES, "1"))
+    count = os.environ.get(PROCESSES, "1")
+    if not count.isdecimal() or int(count) < 1:
+        raise UserError(f"{PROCESSES} is {count!r}; give a number of processes, 1 or more.")
     if template := os.environ.get(TRAINJOB):
         from components.train.trainjob import train_on_nodes  # the client of Kubernetes takes a second
 
         train_on_nodes(template, dataset, output, checkpoints, config, code_version)
-    elif count > 1:
+    elif int(count) > 1:
         work = arguments(str(dataset), str(output), checkpoints, config, code_version)
         together(work, "--standalone", f"--nproc-per-node={count}")
     else:

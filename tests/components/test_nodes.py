@@ -25,8 +25,9 @@ from tests.trainings import history
 
 LONGER = ("images=800", "log_every=80", "sample_every=400", "checkpoint_every=80")
 
-FEW = 1e-4
-"""How far weights may come apart by rounding, when the number of processes differs: two seeds differ by 0.01 and more
+ROUNDING = 2e-3
+"""How far weights may come apart when the number of processes differs. They are stored in half precision, which knows
+steps of 0.001 for weights from 1 to 2; two seeds differ by 0.01 after a tenth of the images already
 (tests/model/test_resuming.py)."""
 
 
@@ -142,5 +143,6 @@ def test_a_lost_node_leaves_the_training_to_the_other(
     model = group.finish()
     assert json.loads((model / "training.json").read_text())["processes"] == 1
     alone = Group(workplace / "undisturbed", dataset, root / "undisturbed", "2:2").finish()
-    print("distance", distance(model, alone))
-    assert distance(model, alone) < FEW
+    assert distance(model, alone) < ROUNDING
+    for mine, theirs in zip(history(model), history(alone), strict=True):
+        assert mine["reconstruction"] == pytest.approx(theirs["reconstruction"], rel=0.01)

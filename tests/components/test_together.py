@@ -15,6 +15,8 @@ import torch
 
 from components import tracking
 from components.train.environment import PROCESSES
+from components.train.launch import train
+from model.errors import UserError
 from model.processes import Processes
 from model.shards import Shards
 from model.training import _loader
@@ -88,7 +90,10 @@ def test_it_ends_as_one_process_would(workplace: Path, dataset: Path) -> None:
     assert int(said) > 0
 
 
-def test_a_mistake_is_one_sentence(workplace: Path, dataset: Path) -> None:
+def test_a_mistake_is_one_sentence(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROCESSES, "two")
+    with pytest.raises(UserError, match=r"COLORIZE_PROCESSES is 'two'; give a number of processes"):
+        train(dataset, Path("model"), "checkpoints", tiny_config())
     process = start(dataset, "model", "batch_size=9")
     _, errors = process.communicate()
     assert process.returncode == 1

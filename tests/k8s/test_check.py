@@ -214,19 +214,30 @@ def test_what_the_pipeline_expects(
     assert said in "".join(found)
 
 
-def train_job(tmp_path: Path, change: Fault | None = None) -> Path:
-    """A pipeline compiled for two nodes."""
-    (tmp_path / "cluster.yaml").write_text("gpu: {nodes: 2, affinity: [{key: zone, operator: In, values: [a]}]}")
-    write(tmp_path / "retraining.yaml", tmp_path / "cluster.yaml")
-    spec, platform = yaml.safe_load_all((tmp_path / "retraining.yaml").read_text())
+@pytest.fixture(scope="module")
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline compiled for them."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "cluster.yaml").write_text("gpu: {nodes: 2, affinity: [{key: zone, operator: In, values: [a]}]}")
+    write(folder / "retraining.yaml", folder / "cluster.yaml")
+    return folder / "retraining.yaml"
+
+
+@pytest.fixture(scope="module")
+def with_trainer() -> Manifests:
+    return render_with(ROOT / "k8s" / "overlays" / "production", ROOT / "k8s" / "components" / "trainer")
+
+
+def broken(compiled: Path, change: Callable[[Any], object], target: Path) -> Path:
+    """The same with a change of its TrainJob."""
+    spec, platform = yaml.safe_load_all(compiled.read_text())
     metadata = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]["podMetadata"]
     ((key, value),) = metadata["annotations"].items()
     made = json.loads(value)
-    if change:
-        change(made)
+    change(made)
     metadata["annotations"][key] = json.dumps(made)
-    (tmp_path / "retraining.yaml").write_text(yaml.safe_dump_all([spec, platform]))
-    return tmp_path / "retraining.yaml"
+    target.write_text(yaml.safe_dump_all([spec, platform]))
+    return target
 
 
 def patched_pod(made: Any) -> Any:
@@ -238,7 +249,6 @@ def patched_pod(made: Any) -> Any:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (None, ""),
         (lambda made: made["spec"].update(podTemplateOverrides=[]), "podTemplateOverrides"),  # of Trainer 2.1
         (lambda made: made["spec"]["trainer"].update(numProcPerNode="auto"), "'auto' is not of type 'integer'"),
         (lambda made: made["spec"]["trainer"]["env"].append({"name": "PET_NNODES"}), "PET_NNODES"),
@@ -250,16 +260,16 @@ def patched_pod(made: Any) -> Any:
     ],
 )
 def test_a_train_job_is_held_against_trainers_schema_and_its_pods_against_kubernetes(
-    tmp_path: Path, fault: Fault | None, said: str
+    two_nodes: Path, with_trainer: Manifests, tmp_path: Path, fault: Callable[[Any], object], said: str
 ):
-    overlay, component = (ROOT / "k8s" / name for name in ("overlays/production", "components/trainer"))
-    found = [str(each) for each in pipeline.findings(render_with(overlay, component), train_job(tmp_path, fault))]
-    assert bool(found) == bool(said)
+    assert not list(pipeline.findings(with_trainer, two_nodes))
+    found = [str(each) for each in pipeline.findings(with_trainer, broken(two_nodes, fault, tmp_path / "broken.yaml"))]
+    assert found
     assert all(said in line for line in found)
 
 
-def test_a_train_job_needs_the_component(rendered: dict[str, Manifests], tmp_path: Path):
-    (found,) = pipeline.findings(rendered["production"], train_job(tmp_path))
+def test_a_train_job_needs_the_component(rendered: dict[str, Manifests], two_nodes: Path):
+    (found,) = pipeline.findings(rendered["production"], two_nodes)
     assert "lets no step make TrainJobs (gpu.nodes); add k8s/components/trainer" in str(found)
 
 
