@@ -19,8 +19,7 @@ from model.errors import UserError
 PAUSE = 3.0
 """Seconds between two looks. A watch would need this loop as well, for when it breaks off or falls silent."""
 
-CONTAINER = "node"
-"""Of the runtime's pods, and the name of its replicated job."""
+_CONTAINER = "node"  # of the runtime's pods
 
 _INDEX = "batch.kubernetes.io/job-completion-index"  # label of a pod: which node it is
 _KIND = {"group": "trainer.kubeflow.org", "version": "v1alpha1", "plural": "trainjobs"}
@@ -77,7 +76,7 @@ class Job:
         Raises:
             UserError: a pod ended with a sentence for the user; the job has failed, or was deleted.
         """
-        with PodLog(self._core, self._namespace, CONTAINER) as log:
+        with PodLog(self._core, self._namespace, _CONTAINER) as log:
             said = ""
             while True:
                 found, pods = self._read(), self._pods()
