@@ -10,7 +10,7 @@ from model.config import TrainConfig
 from model.errors import UserError
 
 
-def train(dataset: Path, output: Path, checkpoints: str, config: TrainConfig, code_version: str = "") -> None:
+def train(dataset: Path | str, output: Path, checkpoints: str, config: TrainConfig, code_version: str = "") -> None:
     """`components.train.step.train`, in as many processes as the environment asks for.
 
     Raises:

@@ -14,23 +14,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.datasets import at_hand
 from components.storage import Address, is_s3
 from components.train import handover
 from components.train.environment import POD
 from components.train.job import Job
 from components.train.together import arguments
 from components.tree import RUN_ID
+from components.workspace import SHARD_CACHE
 from model.config import TrainConfig
 from model.errors import Interrupted, UserError
 
 _RESTARTS = 3
 """How often torchrun starts the processes of a node anew before the pod fails, and Kubernetes starts that anew."""
 
-_PASSED_ON = (RUN_ID, "MLFLOW_RUN_ID")
+_PASSED_ON = (RUN_ID, "MLFLOW_RUN_ID", SHARD_CACHE)
 
 
 def train_on_nodes(
-    template: str, dataset: Path, output: Path, checkpoints: str, config: TrainConfig, code_version: str
+    template: str, dataset: Path | str, output: Path, checkpoints: str, config: TrainConfig, code_version: str
 ) -> None:
     """`components.train.step.train` on the nodes of a TrainJob.
 
@@ -50,7 +52,8 @@ def train_on_nodes(
         raise UserError(f"checkpoints is {checkpoints}; several nodes (gpu.nodes) need s3://bucket/prefix.")
     manifest: dict[str, Any] = json.loads(template)
     nodes = _nodes(manifest["spec"]["trainer"], config.batch_size)
-    content = (dataset / "dataset.json").read_bytes()
+    folder = at_hand(dataset)  # of published shards, their index: the nodes stream them from where they are
+    content = (folder / "dataset.json").read_bytes()
     work = arguments("", "", checkpoints, config, code_version)
     whole = json.dumps([os.environ.get(RUN_ID, ""), manifest, work], sort_keys=True).encode() + content
     name = f"colorizer-{hashlib.sha256(whole).hexdigest()[:16]}"
@@ -60,7 +63,7 @@ def train_on_nodes(
     job = Job(os.environ["POD_NAMESPACE"], name)
     with _termination(name):
         try:
-            job.start(manifest, prepare=lambda: handover.put(dataset, place / "dataset"))
+            job.start(manifest, prepare=lambda: handover.put(folder, place / "dataset"))
             job.follow()
             handover.get(place / "model", output, marker="generator.json")
             handover.remove(place)
