@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from kfp import dsl, local
 from kfp.dsl.graph_component import GraphComponent
@@ -82,7 +82,7 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
         folder, data_version = _photographs(photos)
         images = "none: run on a machine without images"
         arguments = retraining_arguments(config, recipe, folder, data_version, session.checkpoints, images)
-        session.execute(retraining, **arguments)
+        session.execute(retraining, **arguments, partitions=1)
         steps, folders = _read_journal(session.journal)
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
@@ -204,7 +204,10 @@ class _StepLines(io.TextIOBase):
 
 def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    entries = {entry["step"]: entry for entry in map(json.loads, lines)}
+    entries: dict[str, dict[str, Any]] = {}
+    for entry in map(json.loads, lines):  # of a step's partitions, the one that failed tells
+        if entries.get(entry["step"], entry)["outcome"] == "done":
+            entries[entry["step"]] = entry
     body = [step for step in STEPS if step != "report"]
     reached = max((body.index(step) for step in entries if step in body), default=-1)
     dead = None

@@ -9,8 +9,8 @@ import kfp_server_api
 import yaml
 
 from components.images import CPU_IMAGE, GPU_IMAGE
+from components.preprocess.remote import LATEST
 from components.provenance import git_commit
-from components.resolve.step import LATEST
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT, compiled
