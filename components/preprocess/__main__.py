@@ -8,12 +8,11 @@ import yaml
 
 from components.command import step
 from components.datasets import publish
-from components.preprocess.remote import Remote
-from components.preprocess.source import source
+from components.preprocess.source import remote
 from components.preprocess.step import preprocess
 from components.preprocess.store import Store
 from components.provenance import code_version
-from components.storage import Address
+from components.storage import Address, is_s3
 from components.workspace import workspace
 from model.config import load_config
 
@@ -59,8 +58,8 @@ def main(
 
 def _data_version(photos: str) -> str:
     """The MD5 that the .dvc file beside the folder names; in S3 the latest version."""
-    with source(photos) as found:
-        if isinstance(found, Remote):
+    if is_s3(photos):
+        with remote(photos) as found:
             return found.latest()
     try:
         tracked = yaml.safe_load(Path(f"{photos.rstrip('/')}.dvc").read_text(encoding="utf-8"))

@@ -14,7 +14,14 @@ from components.storage import Address, is_s3
 def source(photos: Path | str) -> Iterator[Folder | Remote]:
     """The photographs: a folder, or s3://bucket/prefix; what is read of the latter lies on the disk for a moment."""
     if is_s3(photos):
-        with tempfile.TemporaryDirectory() as scratch:
-            yield Remote(Address.parse(str(photos)), Path(scratch))
+        with remote(str(photos)) as found:
+            yield found
     else:
         yield Folder(Path(photos))
+
+
+@contextmanager
+def remote(photos: str) -> Iterator[Remote]:
+    """Those at s3://bucket/prefix."""
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Remote(Address.parse(photos), Path(scratch))

@@ -49,7 +49,7 @@ class Store:
         content = self._home.read(self._name(identity))
         if content is None or hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
             return None
-        line, _, pixels = content[_DIGEST:].partition(b"\n")
+        line, _, pixels = content[_DIGEST:].partition(b"\n")  # of JSON, in which none occurs
         lab = np.frombuffer(pixels, dtype=np.uint8).reshape(3, self._size, self._size) if pixels else None
         return Prepared(**json.loads(line)), lab
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from components import registry
-from components.preprocess.remote import LATEST, Remote
-from components.preprocess.source import source
+from components.preprocess.remote import LATEST
+from components.preprocess.source import remote
+from components.storage import is_s3
 from model.config import PreprocessConfig, TrainConfig
 from model.errors import UserError
 
@@ -78,7 +79,7 @@ def _beginning(init: str, made_by: str) -> str:
 
 
 def _latest(photos: str) -> str:
-    with source(photos) as found:
-        if isinstance(found, Remote):
-            return found.latest()
-    raise UserError(f"{photos}: only S3 knows the latest version of photographs; name a version, or s3://...")
+    if not is_s3(photos):
+        raise UserError(f"{photos}: only S3 knows the latest version of photographs; name a version, or s3://...")
+    with remote(photos) as found:
+        return found.latest()

@@ -4,6 +4,7 @@ import hashlib
 import random
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
@@ -194,3 +195,10 @@ def test_the_store_is_trimmed_to_what_was_used_last(album: Path, tmp_path: Path)
     assert len(list((tmp_path / "store").rglob("*/*/*"))) == entries
     store(tmp_path).trim(3)
     assert len(list((tmp_path / "store").rglob("*/*/*"))) == 5  # as many as fit into twice three's pixels
+
+
+def test_two_runs_at_once_share_a_store(album: Path, whole: dict[str, bytes], tmp_path: Path):
+    with ThreadPoolExecutor(2) as runs:
+        found = list(runs.map(lambda name: in_parts(album, tmp_path / name, 2, store=store(tmp_path)), "ab"))
+    assert found == [whole, whole]
+    assert not [path for path in (tmp_path / "store").rglob("*/*/*") if path.name.startswith("tmp")]

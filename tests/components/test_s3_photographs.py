@@ -9,7 +9,7 @@ from components import storage
 from components.preprocess.part import prepare_part
 from components.preprocess.partition import partition
 from components.preprocess.prepared import PIXELS, ROWS
-from components.preprocess.source import source
+from components.preprocess.source import remote
 from components.preprocess.step import preprocess
 from components.preprocess.store import Store
 from components.storage import Address
@@ -34,8 +34,8 @@ def prefix(s3: S3Server, album: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def latest(photos: Address) -> str:
-    with source(str(photos)) as found:
-        return found.latest()  # type: ignore[union-attr]
+    with remote(str(photos)) as found:
+        return found.latest()
 
 
 def test_a_prefix_gives_what_a_folder_gives_through_faults(
