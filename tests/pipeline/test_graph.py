@@ -138,7 +138,7 @@ def test_steps_that_stream_shards_know_how_much_disk_they_may_take(documents: li
     }
     limit = [("COLORIZE_SHARD_CACHE_BYTES", str(8 << 30))]
     assert found == {step: limit if step in ("inspect", "train", "evaluate") else [] for step in found}
-    publish = tasks(documents[0])["preprocess"]["inputs"]["parameters"]["publish"]
+    publish = tasks(documents[0])["merge"]["inputs"]["parameters"]["publish"]
     assert publish == {"runtimeValue": {"constant": ""}}
 
 
@@ -170,7 +170,7 @@ def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, d
     assert resources["resourceCpuLimit"] == "32"
     assert resources["resourceMemoryLimit"] == "96Gi"
     assert (resources["accelerator"]["resourceType"], resources["accelerator"]["resourceCount"]) == ("amd.com/gpu", "2")
-    publish = tasks(spec)["preprocess"]["inputs"]["parameters"]["publish"]
+    publish = tasks(spec)["merge"]["inputs"]["parameters"]["publish"]
     assert publish == {"runtimeValue": {"constant": "s3://datasets/colorizer"}}
     policy = tasks(spec)["train"]["retryPolicy"]
     assert policy["maxRetryCount"] == 9
