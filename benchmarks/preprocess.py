@@ -105,8 +105,8 @@ PHASES = {
     "scaling": ("worker.py:_central_square",),
     "lookup": ("colors.py:look_up",),
     "perceptual hashes": ("duplicates.py:perceptual_hashes",),
-    "near-duplicates": ("step.py:_without_duplicates",),
-    "writing": ("worker.py:write", "shards.py:write"),
+    "near-duplicates": ("merge.py:_without_duplicates",),
+    "writing": ("prepared.py:write", "shards.py:write"),
     "all": ("step.py:preprocess",),
 }
 """The functions, by file and name, that a phase of the step's profile is the time of."""

@@ -31,11 +31,15 @@ ERRORS = (Boto3Error, BotoCoreError, ClientError)
 ANSWER_SECONDS = 20
 """How long a server may be silent before it is asked again."""
 
+PAGE = 1000
+"""Objects in a page of a listing: the most that S3 gives."""
+
+Result = TypeVar("Result")
+
 _SCHEME = "s3://"
 _READS = 5
 _PIECE = 1 << 20
-
-T = TypeVar("T")
+_CUT_SHORT = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError, FlexibleChecksumError)
 
 
 def is_s3(place: str | Path) -> bool:
@@ -126,7 +130,7 @@ def read(s3: Any, address: Address) -> tuple[bytes, str]:
         answer = s3.get_object(**address.object)
         return answer["Body"].read(), answer["ETag"]
 
-    return _unbroken(once)
+    return _again(once)
 
 
 def download(s3: Any, address: Address, file: BinaryIO) -> str:
@@ -141,24 +145,50 @@ def download(s3: Any, address: Address, file: BinaryIO) -> str:
         file.truncate()
         return digest.hexdigest()
 
-    return _unbroken(once)
+    return _again(once)
 
 
-def _unbroken(once: Callable[[], T]) -> T:
-    for attempt in range(_READS):
+def save(s3: Any, address: Address, path: Path, *, etag: str = "", limit: int | None = None) -> None:
+    """Writes an object into a file, a piece at a time; what breaks off is begun anew.
+
+    Args:
+        s3: of `client`.
+        address: the object's.
+        path: overwritten.
+        etag: that the object had when it was listed. One that has another, or is gone, is looked for a few times more.
+        limit: bytes; of a larger object the file gets the size, as a hole, and not the content.
+    """
+
+    def once() -> None:
+        answer = s3.get_object(**address.object, **({"IfMatch": etag} if etag else {}))
+        with path.open("wb") as file:
+            if limit is not None and answer["ContentLength"] > limit:
+                file.truncate(answer["ContentLength"])
+                answer["Body"].close()
+                return
+            for piece in answer["Body"].iter_chunks(_PIECE):
+                file.write(piece)
+
+    _again(once, (404, 412) if etag else ())
+
+
+def _again(once: Callable[[], Result], statuses: tuple[int, ...] = ()) -> Result:
+    """What breaks off, or is answered with such a status, is tried again a few times."""
+    for attempt in range(_READS - 1):
         try:
             return once()
-        except (IncompleteReadError, ResponseStreamingError, ReadTimeoutError, FlexibleChecksumError):
-            if attempt == _READS - 1:
+        except ERRORS as error:
+            if not isinstance(error, _CUT_SHORT) and status(error) not in statuses:
                 raise
-            time.sleep(2**attempt / 4)
-    raise AssertionError("unreachable")
+        time.sleep(2**attempt / 4)
+    return once()
 
 
 def keys(s3: Any, address: Address) -> Iterator[dict[str, Any]]:
-    """All objects below an address, as S3 lists them: Key, Size, LastModified."""
+    """All objects below an address, as S3 lists them: Key, Size, ETag, LastModified."""
     below = f"{address.prefix}/".lstrip("/")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=below):
+    pages = s3.get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=address.bucket, Prefix=below, PaginationConfig={"PageSize": PAGE}):
         yield from page.get("Contents", [])
 
 

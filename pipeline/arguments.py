@@ -4,7 +4,8 @@ from components.provenance import code_version, git_commit
 from model.config import Config
 
 TRIAL_STEPS = ("preprocess", "train", "evaluate")
-CACHED_STEPS = ("preprocess", "inspect", "train", "evaluate")
+CONFIGURED_STEPS = ("preprocess", "inspect", "train", "evaluate")
+CACHED_STEPS = ("partition", "preprocess", "merge", "inspect", "train", "evaluate")
 
 
 def trial_arguments(config: Config, photos: str, data_version: str, checkpoints: str) -> dict[str, object]:
@@ -12,8 +13,8 @@ def trial_arguments(config: Config, photos: str, data_version: str, checkpoints:
 
     Args:
         config: All sections.
-        photos: Folder of photographs, or on a cluster s3://bucket/prefix of a DVC remote.
-        data_version: MD5 of the photographs as DVC computes it.
+        photos: Folder of photographs, or on a cluster s3://bucket/prefix of a DVC remote or of photographs.
+        data_version: Names the photographs, such as their MD5 as DVC computes it.
         checkpoints: Folder that outlives a lost attempt, or on a cluster s3://bucket/prefix.
     """
     return {
@@ -48,7 +49,7 @@ def retraining_arguments(
         "photos": photos,
         "data_version": data_version,
         "checkpoints": checkpoints,
-        **_configured(config, CACHED_STEPS),
+        **_configured(config, CONFIGURED_STEPS),
         "recipe": recipe,
         "register_config": config.sections()["register"],
         "tags": {"git_commit": git_commit(), "recipe": recipe, "image_digest": images},

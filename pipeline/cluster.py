@@ -16,8 +16,9 @@ DEFAULTS = Path(__file__).with_name("cluster.yaml")
 
 Name = Annotated[str, Field(min_length=1)]
 Step = Literal[
-    "resolve", "preprocess", "inspect", "train", "evaluate", "register", "gate", "promote", "reject", "report"
-]
+    "resolve", "partition", "preprocess", "merge", "inspect", "train", "evaluate", "register", "gate", "promote",
+    "reject", "report",
+]  # fmt: skip
 
 STREAMING: tuple[Step, ...] = ("inspect", "train", "evaluate")
 """Steps that read shards where they were published."""
@@ -96,6 +97,7 @@ class Cluster(Section):
     gpu: Gpu
     attempts: Attempts
     shards: ShardsAt
+    partitions: Positive
     steps: dict[Step, Resources]
 
     @model_validator(mode="after")

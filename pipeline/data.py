@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.command import step
-from components.resolve.step import LATEST
+from components.preprocess.remote import LATEST
 from components.storage import inside
 from model.errors import UserError
 from pipeline.storage_errors import explained

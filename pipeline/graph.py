@@ -1,4 +1,4 @@
-"""The retraining graph: resolve, preprocess, inspect, train, evaluate, register, gate, promote or reject; then report.
+"""The retraining graph: resolve, preprocess in parts, inspect, train, evaluate, register, gate, promote; then report.
 
 One definition for the laptop and the cluster. No run id goes into a step that should be cached: it travels in the
 environment, which is no part of Kubeflow's cache key.
@@ -14,7 +14,7 @@ from kubernetes.utils.quantity import parse_quantity
 
 from components.evaluate.component import evaluate
 from components.inspect.component import inspect
-from components.preprocess.component import preprocess
+from components.preprocess.component import merge, partition, preprocess
 from components.register.component import gate, promote, register, reject
 from components.report.component import report_outcome
 from components.resolve.component import resolve
@@ -23,7 +23,7 @@ from components.train.environment import POD, PROCESSES, TRAINJOB
 from components.tree import RUN_ID
 from components.workspace import SHARD_CACHE
 from pipeline.arguments import CACHED_STEPS
-from pipeline.cluster import STREAMING, Cluster, Gpu, Resources, Step, load_cluster
+from pipeline.cluster import STREAMING, Attempts, Cluster, Gpu, Resources, Step, load_cluster
 from pipeline.trainjob import train_job
 
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
@@ -60,20 +60,14 @@ def _environment(task: dsl.PipelineTask, settings: Sequence[str], secrets: Mappi
 
 def _place_training(task: dsl.PipelineTask, cluster: Cluster) -> None:
     """On a GPU node, as often as it takes; or as a TrainJob on several, which a pod without a GPU looks after."""
-    gpu, attempts = cluster.gpu, cluster.attempts
+    gpu = cluster.gpu
     if gpu.nodes > 1:
         _annotate(task, TRAINJOB, json.dumps(train_job(cluster, SETTINGS, SECRETS), sort_keys=True))
         for variable, field in POD.items():
             kubernetes.use_field_path_as_env(task, variable, field)
     else:
         _place_on_gpu(task, gpu)
-    kubernetes.set_timeout(task, attempts.seconds)
-    task.set_retry(
-        attempts.retries,
-        backoff_duration=f"{attempts.pause}s",
-        backoff_factor=2,
-        backoff_max_duration=f"{attempts.window}s",
-    )
+    _again(task, cluster.attempts)
 
 
 def _place_on_gpu(task: dsl.PipelineTask, gpu: Gpu) -> None:
@@ -98,22 +92,62 @@ def _annotate(task: dsl.PipelineTask, variable: str, value: str) -> None:
     kubernetes.use_field_path_as_env(task, variable, f"metadata.annotations['{key}']")
 
 
+def _again(task: dsl.PipelineTask, attempts: Attempts) -> None:
+    kubernetes.set_timeout(task, attempts.seconds)
+    task.set_retry(
+        attempts.retries,
+        backoff_duration=f"{attempts.pause}s",
+        backoff_factor=2,
+        backoff_max_duration=f"{attempts.window}s",
+    )
+
+
+class Photographs(NamedTuple):
+    """The tasks that make the dataset."""
+
+    partition: dsl.PipelineTask
+    preprocess: dsl.PipelineTask
+    merge: dsl.PipelineTask
+
+
+def in_parts(
+    photos: str, data_version: str, partitions: int, config: dict, code: str, store: str, publish: str
+) -> Photographs:
+    """Photographs to a dataset, the output `dataset` of merge."""
+    listed = partition(
+        photos=photos, data_version=data_version, partitions=partitions, config=config, code=code, store=store
+    )
+    listing = listed.outputs["listing"]
+    with dsl.ParallelFor(listed.outputs["Output"], name="partitions") as number:
+        part = preprocess(photos=photos, listing=listing, number=number, config=config, code=code, store=store)
+    merged = merge(
+        photos=photos,
+        data_version=data_version,
+        listing=listing,
+        parts=dsl.Collected(part.outputs["part"]),
+        config=config,
+        code=code,
+        publish=publish,
+    )
+    return Photographs(listed, part, merged)
+
+
 def _train_and_score(
     photos: str,
     data_version: str,
+    partitions: int,
     configs: tuple[dict, dict, dict],
     codes: tuple[str, str, str],
     champion: str,
     checkpoints: str,
     publish: str,
-) -> tuple[dsl.PipelineTask, dsl.PipelineTask, dsl.PipelineTask]:
+) -> tuple[Photographs, dsl.PipelineTask, dsl.PipelineTask]:
     """Photographs to a generator and its scores; configs and codes of preprocess, train, evaluate, in this order."""
-    photographs = preprocess(
-        photos=photos, data_version=data_version, config=configs[0], code=codes[0], publish=publish
-    )
-    trained = train(dataset=photographs.outputs["dataset"], config=configs[1], code=codes[1], checkpoints=checkpoints)
+    photographs = in_parts(photos, data_version, partitions, configs[0], codes[0], checkpoints, publish)
+    dataset = photographs.merge.outputs["dataset"]
+    trained = train(dataset=dataset, config=configs[1], code=codes[1], checkpoints=checkpoints)
     scored = evaluate(
-        dataset=photographs.outputs["dataset"],
+        dataset=dataset,
         generator=trained.outputs["generator"],
         champion=champion,
         config=configs[2],
@@ -144,12 +178,14 @@ def build(cluster: Cluster) -> GraphComponent:
         checkpoints: str,
         tags: dict,
         only_if_changed: bool,
+        partitions: int = cluster.partitions,
     ):
         """The whole retraining run.
 
         Args:
-            photos: Folder of photographs; or s3://bucket/prefix, a DVC remote that holds them.
-            data_version: MD5 of the photographs as DVC computes it, or latest: what was published last in that remote.
+            photos: Folder of photographs; or s3://bucket/prefix, a DVC remote that holds them, or of the photographs.
+            data_version: MD5 of the photographs as DVC computes it; or latest: what was published last in that remote,
+                or what is below the prefix.
             recipe: Name of the recipe, for the record.
             preprocess_config: Section `preprocess` of params.yaml.
             inspect_config: Section `inspect`.
@@ -160,10 +196,12 @@ def build(cluster: Cluster) -> GraphComponent:
             inspect_code: Hash of the code behind the step.
             train_code: Hash of the code behind the step.
             evaluate_code: Hash of the code behind the step.
-            checkpoints: Folder, or s3://bucket/prefix, that outlives a lost training attempt.
+            checkpoints: Folder, or s3://bucket/prefix, that outlives a lost training attempt; it also remembers the
+                photographs that were prepared.
             tags: What the registered version is tagged with, as far as it is known beforehand: git_commit, recipe,
                 image_digest.
             only_if_changed: Whether a run ends at once when a version was made of the same data, code and recipe.
+            partitions: Of the photographs, preprocessed at once; their number changes nothing in the result.
         """
         outcome = report_outcome(recipe=recipe, data_version=data_version)
 
@@ -182,6 +220,7 @@ def build(cluster: Cluster) -> GraphComponent:
                 photographs, trained, scored = _train_and_score(
                     photos,
                     settled.outputs["version"],
+                    partitions,
                     (preprocess_config, settled.outputs["training"], evaluate_config),
                     (preprocess_code, train_code, evaluate_code),
                     settled.outputs["champion"],
@@ -190,7 +229,7 @@ def build(cluster: Cluster) -> GraphComponent:
                 )
                 inspected = inspect(
                     photos=photos,
-                    dataset=photographs.outputs["dataset"],
+                    dataset=photographs.merge.outputs["dataset"],
                     champion=settled.outputs["champion"],
                     config=inspect_config,
                     code=inspect_code,
@@ -212,7 +251,9 @@ def build(cluster: Cluster) -> GraphComponent:
 
         tasks: dict[Step, dsl.PipelineTask] = {
             "resolve": settled,
-            "preprocess": photographs,
+            "partition": photographs.partition,
+            "preprocess": photographs.preprocess,
+            "merge": photographs.merge,
             "inspect": inspected,
             "train": trained,
             "evaluate": scored,
@@ -229,6 +270,7 @@ def build(cluster: Cluster) -> GraphComponent:
             # one tells people: cached, they would be blind or silent.
             task.set_caching_options(name in CACHED_STEPS)
         _place_training(trained, cluster)
+        _again(photographs.preprocess, cluster.attempts)
         for name in STREAMING:
             tasks[name].set_env_variable(SHARD_CACHE, str(int(parse_quantity(cluster.shards.cache))))
         _environment(outcome, LINKS, WEBHOOK)
@@ -263,10 +305,13 @@ def trial(
     photographs, trained, scored = _train_and_score(
         photos,
         data_version,
+        1,
         (preprocess_config, train_config, evaluate_config),
         (preprocess_code, train_code, evaluate_code),
         "",
         checkpoints,
         "",
     )
-    return TrialOutputs(photographs.outputs["dataset"], trained.outputs["generator"], scored.outputs["evaluation"])
+    return TrialOutputs(
+        photographs.merge.outputs["dataset"], trained.outputs["generator"], scored.outputs["evaluation"]
+    )

@@ -85,7 +85,7 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
         folder, data_version = _photographs(photos)
         images = "none: run on a machine without images"
         arguments = retraining_arguments(config, recipe, folder, data_version, session.checkpoints, images)
-        session.execute(retraining, **arguments)
+        session.execute(retraining, **arguments, partitions=1)
         steps, folders = _read_journal(session.journal)
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
@@ -216,7 +216,11 @@ def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
 
 def _entries(journal: Path) -> dict[str, dict[str, Any]]:
     lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
-    return {entry["step"]: entry for entry in map(json.loads, lines)}
+    entries: dict[str, dict[str, Any]] = {}
+    for entry in map(json.loads, lines):  # of a step's partitions, the one that failed tells
+        if entries.get(entry["step"], entry)["outcome"] == "done":
+            entries[entry["step"]] = entry
+    return entries
 
 
 def _branch(entries: dict[str, dict[str, Any]]) -> str:

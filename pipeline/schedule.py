@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from kfp_server_api import V2beta1RecurringRun
 from pydantic import AfterValidator, Field, model_validator
 
-from components.resolve.step import LATEST
+from components.preprocess.remote import LATEST
 from model.config import load_config
 from model.settings import Section, check, read_yaml
 from pipeline import ROOT, cron

@@ -9,8 +9,8 @@ import kfp_server_api
 import yaml
 
 from components.images import CPU_IMAGE, GPU_IMAGE
+from components.preprocess.remote import LATEST
 from components.provenance import git_commit
-from components.resolve.step import LATEST
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT, compiled
@@ -156,8 +156,14 @@ def follow(client: Client, run_id: str) -> None:
 def _tasks(run: kfp_server_api.V2beta1Run) -> dict[str, Any]:
     """The run's steps by name, in the graph's order; Kubeflow lists its own drivers and groups beside them."""
     details = (run.run_details and run.run_details.task_details) or []
-    by_name = {"report" if task.display_name == "report-outcome" else task.display_name: task for task in details}
+    by_name: dict[str, Any] = {}
+    for task in sorted(details, key=_progress, reverse=True):  # of partitions, the one that is least far counts
+        by_name["report" if task.display_name == "report-outcome" else task.display_name] = task
     return {step: by_name[step] for step in STEPS if step in by_name}
+
+
+def _progress(task: Any) -> int:
+    return {"FAILED": 0, "CANCELED": 0, "SUCCEEDED": 2, "SKIPPED": 2}.get(task.state, 1)
 
 
 def _seconds(task: Any) -> str:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.preprocess.step import SUFFIXES
+from components.preprocess.listing import SUFFIXES
 from components.progress import progress
 from model.checkpoint import load_generator
 from model.colorizer import Colorizer

@@ -177,10 +177,11 @@ class KfpServer:
         self._get(self.experiments, body["experiment_id"], "experiment")
         reference = body["pipeline_version_reference"]
         version = self._get(self.versions, reference["pipeline_version_id"], "pipeline version")
-        wanted = version["pipeline_spec"]["pipeline_spec"]["root"]["inputDefinitions"]["parameters"].keys()
+        parameters = version["pipeline_spec"]["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+        wanted = {name for name, parameter in parameters.items() if not parameter.get("isOptional")}
         given = body["runtime_config"]["parameters"].keys()
-        if wanted ^ given:
-            raise Refusal(400, f"parameters: {', '.join(sorted(wanted ^ given))} missing or unknown")
+        if wrong := (wanted - given) | (given - parameters.keys()):
+            raise Refusal(400, f"parameters: {', '.join(sorted(wrong))} missing or unknown")
 
     @staticmethod
     def _get(kept: dict[str, dict[str, Any]], identity: str, what: str) -> dict[str, Any]:

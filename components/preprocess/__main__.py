@@ -8,13 +8,19 @@ import yaml
 
 from components.command import step
 from components.datasets import publish
+from components.preprocess.source import remote
 from components.preprocess.step import preprocess
-from components.storage import Address
+from components.preprocess.store import Store
+from components.provenance import code_version
+from components.storage import Address, is_s3
+from components.workspace import workspace
 from model.config import load_config
 
 
 def main(
-    photos: Annotated[str, typer.Option(help="Folder of photographs, or s3://bucket/prefix of a DVC remote.")],
+    photos: Annotated[
+        str, typer.Option(help="Folder of photographs, or s3://bucket/prefix of a DVC remote or of photographs.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the shards and the manifest.")],
     params: Annotated[Path, typer.Option(help="File with every knob.")] = Path("params.yaml"),
     recipe: Annotated[list[Path] | None, typer.Option(help="File with overrides; may be repeated.")] = None,
@@ -22,7 +28,10 @@ def main(
         list[str] | None, typer.Option("--set", help="key=value, for example preprocess.size=128; may be repeated.")
     ] = None,
     data_version: Annotated[
-        str | None, typer.Option(help="MD5 that names the photographs; by default that of the .dvc file beside them.")
+        str | None,
+        typer.Option(
+            help="MD5 that names the photographs; by default that of the .dvc file beside them, in S3 the latest."
+        ),
     ] = None,
     published: Annotated[
         str, typer.Option("--publish", help="s3://bucket/prefix that the shards move to; they are streamed from there.")
@@ -32,8 +41,9 @@ def main(
     """Turns photographs into LAB shards and a manifest with the fate of every file."""
     with step("preprocess"):
         config = load_config(params, tuple(recipe or ()), tuple(overrides or ()))
-        version = data_version or _data_version(Path(photos))
-        summary = preprocess(photos, out, config.preprocess, data_version=version, workers=workers)
+        version = data_version or _data_version(photos)
+        store = Store(workspace() / "checkpoints", config.preprocess, code_version("preprocess"))
+        summary = preprocess(photos, out, config.preprocess, data_version=version, workers=workers, store=store)
         splits = ", ".join(f"{summary[split]} {split}" for split in ("train", "val", "test"))
         print(f"kept {summary['kept']} photographs: {splits}")
         for kind, count in summary["rejected"].items():
@@ -46,10 +56,13 @@ def main(
         print(f"ignored {summary['ignored']} other files; {out / 'manifest.parquet'} has a row for every file")
 
 
-def _data_version(photos: Path) -> str:
-    """The MD5 that the .dvc file beside the folder names."""
+def _data_version(photos: str) -> str:
+    """The MD5 that the .dvc file beside the folder names; in S3 the latest version."""
+    if is_s3(photos):
+        with remote(photos) as found:
+            return found.latest()
     try:
-        tracked = yaml.safe_load(photos.with_name(f"{photos.name}.dvc").read_text(encoding="utf-8"))
+        tracked = yaml.safe_load(Path(f"{photos.rstrip('/')}.dvc").read_text(encoding="utf-8"))
         return str(tracked["outs"][0]["md5"])
     except (OSError, yaml.YAMLError, LookupError, TypeError):
         return "not under DVC"

@@ -1,4 +1,4 @@
-"""A function over many items in processes on all cores: a bounded number under way, and no crash ends it."""
+"""A function over many items, in processes on all cores or in threads: a bounded number under way, in their order."""
 
 import ctypes
 import multiprocessing
@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
@@ -41,6 +41,7 @@ def in_processes(
     chunks = iter(partial(_take, iter(items)), [])
     waiting: deque[tuple[list[Item], Future[list[Result]]]] = deque()
     pool = _pool(function, workers)
+    _submit(pool, [])  # forks now, before whatever the items come from may start threads
     try:
         while True:
             for chunk in islice(chunks, _UNDER_WAY * workers - len(waiting)):
@@ -59,6 +60,24 @@ def in_processes(
             pool = _pool(function, workers)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yields each item's result, in the order of the items, of which at most twice as many as threads are under way.
+
+    What the function raises is raised here.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) == 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def cores() -> int:

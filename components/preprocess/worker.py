@@ -1,15 +1,12 @@
 """What a worker process does with one file: hash, decode, crop, scale, convert."""
 
-import errno
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -17,47 +14,20 @@ from torch.utils.dlpack import from_dlpack
 
 from components.preprocess.colors import look_up
 from components.preprocess.duplicates import perceptual_hashes
+from components.preprocess.listing import MAX_BYTES
+from components.preprocess.prepared import Pixels, Prepared
 from model.images import ImageError, decode
-
-MAX_BYTES = 1 << 30
-"""Of a file: what no photograph of at most `MAX_PIXELS` takes, for a worker reads it whole."""
 
 
 @dataclass(frozen=True)
 class Task:
     """What every file is measured by, and where its pixels go."""
 
-    size: int
+    pixels: Pixels
     min_side: int
     min_chroma: float
     colors: Tensor
     """Of `color_table`."""
-    pixels: int
-    """Descriptor of a file of fixed slots, one per input: (3, size, size) uint8 LAB. So no pixels gather in memory."""
-
-    def read(self, slot: int) -> NDArray[np.uint8]:
-        """The (3, size, size) LAB of a slot."""
-        lab = np.empty((3, self.size, self.size), dtype=np.uint8)
-        os.preadv(self.pixels, [lab.data], slot * lab.nbytes)
-        return lab
-
-    def write(self, slot: int, lab: NDArray[np.uint8]) -> None:
-        if os.pwrite(self.pixels, lab.data, slot * lab.nbytes) < lab.nbytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What became of a file: the reason it is rejected, or an empty one, perceptual hashes, and pixels in its slot."""
-
-    sha256: str
-    width: int | None = None
-    height: int | None = None
-    reason: str = ""
-    hash: int = 0
-    """pHash of 64 bits of the central square's lightness."""
-    mirrored: int = 0
-    """pHash of its mirror image."""
 
 
 def prepare(job: tuple[int, Path], task: Task) -> Prepared:
@@ -75,19 +45,19 @@ def prepare(job: tuple[int, Path], task: Task) -> Prepared:
         return Prepared("", reason=f"unreadable: {error.strerror}")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        photograph = decode(content, min_side=task.size)
+        photograph = decode(content, min_side=task.pixels.size)
     except ImageError as error:
         return Prepared(sha256, reason=f"unreadable: {error.reason}")
     width, height = photograph.width, photograph.height
     if min(width, height) < task.min_side:
         return Prepared(sha256, width, height, f"too small: {width} x {height}, min_side is {task.min_side}")
-    stored, chroma = look_up(_central_square(photograph.image, task.size), task.colors)
+    stored, chroma = look_up(_central_square(photograph.image, task.pixels.size), task.colors)
     if chroma < task.min_chroma:
         return Prepared(
             sha256, width, height, f"colorless: mean chroma {chroma:.1f}, min_chroma is {task.min_chroma:g}"
         )
     lab = stored.numpy()
-    task.write(slot, lab)
+    task.pixels.write(slot, lab)
     return Prepared(sha256, width, height, "", *perceptual_hashes(lab[0]))
 
 

@@ -24,14 +24,14 @@ def resolve(
 
     Args:
         photos: Where the photographs are.
-        data_version: MD5 of the photographs as DVC computes it, or latest.
+        data_version: Names the photographs, such as their MD5 as DVC computes it; or latest.
         only_if_changed: Whether a run that would be made of what an earlier version was made of ends here.
         preprocess_config: Section `preprocess` of params.yaml.
         train_config: Section `train`.
         preprocess_code: Hash of the code behind the step.
         train_code: Hash of the code behind the step.
         tags: What is known beforehand of what the registered version is tagged with.
-        version: MD5 of the photographs.
+        version: Names the photographs; latest no more.
         champion: URI of the model in service, models:/colorizer/N, or empty when there is none.
         training: Section `train` with a version in place of an alias.
         origin: All tags.

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from components import registry
-from components.storage import ERRORS, Address, client, is_s3, read, sentence, status
+from components.preprocess.remote import LATEST
+from components.preprocess.source import remote
+from components.storage import is_s3
 from model.config import PreprocessConfig, TrainConfig
 from model.errors import UserError
-
-LATEST = "latest"
-"""As a data version: the newest that was published (`python -m pipeline.data publish`)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Ingredients:
     """What a run is made of.
 
     Attributes:
-        data_version: MD5 of the photographs as DVC computes it.
+        data_version: MD5 of the photographs as DVC computes it, or a hash of what a plain prefix holds.
         train_config: Section `train`, with a version in place of an alias in `init`.
         champion: URI of the version in service; empty when there is none.
         tags: What a version is tagged with for what it was made of: data_version, made_by (a hash of data,
@@ -46,14 +45,15 @@ def resolve(
     """Settles what a run is made of.
 
     Args:
-        photos: Where the photographs are; for `LATEST` a DVC remote, s3://bucket/prefix.
-        data_version: MD5 of the photographs as DVC computes it, or `LATEST`.
+        photos: Where the photographs are; for `LATEST` a DVC remote or photographs, s3://bucket/prefix.
+        data_version: Names the photographs, such as their MD5 as DVC computes it; or `LATEST`.
         preprocess: Section `preprocess`.
         train: Section `train`.
         codes: Hash of the code behind the steps preprocess and train.
 
     Raises:
-        UserError: nothing was published; `train.init` names no version; MLflow or S3 cannot be reached.
+        UserError: nothing was published, or no photograph is there; `train.init` names no version; MLflow or S3 cannot
+            be reached.
     """
     if data_version == LATEST:
         data_version = _latest(photos)
@@ -80,13 +80,6 @@ def _beginning(init: str, made_by: str) -> str:
 
 def _latest(photos: str) -> str:
     if not is_s3(photos):
-        raise UserError(f"{photos}: only a DVC remote in S3 knows its latest version; name a version, or s3://...")
-    latest = Address.parse(photos) / LATEST
-    try:
-        return read(client(), latest)[0].decode().strip()
-    except ERRORS as error:
-        if status(error) != 404:
-            raise UserError(sentence(error, latest)) from None
-        raise UserError(
-            f"{photos}: no version was published there; `python -m pipeline.data publish` does that."
-        ) from None
+        raise UserError(f"{photos}: only S3 knows the latest version of photographs; name a version, or s3://...")
+    with remote(photos) as found:
+        return found.latest()

@@ -19,7 +19,9 @@ from PIL import Image, ImageOps
 
 from components.preprocess.colors import color_table, look_up
 from components.preprocess.duplicates import near_duplicates, perceptual_hashes
-from components.preprocess.step import preprocess, split_of
+from components.preprocess.merge import split_of
+from components.preprocess.prepared import Pixels
+from components.preprocess.step import preprocess
 from components.preprocess.worker import Task, prepare
 from model import color
 from model.config import PreprocessConfig, load_config
@@ -123,9 +125,9 @@ def test_a_picture_of_more_than_16_mebibytes_is_scaled_as_any_other(album: Path,
         large = image.convert("RGB").resize((2600, 1900), Image.Resampling.BICUBIC)
     large.save(tmp_path / "large.bmp")
     with tempfile.TemporaryFile() as pixels:
-        task = Task(CONFIG.size, CONFIG.min_side, CONFIG.min_chroma, colors, pixels.fileno())
+        task = Task(Pixels(pixels.fileno(), CONFIG.size), CONFIG.min_side, CONFIG.min_chroma, colors)
         assert prepare((3, tmp_path / "large.bmp"), task).reason == ""
-        lab = task.read(3)
+        lab = task.pixels.read(3)
     square = torch.tensor(np.asarray(large.resize((32, 32), Image.Resampling.BICUBIC, (350, 0, 2250, 1900))))
     expected = color.encode_lab(color.srgb_to_lab(square.permute(2, 0, 1))).numpy()
     assert np.abs(lab.astype(int) - expected.astype(int)).mean() < 1

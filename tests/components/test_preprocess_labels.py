@@ -1,5 +1,6 @@
 """Labels of photographs: by folder and by CSV, kept beside the photographs, and what is wrong with a CSV is said."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -70,27 +71,31 @@ def test_a_csv_gives_labels_and_moves_no_photograph(album: Path, tmp_path: Path)
     [
         (b"file,word\na.jpg,x\n", r"labels\.csv lacks the column label; it needs file and label"),
         (b"", "lacks the column file and label"),
-        (b"file,label\na.jpg,x\nb.jpg,x\n", r"line 3: 'b\.jpg' is no file below"),
+        (b"file,label\na.jpg,x\nb.jpg,x\n", r"line 3: 'b\.jpg' is no file among"),
         (b"file,label\na.jpg,x\n./a.jpg,y\n", r"line 3: a\.jpg is listed twice"),
         (b"file,label\n\xff,x\n", "cannot be read"),
         (b"file,label\na.jpg\n", None),
     ],
 )
 def test_what_is_wrong_with_a_csv_is_said(tmp_path: Path, content: bytes, words: str | None):
-    (tmp_path / "a.jpg").touch()
-    (tmp_path / "labels.csv").write_bytes(content)
+    table = tmp_path / "copy.csv"
+    table.write_bytes(content)
     if words is None:  # a short row has no label
-        assert labels_by("labels.csv", tmp_path)("a.jpg") is None
+        assert labels_by("labels.csv", table, {"a.jpg"})("a.jpg") is None
         return
     with pytest.raises(UserError, match=words):
-        labels_by("labels.csv", tmp_path)
+        labels_by("labels.csv", table, {"a.jpg"})
 
 
-def test_a_csv_that_is_missing_or_elsewhere(tmp_path: Path):
-    with pytest.raises(UserError, match=r"labels\.csv: no such file; preprocess\.labels names it"):
-        labels_by("labels.csv", tmp_path)
-    with pytest.raises(UserError, match=r"outside .*; put it beside the photographs"):
-        labels_by("../labels.csv", tmp_path)
+@pytest.mark.parametrize("place", ["labels.csv", "../labels.csv", "link.csv"])
+def test_a_csv_that_is_missing_or_elsewhere(tmp_path: Path, place: str):
+    (tmp_path / "labels.csv").write_text("file,label\n", encoding="utf-8")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "link.csv").symlink_to(tmp_path / "labels.csv")
+    with pytest.raises(UserError, match=rf"there is no file {re.escape(place)}; preprocess\.labels names it"):
+        preprocess(photos, tmp_path / "out", config(place), data_version="", workers=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_labels_that_no_photograph_gets_end_it(album: Path, tmp_path: Path):

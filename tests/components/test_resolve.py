@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from components import registry
+from components.preprocess.remote import LATEST
 from components.register.step import promote, register, reject
-from components.resolve.step import LATEST, Ingredients, resolve
+from components.resolve.step import Ingredients, resolve
 from model.config import load_config
 from model.errors import UserError
 from tests.retrained import RULES, TAGS, evaluated, trained
@@ -105,12 +106,31 @@ def test_the_latest_version_is_what_was_published(workplace: Path, s3: S3Server,
         monkeypatch.setenv(name, value)
     for prefix in ("", "some/photographs/"):
         photos = f"s3://{s3.bucket}/{prefix}"
+        s3.client().put_object(Bucket=s3.bucket, Key=f"{prefix}files/md5/ab/cdef", Body=b"a photograph")
         with pytest.raises(UserError, match=r"pipeline\.data publish"):
             settle(data=LATEST, photos=photos)
         s3.client().put_object(Bucket=s3.bucket, Key=f"{prefix}latest", Body=f"{VERSION}\n".encode())
         assert settle(data=LATEST, photos=photos).data_version == VERSION
-    with pytest.raises(UserError, match="publish"):
+    with pytest.raises(UserError, match="no such bucket"):
         settle(data=LATEST, photos="s3://no-such-bucket")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     with pytest.raises(UserError, match="refused"):
         settle(data=LATEST, photos=photos)
+
+
+def test_the_latest_version_of_a_plain_prefix_is_what_is_there(
+    workplace: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_DEFAULT_REGION": "x"}.items():
+        monkeypatch.setenv(name, value)
+    photos = f"s3://{s3.bucket}/plain"
+    with pytest.raises(UserError, match="plain: nothing is there"):
+        settle(data=LATEST, photos=photos)
+    versions = []
+    for name, content in (("a.jpg", b"1"), ("b/c.jpg", b"2"), (".hidden", b"3"), ("a.jpg", b"4"), ("a.jpg", b"1")):
+        s3.client().put_object(Bucket=s3.bucket, Key=f"plain/{name}", Body=content)
+        versions.append(settle(data=LATEST, photos=photos).data_version)
+    one, two, hidden, changed, back = versions
+    assert len({one, two, changed}) == 3
+    assert two == hidden == back
+    assert max(map(len, versions)) <= 36

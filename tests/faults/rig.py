@@ -15,7 +15,19 @@ import psutil
 
 from tests.tiny import ROOT
 
-STEPS = ("resolve", "preprocess", "inspect", "train", "evaluate", "register", "gate", "promote", "report")
+STEPS = (
+    "resolve",
+    "partition",
+    "preprocess",
+    "merge",
+    "inspect",
+    "train",
+    "evaluate",
+    "register",
+    "gate",
+    "promote",
+    "report",
+)
 SMALL = (
     "preprocess.size=32", "preprocess.min_photographs=20", "train.images=96", "train.warmup_images=48",
     "train.batch_size=8", "train.crop=32", "train.generator.channels=8", "train.generator.levels=3",

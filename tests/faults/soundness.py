@@ -18,7 +18,7 @@ def require_sound(workspace: Path) -> None:
     Read as files, for MLflow's client would mend what it opens.
     """
     pipeline = workspace / "pipeline"
-    for dataset in pipeline.glob("*/preprocess/dataset"):
+    for dataset in pipeline.glob("*/merge/dataset"):
         shards.verify(dataset)
     for generator in pipeline.glob("*/train/generator"):
         assert checksum(generator), generator

@@ -21,7 +21,7 @@ def _one(rig: Rig, pattern: str) -> Path:
 
 def test_what_an_earlier_run_left_is_made_anew(finished: Rig) -> None:
     rig = finished
-    shard = _one(rig, "pipeline/*/preprocess/dataset/train-00000.npy")
+    shard = _one(rig, "pipeline/*/merge/dataset/train-00000.npy")
     flip(shard)
     run = rig.run("train.seed=1")
     require_clean(run, "train")
@@ -31,7 +31,7 @@ def test_what_an_earlier_run_left_is_made_anew(finished: Rig) -> None:
     )
     again = rig.run("train.seed=1")
     assert again.status == 0, again.output
-    assert again.outcomes["preprocess"] == "done"
+    assert again.outcomes["merge"] == "done"
     assert rig.aliases()["challenger"] == 2
 
     generator = max(rig.workspace.glob("pipeline/*/train/generator"))
@@ -42,7 +42,7 @@ def test_what_an_earlier_run_left_is_made_anew(finished: Rig) -> None:
     assert "damaged" in run.last_line
     again = rig.run("train.seed=1")
     assert again.status == 0, again.output
-    assert (again.outcomes["preprocess"], again.outcomes["train"]) == ("reused", "done")
+    assert (again.outcomes["merge"], again.outcomes["train"]) == ("reused", "done")
     assert rig.aliases()["challenger"] == 2  # the same weights once more
 
 

@@ -99,9 +99,9 @@ def test_every_step_was_killed_at_ten_moments(laps: list[Lap]) -> None:
 def test_what_was_finished_is_reused(laps: list[Lap]) -> None:
     for lap in laps:
         assert lap.last
-        assert lap.last[0].outcomes["preprocess"] == lap.last[0].outcomes["train"] == "reused"
+        assert lap.last[0].outcomes["merge"] == lap.last[0].outcomes["train"] == "reused"
         for step, ended in lap.ends:
-            finished = STEPS[1 : min(STEPS.index(step) - 1, 4)]  # the one before has just been made up for
+            finished = STEPS[1 : min(STEPS.index(step) - 1, 6)]  # the one before has just been made up for
             assert all(ended.outcomes[before] == "reused" for before in finished), ended.output
 
 

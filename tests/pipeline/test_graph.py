@@ -139,7 +139,7 @@ def test_steps_that_stream_shards_know_how_much_disk_they_may_take(documents: li
     }
     limit = [("COLORIZE_SHARD_CACHE_BYTES", str(8 << 30))]
     assert found == {step: limit if step in ("inspect", "train", "evaluate") else [] for step in found}
-    publish = tasks(documents[0])["preprocess"]["inputs"]["parameters"]["publish"]
+    publish = tasks(documents[0])["merge"]["inputs"]["parameters"]["publish"]
     assert publish == {"runtimeValue": {"constant": ""}}
 
 
@@ -171,7 +171,7 @@ def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, d
     assert resources["resourceCpuLimit"] == "32"
     assert resources["resourceMemoryLimit"] == "96Gi"
     assert (resources["accelerator"]["resourceType"], resources["accelerator"]["resourceCount"]) == ("amd.com/gpu", "2")
-    publish = tasks(spec)["preprocess"]["inputs"]["parameters"]["publish"]
+    publish = tasks(spec)["merge"]["inputs"]["parameters"]["publish"]
     assert publish == {"runtimeValue": {"constant": "s3://datasets/colorizer"}}
     policy = tasks(spec)["train"]["retryPolicy"]
     assert policy["maxRetryCount"] == 9
@@ -197,8 +197,11 @@ def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, d
         "/tmp": "100Gi",
         "/dev/shm": "8Gi",
     }
-    assert int(train["activeDeadlineSeconds"]) == 3600
-    assert pods == before
+    assert int(train["activeDeadlineSeconds"]) == int(pods["preprocess"].pop("activeDeadlineSeconds")) == 3600
+    assert pods == {
+        step: {key: value for key, value in pod.items() if (step, key) != ("preprocess", "activeDeadlineSeconds")}
+        for step, pod in before.items()
+    }
 
 
 def compiled_for(tmp_path: Path, gpu: str) -> tuple[dict, dict, dict]:
@@ -265,14 +268,14 @@ def test_several_nodes_are_a_train_job_that_a_small_pod_looks_after(tmp_path: Pa
 
 def test_what_acts_on_the_registry_or_tells_people_is_never_cached(documents: list[dict]):
     cached = {name for name, task in tasks(documents[0]).items() if task.get("cachingOptions", {}).get("enableCache")}
-    assert {"preprocess", "inspect", "train", "evaluate"} <= cached
+    assert {"partition", "preprocess", "merge", "inspect", "train", "evaluate"} <= cached
     assert not cached & {"resolve", "register", "gate", "promote", "reject", "report-outcome"}
 
 
 def test_data_version_and_code_key_the_cached_steps(documents: list[dict]):
     inputs = {name: task.get("inputs", {}).get("parameters", {}) for name, task in tasks(documents[0]).items()}
-    assert "data_version" in inputs["preprocess"]
-    for step in ("preprocess", "inspect", "train", "evaluate"):
+    assert "data_version" in inputs["partition"]
+    for step in ("partition", "preprocess", "merge", "inspect", "train", "evaluate"):
         assert "code" in inputs[step], step
         assert not any("run" in name for name in inputs[step]), step
 

@@ -93,7 +93,7 @@ def test_the_first_model_is_promoted(story: Story):
     assert run.outcomes["reject"] == "not run"
     assert all(
         run.outcomes[step] == "done"
-        for step in ("preprocess", "inspect", "train", "evaluate", "register", "gate", "report")
+        for step in ("partition", "preprocess", "merge", "inspect", "train", "evaluate", "register", "gate", "report")
     )
     assert story.aliases() == {"challenger": 1, "champion": 1}
     assert "Version 1 of colorizer: " in run.output
@@ -107,7 +107,8 @@ def test_nothing_changed_nothing_trained(story: Story):
     story.run()  # scores the champion, which is new since the first run
     run = story.run()
     assert run.status == 0, run.output
-    assert all(run.outcomes[step] == "reused" for step in ("preprocess", "inspect", "train", "evaluate"))
+    steps = ("partition", "preprocess", "merge", "inspect", "train", "evaluate")
+    assert all(run.outcomes[step] == "reused" for step in steps)
     assert story.aliases() == {"challenger": 1, "champion": 1}
 
 
@@ -127,16 +128,19 @@ def test_one_more_photograph_reruns_everything(story: Story, photos: Path):
     run = story.run()
     added.unlink()
     assert run.status == 0, run.output
-    assert all(run.outcomes[step] == "done" for step in ("preprocess", "train", "evaluate"))
+    assert all(run.outcomes[step] == "done" for step in ("preprocess", "merge", "train", "evaluate"))
+    count = len(list(story.photos.iterdir()))
+    assert f"{count + 1} photographs: {count} known, 1 new" in run.output
 
 
 def test_a_failing_step_ends_the_run_with_its_own_words(story: Story):
     run = story.run("preprocess.min_photographs=5000")
     assert run.status == 1
-    assert run.outcomes["preprocess"] == "failed"
+    assert run.outcomes["preprocess"] == "done"
+    assert run.outcomes["merge"] == "failed"
     assert run.outcomes["train"] == "not run"
     last = run.output.strip().splitlines()[-1]
-    assert last.startswith("preprocess failed: ")
+    assert last.startswith("merge failed: ")
     assert "min_photographs" in run.output
     assert "Traceback" not in run.output
 
@@ -201,7 +205,7 @@ def test_mlflow_shows_a_tree_for_each_run_with_the_steps_that_were_not_reused(st
         ("FINISHED", ["register"]),
     ]
     assert [steps for status, steps in trees if status == "FAILED"] == [
-        ["preprocess"],
+        ["merge"],
         ["inspect"],
         ["train", "evaluate"],
     ]
@@ -215,7 +219,7 @@ def test_people_were_told_of_each_run(story: Story):
     assert told[2]["verdict"]["outcome"] == "unchanged"
     assert told[3]["verdict"]["outcome"] == "reject"
     failures = [(message["failed_step"], message["version"]) for message in told if message["outcome"] == "FAILED"]
-    assert failures == [("preprocess", None), ("inspect", None), ("evaluate", None)]
+    assert failures == [("merge", None), ("inspect", None), ("evaluate", None)]
     secret = story.hook.url.rpartition("/")[2]
     assert not any(secret in log.read_text(encoding="utf-8") for log in story.workspace.glob("runs/*/*"))
 
@@ -234,7 +238,10 @@ def test_every_version_says_what_it_is_made_of(story: Story):
 def test_journal_holds_a_line_for_each_step_that_ran(story: Story):
     journals = sorted((story.workspace / "runs").glob("*/journal.jsonl"))
     first = [json.loads(line)["step"] for line in journals[0].read_text(encoding="utf-8").splitlines()]
-    assert first == ["resolve", "preprocess", "inspect", "train", "evaluate", "register", "gate", "promote", "report"]
+    assert first == [
+        "resolve", "partition", "preprocess", "merge", "inspect", "train", "evaluate", "register", "gate", "promote",
+        "report",
+    ]  # fmt: skip
 
 
 def test_no_run_reached_for_the_network(story: Story):

@@ -91,15 +91,19 @@ def test_follow_shows_each_step_as_it_goes(kfp: KfpServer, colorize: Colorize):
 
     kfp.story = [
         {"state": "PENDING"},
-        look("RUNNING", task("train", "RUNNING"), task("preprocess", "SUCCEEDED")),
-        look("RUNNING", task("train", "RUNNING"), task("preprocess", "SUCCEEDED")),
+        look(
+            "RUNNING", task("preprocess", "SUCCEEDED"), task("preprocess", "RUNNING"), task("preprocess", "SUCCEEDED")
+        ),
+        look("RUNNING", task("train", "RUNNING"), task("preprocess", "SUCCEEDED"), task("preprocess", "SUCCEEDED")),
         look("SUCCEEDED", task("preprocess", "SUCCEEDED"), task("train", "SUCCEEDED")),
     ]
     done = colorize("submit", "--follow")
     assert done.status == 0, done.err
     lines = done.out.splitlines()
-    assert lines[1:4] == ["preprocess: succeeded, 125 s", "train: running", "train: succeeded, 125 s"]
-    assert lines[4].startswith("The run succeeded: http")
+    assert lines[1:5] == [
+        "preprocess: running", "preprocess: succeeded, 125 s", "train: running", "train: succeeded, 125 s",
+    ]  # fmt: skip
+    assert lines[5].startswith("The run succeeded: http")
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])

@@ -1,0 +1,56 @@
+"""The photographs listed, and the list cut into partitions."""
+
+import shutil
+from pathlib import Path
+
+from components.preprocess import listing
+from components.preprocess.source import source
+from components.preprocess.store import Store
+from model.config import PreprocessConfig
+from model.errors import UserError
+from model.files import folder_aside
+
+
+def partition(
+    photos: Path | str,
+    output: Path,
+    config: PreprocessConfig,
+    *,
+    data_version: str,
+    partitions: int,
+    store: Store | None = None,
+) -> int:
+    """Lists the photographs, hidden ones aside, and cuts the list.
+
+    Args:
+        photos: folder; or s3://bucket/prefix, a DVC remote or a prefix of photographs (see `remote.Remote`).
+        output: folder for the listing (see `listing`); replaced as a whole, at the end.
+        config: section `preprocess`.
+        data_version: of the photographs; S3 is asked for this one.
+        partitions: how many; fewer where there are fewer files.
+        store: what in it has not been used for long is removed.
+
+    Returns:
+        How many partitions there are.
+
+    Raises:
+        UserError: `photos` is no folder, or S3 does not have that version; the CSV of the labels is not among them; the
+            output cannot be written.
+    """
+    try:
+        with source(photos) as found, folder_aside(output, listing.partition(0)) as folder:
+            files = found.listed(data_version)
+            by_path = {file.path: file for file in files}
+            for path, copy in listing.tables(config.labels).items():
+                file = by_path.get(path)
+                if file and not found.closed(file):
+                    brought = found.bring(file, 0)
+                    shutil.copyfile(brought, folder / copy)
+                    found.release(brought)
+                elif copy == listing.LABELS:
+                    raise UserError(f"{photos}: there is no file {path}; preprocess.labels names it.")
+            if store:
+                store.trim(len(files))
+            return listing.write(folder, files, partitions)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error.strerror}; make room, or give another folder.") from None

@@ -1,0 +1,34 @@
+"""The preprocess part of the graph through kfp.local: three partitions side by side make the dataset of one."""
+
+import json
+from pathlib import Path
+
+import pytest
+from kfp import dsl, local
+
+from components.command import JOURNAL
+from components.preprocess.step import preprocess
+from pipeline.graph import in_parts
+from tests.components.test_parts import album, held
+from tests.components.test_preprocess import CONFIG
+
+__all__ = ["album"]
+
+
+@dsl.pipeline(name="parts")
+def parts(photos: str, data_version: str, partitions: int, config: dict, code: str, store: str) -> dsl.Dataset:
+    return in_parts(photos, data_version, partitions, config, code, store, "").merge.outputs["dataset"]
+
+
+def test_partitions_of_the_graph_make_the_dataset_of_one(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(JOURNAL, str(tmp_path / "journal.jsonl"))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "pipeline"), raise_on_error=True)
+    made = parts(
+        photos=str(album), data_version="abc.dir", partitions=3, config=CONFIG.model_dump(mode="json"), code="1",
+        store=str(tmp_path / "store"),
+    )  # fmt: skip
+    preprocess(album, tmp_path / "expected", CONFIG, data_version="abc.dir", workers=1)
+    assert held(Path(made.output.path)) == held(tmp_path / "expected")
+    assert made.output.metadata["kept"] > 10
+    journal = (tmp_path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in journal] == ["partition", *["preprocess"] * 3, "merge"]
