@@ -155,6 +155,10 @@ class EvaluateConfig(Section):
     lpips_weights: str
 
 
+class ChooseConfig(Section):
+    by: str
+
+
 class Rule(Section):
     direction: Literal["up", "down"]
     change: Annotated[float, Field(allow_inf_nan=False)]
@@ -171,6 +175,7 @@ class Config(Section):
     preprocess: PreprocessConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    choose: ChooseConfig
     register_: Annotated[RegisterConfig, Field(alias="register")]
 
     @model_validator(mode="after")
@@ -183,7 +188,7 @@ class Config(Section):
         return self
 
     def sections(self) -> dict[str, dict[str, Any]]:
-        """{"preprocess": {...}, "train": {...}, "evaluate": {...}, "register": {...}}, of JSON's types only."""
+        """Section -> its values, of JSON's types only; `register` is named as in params.yaml."""
         return self.model_dump(mode="json", by_alias=True)
 
 

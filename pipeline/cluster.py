@@ -15,7 +15,9 @@ from model.settings import Section, check, merge, read_yaml
 DEFAULTS = Path(__file__).with_name("cluster.yaml")
 
 Name = Annotated[str, Field(min_length=1)]
-Step = Literal["resolve", "preprocess", "train", "evaluate", "register", "gate", "promote", "reject", "report"]
+Step = Literal[
+    "resolve", "preprocess", "train", "evaluate", "choose", "register", "gate", "promote", "reject", "report"
+]
 
 
 def _above_zero(text: str) -> str:
@@ -84,6 +86,7 @@ class Resources(Section):
 class Cluster(Section):
     gpu: Gpu
     attempts: Attempts
+    variants: Positive
     steps: dict[Step, Resources]
 
     @model_validator(mode="after")

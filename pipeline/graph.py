@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
+from kfp.dsl.pipeline_channel import PipelineChannel
 
 from components.evaluate.component import evaluate
 from components.preprocess.component import preprocess
@@ -73,25 +74,49 @@ def _place_training(task: dsl.PipelineTask, cluster: Cluster) -> None:
     )
 
 
-def _train_and_score(
-    photos: str,
-    data_version: str,
-    configs: tuple[dict, dict, dict],
-    codes: tuple[str, str, str],
+def train_and_score(
+    dataset: PipelineChannel,
+    configs: tuple[dict, dict],
+    codes: tuple[str, str],
     champion: str,
     checkpoints: str,
-) -> tuple[dsl.PipelineTask, dsl.PipelineTask, dsl.PipelineTask]:
-    """Photographs to a generator and its scores; configs and codes of preprocess, train, evaluate, in this order."""
-    photographs = preprocess(photos=photos, data_version=data_version, config=configs[0], code=codes[0])
-    trained = train(dataset=photographs.outputs["dataset"], config=configs[1], code=codes[1], checkpoints=checkpoints)
+    variant: str = "",
+) -> dict[Step, dsl.PipelineTask]:
+    """A dataset to a generator and its scores; configs and codes of train and evaluate, in this order."""
+    trained = train(dataset=dataset, config=configs[0], code=codes[0], checkpoints=checkpoints, variant=variant)
     scored = evaluate(
-        dataset=photographs.outputs["dataset"],
+        dataset=dataset,
         generator=trained.outputs["generator"],
         champion=champion,
-        config=configs[2],
-        code=codes[2],
+        config=configs[1],
+        code=codes[1],
+        variant=variant,
     )
-    return photographs, trained, scored
+    return {"train": trained, "evaluate": scored}
+
+
+def register_and_judge(
+    generator: PipelineChannel, evaluation: PipelineChannel, config: dict, origin: dict
+) -> dict[Step, dsl.PipelineTask]:
+    """A scored generator to a version, and its way into service or not."""
+    registered = register(generator=generator, evaluation=evaluation, config=config, tags=origin)
+    judged = gate(registration=registered.outputs["registration"])
+    with dsl.If(judged.output == True, name="better"):  # noqa: E712 - a KFP channel, not a bool
+        promoted = promote(registration=registered.outputs["registration"])
+    with dsl.Else(name="not-better"):
+        rejected = reject(registration=registered.outputs["registration"])
+    return {"register": registered, "gate": judged, "promote": promoted, "reject": rejected}
+
+
+def settle(tasks: Mapping[Step, dsl.PipelineTask], cluster: Cluster) -> None:
+    """What the cluster gives each step, and which may be reused."""
+    for name, task in tasks.items():
+        _place(task, cluster.steps[name])
+        # Of the others, one looks at aliases, which move, some act on the registry, which remembers for itself, and
+        # one tells people: cached, they would be blind or silent. `choose` draws in seconds.
+        task.set_caching_options(name in ("preprocess", "train", "evaluate"))
+    _place_training(tasks["train"], cluster)
+    _environment(tasks["report"], LINKS, WEBHOOK)
 
 
 def build(cluster: Cluster) -> GraphComponent:
@@ -147,44 +172,27 @@ def build(cluster: Cluster) -> GraphComponent:
                 tags=tags,
             )
             with dsl.If(settled.outputs["Output"] == True, name="something-new"):  # noqa: E712 - a KFP channel, not a bool
-                photographs, trained, scored = _train_and_score(
-                    photos,
-                    settled.outputs["version"],
-                    (preprocess_config, settled.outputs["training"], evaluate_config),
-                    (preprocess_code, train_code, evaluate_code),
+                photographs = preprocess(
+                    photos=photos,
+                    data_version=settled.outputs["version"],
+                    config=preprocess_config,
+                    code=preprocess_code,
+                )
+                made = train_and_score(
+                    photographs.outputs["dataset"],
+                    (settled.outputs["training"], evaluate_config),
+                    (train_code, evaluate_code),
                     settled.outputs["champion"],
                     checkpoints,
                 )
-                registered = register(
-                    generator=trained.outputs["generator"],
-                    evaluation=scored.outputs["evaluation"],
-                    config=register_config,
-                    tags=settled.outputs["origin"],
+                judged = register_and_judge(
+                    made["train"].outputs["generator"],
+                    made["evaluate"].outputs["evaluation"],
+                    register_config,
+                    settled.outputs["origin"],
                 )
-                judged = gate(registration=registered.outputs["registration"])
-                with dsl.If(judged.output == True, name="better"):  # noqa: E712
-                    promoted = promote(registration=registered.outputs["registration"])
-                with dsl.Else(name="not-better"):
-                    rejected = reject(registration=registered.outputs["registration"])
 
-        tasks: dict[Step, dsl.PipelineTask] = {
-            "resolve": settled,
-            "preprocess": photographs,
-            "train": trained,
-            "evaluate": scored,
-            "register": registered,
-            "gate": judged,
-            "promote": promoted,
-            "reject": rejected,
-            "report": outcome,
-        }
-        for name, task in tasks.items():
-            _place(task, cluster.steps[name])
-            # Of the others, one looks at aliases, which move, some act on the registry, which remembers for itself, and
-            # one tells people: cached, they would be blind or silent.
-            task.set_caching_options(name in ("preprocess", "train", "evaluate"))
-        _place_training(trained, cluster)
-        _environment(outcome, LINKS, WEBHOOK)
+        settle({"resolve": settled, "preprocess": photographs, **made, **judged, "report": outcome}, cluster)
 
     return retraining
 
@@ -213,12 +221,7 @@ def trial(
     checkpoints: str,
 ) -> TrialOutputs:
     """The first three steps of `retraining`, for comparing variants. Arguments as there."""
-    photographs, trained, scored = _train_and_score(
-        photos,
-        data_version,
-        (preprocess_config, train_config, evaluate_config),
-        (preprocess_code, train_code, evaluate_code),
-        "",
-        checkpoints,
-    )
-    return TrialOutputs(photographs.outputs["dataset"], trained.outputs["generator"], scored.outputs["evaluation"])
+    photographs = preprocess(photos=photos, data_version=data_version, config=preprocess_config, code=preprocess_code)
+    dataset = photographs.outputs["dataset"]
+    made = train_and_score(dataset, (train_config, evaluate_config), (train_code, evaluate_code), "", checkpoints)
+    return TrialOutputs(dataset, made["train"].outputs["generator"], made["evaluate"].outputs["evaluation"])

@@ -27,9 +27,12 @@ from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT
-from pipeline.arguments import CACHED_STEPS, retraining_arguments, trial_arguments
+from pipeline.arguments import CACHED_STEPS, retraining_arguments, sweep_arguments, trial_arguments
+from pipeline.cluster import load_cluster
 from pipeline.data import ensure_data, folder_version
 from pipeline.graph import retraining, trial
+from pipeline.sweep import build as build_sweep
+from pipeline.variants import Variants
 
 STEPS = ("resolve", *CACHED_STEPS, "register", "gate", "promote", "reject", "report")
 
@@ -87,6 +90,22 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
 
+def run_sweep(variants: Variants, photos: Path | None = None) -> RunResult:
+    """Runs a sweep, one variant after the other, as `run` runs a recipe. One that fails keeps none of the others from
+    being trained; the sweep then ends before it chooses, and started again reuses what is finished."""
+    started = time.monotonic()
+    with _Session(tree=True) as session:
+        folder, data_version = _photographs(photos)
+        images = "none: run on a machine without images"
+        arguments = sweep_arguments(variants, folder, data_version, session.checkpoints, images)
+        pairs = tuple(f"{step} {name}" for name in variants.configs for step in ("train", "evaluate"))
+        place = STEPS.index("train")
+        session.steps = (*STEPS[:place], *pairs, "choose", *STEPS[place + 2 :])
+        session.execute(build_sweep(load_cluster(), at_once=1), **arguments)
+        steps, folders = _read_journal(session.journal, session.steps)
+    return RunResult(steps, folders, time.monotonic() - started, session.log)
+
+
 def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
     """Runs preprocess, train and evaluate, as `run` does, and registers nothing.
 
@@ -123,6 +142,7 @@ class _Session:
         self.journal = folder / "journal.jsonl"
         self.log = folder / "log.txt"
         self.checkpoints = str(self.workspace / "checkpoints")
+        self.steps = STEPS
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "_Session":
@@ -151,7 +171,9 @@ class _Session:
             try:
                 return dict(graph(**arguments).outputs)
             except RuntimeError:  # what kfp raises when a task has failed
-                if not any(step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal)[0]):
+                if not any(
+                    step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal, self.steps)[0]
+                ):
                     raise
                 return {}
 
@@ -202,30 +224,28 @@ class _StepLines(io.TextIOBase):
         return len(text)
 
 
-def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
+def _read_journal(path: Path, steps: tuple[str, ...] = STEPS) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     entries = {entry["step"]: entry for entry in map(json.loads, lines)}
-    body = [step for step in STEPS if step != "report"]
+    body = [step for step in steps if step != "report"]
     reached = max((body.index(step) for step in entries if step in body), default=-1)
     dead = None
-    if "report" in entries and reached < body.index("promote"):
-        # The exit task ran but the gate's branches did not: the step after the last that spoke died without a word,
-        # unless that last one failed by itself.
-        spoke_last = entries.get(body[reached]) if reached >= 0 else None
-        if spoke_last is None or spoke_last["outcome"] == "done":
-            dead = body[reached + 1]
+    all_well = all(entry["outcome"] == "done" for entry in entries.values())
+    if "report" in entries and reached < body.index("promote") and all_well:
+        # The exit task ran but the gate's branches did not: the step after the last that spoke died without a word.
+        dead = body[reached + 1]
     results = []
-    for step in STEPS:
+    for step in steps:
         if step in entries:
             entry = entries[step]
             results.append(StepResult(step, entry["outcome"], entry["seconds"], entry["message"]))
         elif step == dead:
             results.append(StepResult(step, "failed", None, "it died without a word (killed, or out of memory?)"))
-        elif step in CACHED_STEPS and body.index(step) < reached:
+        elif step.split()[0] in CACHED_STEPS and body.index(step) < reached:
             results.append(StepResult(step, "reused"))
         else:
             results.append(StepResult(step, "not run"))
-    notes = entries.get("register", {}).get("notes", {})
+    notes = {k: v for step in ("choose", "register") for k, v in entries.get(step, {}).get("notes", {}).items()}
     return tuple(results), {name: Path(folder) for name, folder in notes.items()}
 
 

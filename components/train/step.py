@@ -32,7 +32,14 @@ _SAMPLED = 8  # photographs in a grid: for validation, or for training where the
 _FINISHED = "finished-training"  # marks a checkpoint folder whose training has come to its end
 
 
-def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainConfig, code_version: str = "") -> int:
+def train(
+    dataset: Path,
+    output: Path,
+    checkpoints: Path | str,
+    config: TrainConfig,
+    code_version: str = "",
+    variant: str = "",
+) -> int:
     """Trains, or goes on where an earlier attempt at the same training stopped.
 
     An attempt is the same when configuration, dataset and code are: its checkpoints lie in a folder of `checkpoints`
@@ -49,6 +56,7 @@ def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainCon
             is then one in the workspace, and S3 has a copy. MLflow's run is remembered there too.
         config: section `train`.
         code_version: a hash of the code behind this step.
+        variant: its name in a sweep, for MLflow.
 
     Returns:
         Photographs seen, each repeat counted.
@@ -92,7 +100,7 @@ def train(dataset: Path, output: Path, checkpoints: Path | str, config: TrainCon
     with (
         mirror as remote,  # before anything looks into the folder
         folder_aside(output, marker="generator.json") as aside,
-        tracking.run("train", _read(remembered), system_metrics=True) as run,
+        tracking.run(f"train {variant}".rstrip(), _read(remembered), system_metrics=True) as run,
         progress(config.images, "train", unit="images") as advance,
     ):
         (folder / "samples").mkdir(parents=True, exist_ok=True)
