@@ -176,6 +176,10 @@ class EvaluateConfig(Section):
     lpips_weights: str
 
 
+class ChooseConfig(Section):
+    by: str
+
+
 class Rule(Section):
     direction: Literal["up", "down"]
     change: Annotated[float, Field(allow_inf_nan=False)]
@@ -193,6 +197,7 @@ class Config(Section):
     inspect: InspectConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    choose: ChooseConfig
     register_: Annotated[RegisterConfig, Field(alias="register")]
 
     @model_validator(mode="after")
@@ -205,7 +210,7 @@ class Config(Section):
         return self
 
     def sections(self) -> dict[str, dict[str, Any]]:
-        """The sections by name, preprocess, inspect, train, evaluate, register, of JSON's types only."""
+        """Section -> its values, of JSON's types only; `register` is named as in params.yaml."""
         return self.model_dump(mode="json", by_alias=True)
 
 

@@ -2,6 +2,7 @@
 
 from components.provenance import code_version, git_commit
 from model.config import Config
+from pipeline.variants import Variants
 
 TRIAL_STEPS = ("preprocess", "train", "evaluate")
 CONFIGURED_STEPS = ("preprocess", "inspect", "train", "evaluate")
@@ -54,6 +55,22 @@ def retraining_arguments(
         "register_config": config.sections()["register"],
         "tags": {"git_commit": git_commit(), "recipe": recipe, "image_digest": images},
         "only_if_changed": only_if_changed,
+    }
+
+
+def sweep_arguments(
+    variants: Variants, photos: str, data_version: str, checkpoints: str, images: str, only_if_changed: bool = False
+) -> dict[str, object]:
+    """Those of `sweep`; arguments as of `retraining_arguments`."""
+    shared = retraining_arguments(
+        variants.shared, variants.names, photos, data_version, checkpoints, images, only_if_changed
+    )
+    del shared["train_config"]
+    sections = {name: config.sections() for name, config in variants.configs.items()}
+    return {
+        **shared,
+        "choose_config": variants.shared.sections()["choose"],
+        "variants": [{"variant": name, "train": each["train"]} for name, each in sections.items()],
     }
 
 

@@ -39,6 +39,12 @@ def main() -> None:
         sys.exit(1)
 
 
+_Sweep = Annotated[
+    str, typer.Option(help="Variants to compare, comma between: recipes, key=value, or some of these with + between.")
+]
+_By = Annotated[str, typer.Option(help="Metric that says which variant is best; default: choose.by.")]
+
+
 @app.command()
 def run(
     recipe: Annotated[
@@ -48,20 +54,28 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override one key, such as train.images=2000."),
     ] = None,
+    sweep: _Sweep = "",
+    by: _By = "",
     photos: Annotated[
         Path | None,
         typer.Option(help="Folder of photographs; default: data/, brought by DVC.", file_okay=False, exists=True),
     ] = None,
 ) -> None:
-    """Runs the whole retraining graph on this machine."""
+    """Runs the whole retraining graph on this machine; with --sweep for several variants, the best of which goes on."""
     from model.config import load_config
     from pipeline import local_run, summary
     from pipeline.shipped import ensure_champion
+    from pipeline.variants import Variants
 
-    config = load_config(ROOT / "params.yaml", recipe_files(recipe), tuple(overrides or ()))
-    if config.train.init.startswith("models:"):
+    settings = tuple(overrides or ())
+    variants = Variants.load(sweep, recipe, settings, by) if sweep else None
+    configs = variants.configs if variants else {"": load_config(ROOT / "params.yaml", recipe_files(recipe), settings)}
+    if any(config.train.init.startswith("models:") for config in configs.values()):
         ensure_champion()
-    result = local_run.run(config, recipe or "params.yaml", photos)
+    if variants:
+        result = local_run.run_sweep(variants, photos)
+    else:
+        result = local_run.run(configs[""], recipe or "params.yaml", photos)
     summary.show(result, workspace() / "latest")
     raise typer.Exit(result.exit_status)
 
@@ -100,21 +114,6 @@ def photo(
     raise typer.Exit(1 if done.failures else 0)
 
 
-@app.command()
-def sweep(
-    variants: Annotated[list[str], typer.Argument(help="Recipes to compare, each on top of --recipe.")],
-    out: Annotated[Path, typer.Option(help="Folder for table, histograms and pictures.")],
-    recipe: Annotated[str, typer.Option(help="What all share; several, comma between.")] = "small",
-    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="On top of it all.")] = None,
-) -> None:
-    """Trains and scores several variants on the same photographs and compares them; registers nothing."""
-    from pipeline.sweep import sweep
-
-    files = {variant: recipe_files(variant)[0] for variant in variants}
-    sweep(recipe_files(recipe), files, overrides or [], out)
-    print((out / "table.md").read_text(encoding="utf-8"))
-
-
 _Cluster = Annotated[
     Path | None,
     typer.Option(help="YAML that overrides some of pipeline/cluster.yaml.", envvar="COLORIZE_CLUSTER", dir_okay=False),
@@ -131,18 +130,20 @@ def compile_(
     namespace: Annotated[str, typer.Option(help="Of the objects of --kubernetes.")] = "colorizer",
     cluster: _Cluster = None,
 ) -> None:
-    """Writes the compiled pipeline, pipeline/retraining.yaml."""
+    """Writes the compiled pipelines, pipeline/retraining.yaml and pipeline/sweep.yaml."""
     from pipeline import compiled
 
     if check:
-        compiled.check(cluster)
-        print(f"{compiled.COMPILED.relative_to(ROOT)} is current.")
+        for file in (compiled.COMPILED, compiled.SWEEP):
+            compiled.check(cluster, file)
+            print(f"{file.relative_to(ROOT)} is current.")
     elif kubernetes:
         compiled.write_manifests(out, namespace, cluster)
         print(f"{out} is written.")
     else:
-        compiled.write(cluster=cluster)
-        print(f"{compiled.COMPILED.relative_to(ROOT)} is written.")
+        for file in (compiled.COMPILED, compiled.SWEEP):
+            compiled.write(file, cluster, of=file)
+            print(f"{file.relative_to(ROOT)} is written.")
 
 
 _Host = Annotated[str | None, typer.Option(help="Kubeflow Pipelines' API.", envvar="KF_PIPELINES_ENDPOINT")]
@@ -167,6 +168,8 @@ _Account = Annotated[str, typer.Option("--service-account", help="Of the steps' 
 def submit(
     recipe: Annotated[str, typer.Option(help="As of `colorize run`.")] = "",
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")] = None,
+    sweep: _Sweep = "",
+    by: _By = "",
     data: Annotated[
         str, typer.Option(help="Version of the photographs, or latest: as published last; empty: that of data.dvc.")
     ] = "",
@@ -182,17 +185,22 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow", help="Show each step, to the end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be sent, as YAML.")] = False,
 ) -> None:
-    """Runs the retraining graph on a cluster, once."""
+    """Runs the retraining graph, or with --sweep that of several variants, on a cluster, once."""
     import yaml
 
     from model.config import load_config
     from pipeline import submit as runs
     from pipeline.kubeflow import Endpoint
+    from pipeline.variants import Variants
 
-    config = load_config(ROOT / "params.yaml", recipe_files(recipe), tuple(overrides or ()))
-    place = runs.Place(photos, checkpoints, experiment, service_account)
-    arguments = runs.cluster_arguments(config, recipe or "params.yaml", place, data or runs.recorded_version())
-    package = runs.Package.current(cluster)
+    settings, place = tuple(overrides or ()), runs.Place(photos, checkpoints, experiment, service_account)
+    version = data or runs.recorded_version()
+    if sweep:
+        arguments = runs.cluster_sweep_arguments(Variants.load(sweep, recipe, settings, by), place, version)
+    else:
+        config = load_config(ROOT / "params.yaml", recipe_files(recipe), settings)
+        arguments = runs.cluster_arguments(config, recipe or "params.yaml", place, version)
+    package = runs.Package.current(cluster, sweep=bool(sweep))
     if dry_run:
         print(yaml.safe_dump(runs.request(package, arguments, place, namespace), sort_keys=False), end="")
         return

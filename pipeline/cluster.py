@@ -16,8 +16,8 @@ DEFAULTS = Path(__file__).with_name("cluster.yaml")
 
 Name = Annotated[str, Field(min_length=1)]
 Step = Literal[
-    "resolve", "partition", "preprocess", "merge", "inspect", "train", "evaluate", "register", "gate", "promote",
-    "reject", "report",
+    "resolve", "partition", "preprocess", "merge", "inspect", "train", "evaluate", "choose", "register", "gate",
+    "promote", "reject", "report",
 ]  # fmt: skip
 
 STREAMING: tuple[Step, ...] = ("inspect", "train", "evaluate")
@@ -98,6 +98,7 @@ class Cluster(Section):
     attempts: Attempts
     shards: ShardsAt
     partitions: Positive
+    variants: Positive
     steps: dict[Step, Resources]
 
     @model_validator(mode="after")

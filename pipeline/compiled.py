@@ -8,22 +8,26 @@ from kfp import compiler
 from kfp.compiler import KubernetesManifestOptions
 
 from model.errors import UserError
+from pipeline import graph, sweep
 from pipeline.cluster import load_cluster
-from pipeline.graph import build, retraining
+from pipeline.graph import retraining
 
 COMPILED = Path(__file__).with_name("retraining.yaml")
+SWEEP = Path(__file__).with_name("sweep.yaml")
 
 
-def write(path: Path = COMPILED, cluster: Path | None = None) -> None:
-    """Compiles the graph to YAML: the pipeline, then its Kubernetes settings. The same bytes each time.
+def write(path: Path = COMPILED, cluster: Path | None = None, of: Path = COMPILED) -> None:
+    """Compiles a graph to YAML: the pipeline, then its Kubernetes settings. The same bytes each time.
 
     Args:
         path: Of the YAML.
         cluster: File that overrides some of cluster.yaml.
+        of: Which graph, by its place in the repository.
 
     Raises:
         UserError: that file is not what it should be.
     """
+    build = sweep.build if of == SWEEP else graph.build
     compiler.Compiler().compile(build(load_cluster(cluster)), str(path))
 
 
@@ -43,28 +47,30 @@ def write_manifests(path: Path, namespace: str, cluster: Path | None = None) -> 
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(
-        build(load_cluster(cluster)),
+        graph.build(load_cluster(cluster)),
         str(path),
         kubernetes_manifest_format=True,
         kubernetes_manifest_options=options,
     )
 
 
-def digest(cluster: Path | None = None) -> str:
-    """SHA-256 (first 16 hex digits) of the YAML in the repository.
+def digest(cluster: Path | None = None, of: Path | None = None) -> str:
+    """SHA-256 (first 16 hex digits) of a YAML in the repository, `COMPILED` when none is named.
 
     Raises:
         UserError: it is not current.
     """
-    check(cluster)
-    return hashlib.sha256(COMPILED.read_bytes()).hexdigest()[:16]
+    of = of or COMPILED
+    check(cluster, of)
+    return hashlib.sha256(of.read_bytes()).hexdigest()[:16]
 
 
-def check(cluster: Path | None = None) -> None:
-    """Raises UserError when the YAML in the repository is not what the graph compiles to."""
+def check(cluster: Path | None = None, of: Path | None = None) -> None:
+    """Raises UserError when that YAML in the repository is not what the graph compiles to."""
+    of = of or COMPILED
     with tempfile.TemporaryDirectory() as folder:
-        fresh = Path(folder) / COMPILED.name
-        write(fresh, cluster)
-        if not COMPILED.exists() or fresh.read_bytes() != COMPILED.read_bytes():
+        fresh = Path(folder) / of.name
+        write(fresh, cluster, of)
+        if not of.exists() or fresh.read_bytes() != of.read_bytes():
             command = f"colorize compile --cluster {cluster}" if cluster else "colorize compile"
-            raise UserError(f"{COMPILED} is not what the graph compiles to; run `{command}` and commit it.")
+            raise UserError(f"{of} is not what the graph compiles to; run `{command}` and commit it.")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
+from kfp.dsl.pipeline_channel import PipelineChannel
 from kubernetes.utils.quantity import parse_quantity
 
 from components.evaluate.component import evaluate
@@ -102,18 +103,10 @@ def _again(task: dsl.PipelineTask, attempts: Attempts) -> None:
     )
 
 
-class Photographs(NamedTuple):
-    """The tasks that make the dataset."""
-
-    partition: dsl.PipelineTask
-    preprocess: dsl.PipelineTask
-    merge: dsl.PipelineTask
-
-
 def in_parts(
     photos: str, data_version: str, partitions: int, config: dict, code: str, store: str, publish: str
-) -> Photographs:
-    """Photographs to a dataset, the output `dataset` of merge."""
+) -> dict[Step, dsl.PipelineTask]:
+    """The tasks that make a dataset of photographs: the output `dataset` of merge."""
     listed = partition(
         photos=photos, data_version=data_version, partitions=partitions, config=config, code=code, store=store
     )
@@ -129,31 +122,57 @@ def in_parts(
         code=code,
         publish=publish,
     )
-    return Photographs(listed, part, merged)
+    return {"partition": listed, "preprocess": part, "merge": merged}
 
 
-def _train_and_score(
-    photos: str,
-    data_version: str,
-    partitions: int,
-    configs: tuple[dict, dict, dict],
-    codes: tuple[str, str, str],
+def train_and_score(
+    dataset: PipelineChannel,
+    configs: tuple[dict, dict],
+    codes: tuple[str, str],
     champion: str,
     checkpoints: str,
-    publish: str,
-) -> tuple[Photographs, dsl.PipelineTask, dsl.PipelineTask]:
-    """Photographs to a generator and its scores; configs and codes of preprocess, train, evaluate, in this order."""
-    photographs = in_parts(photos, data_version, partitions, configs[0], codes[0], checkpoints, publish)
-    dataset = photographs.merge.outputs["dataset"]
-    trained = train(dataset=dataset, config=configs[1], code=codes[1], checkpoints=checkpoints)
+    variant: str = "",
+) -> dict[Step, dsl.PipelineTask]:
+    """A dataset to a generator and its scores; configs and codes of train and evaluate, in this order."""
+    trained = train(dataset=dataset, config=configs[0], code=codes[0], checkpoints=checkpoints, variant=variant)
     scored = evaluate(
         dataset=dataset,
         generator=trained.outputs["generator"],
         champion=champion,
-        config=configs[2],
-        code=codes[2],
+        config=configs[1],
+        code=codes[1],
+        variant=variant,
     )
-    return photographs, trained, scored
+    return {"train": trained, "evaluate": scored}
+
+
+def register_and_judge(
+    generator: PipelineChannel, evaluation: PipelineChannel, inspection: PipelineChannel, config: dict, origin: dict
+) -> dict[Step, dsl.PipelineTask]:
+    """A scored generator to a version, and its way into service or not."""
+    registered = register(generator=generator, evaluation=evaluation, inspection=inspection, config=config, tags=origin)
+    judged = gate(registration=registered.outputs["registration"])
+    with dsl.If(judged.output == True, name="better"):  # noqa: E712 - a KFP channel, not a bool
+        promoted = promote(registration=registered.outputs["registration"])
+    with dsl.Else(name="not-better"):
+        rejected = reject(registration=registered.outputs["registration"])
+    return {"register": registered, "gate": judged, "promote": promoted, "reject": rejected}
+
+
+def settle(tasks: Mapping[Step, dsl.PipelineTask], cluster: Cluster) -> None:
+    """What the cluster gives each step, and which may be reused."""
+    for name, task in tasks.items():
+        follows = name == "train" and cluster.gpu.nodes > 1
+        _place(task, cluster.steps["resolve" if follows else name])  # what is asked of train, the job's pods ask
+        # Of the others, one looks at aliases, which move, some act on the registry, which remembers for itself, and
+        # one tells people: cached, they would be blind or silent. `choose` draws in seconds.
+        task.set_caching_options(name in CACHED_STEPS)
+    _place_training(tasks["train"], cluster)
+    _again(tasks["preprocess"], cluster.attempts)
+    for name in STREAMING:
+        if name in tasks:
+            tasks[name].set_env_variable(SHARD_CACHE, str(int(parse_quantity(cluster.shards.cache))))
+    _environment(tasks["report"], LINKS, WEBHOOK)
 
 
 def build(cluster: Cluster) -> GraphComponent:
@@ -217,63 +236,39 @@ def build(cluster: Cluster) -> GraphComponent:
                 tags=tags,
             )
             with dsl.If(settled.outputs["Output"] == True, name="something-new"):  # noqa: E712 - a KFP channel, not a bool
-                photographs, trained, scored = _train_and_score(
+                photographs = in_parts(
                     photos,
                     settled.outputs["version"],
                     partitions,
-                    (preprocess_config, settled.outputs["training"], evaluate_config),
-                    (preprocess_code, train_code, evaluate_code),
-                    settled.outputs["champion"],
+                    preprocess_config,
+                    preprocess_code,
                     checkpoints,
                     cluster.shards.publish,
                 )
+                dataset = photographs["merge"].outputs["dataset"]
+                champion = settled.outputs["champion"]
                 inspected = inspect(
-                    photos=photos,
-                    dataset=photographs.merge.outputs["dataset"],
-                    champion=settled.outputs["champion"],
-                    config=inspect_config,
-                    code=inspect_code,
+                    photos=photos, dataset=dataset, champion=champion, config=inspect_config, code=inspect_code
+                )
+                made = train_and_score(
+                    dataset,
+                    (settled.outputs["training"], evaluate_config),
+                    (train_code, evaluate_code),
+                    champion,
+                    checkpoints,
                 )
                 # No artifact joins the two: training would not be reused once the champion has moved.
-                trained.after(inspected)
-                registered = register(
-                    generator=trained.outputs["generator"],
-                    evaluation=scored.outputs["evaluation"],
-                    inspection=inspected.outputs["inspection"],
-                    config=register_config,
-                    tags=settled.outputs["origin"],
+                made["train"].after(inspected)
+                judged = register_and_judge(
+                    made["train"].outputs["generator"],
+                    made["evaluate"].outputs["evaluation"],
+                    inspected.outputs["inspection"],
+                    register_config,
+                    settled.outputs["origin"],
                 )
-                judged = gate(registration=registered.outputs["registration"])
-                with dsl.If(judged.output == True, name="better"):  # noqa: E712
-                    promoted = promote(registration=registered.outputs["registration"])
-                with dsl.Else(name="not-better"):
-                    rejected = reject(registration=registered.outputs["registration"])
 
-        tasks: dict[Step, dsl.PipelineTask] = {
-            "resolve": settled,
-            "partition": photographs.partition,
-            "preprocess": photographs.preprocess,
-            "merge": photographs.merge,
-            "inspect": inspected,
-            "train": trained,
-            "evaluate": scored,
-            "register": registered,
-            "gate": judged,
-            "promote": promoted,
-            "reject": rejected,
-            "report": outcome,
-        }
-        for name, task in tasks.items():
-            follows = name == "train" and cluster.gpu.nodes > 1
-            _place(task, cluster.steps["resolve" if follows else name])  # what is asked of train, the job's pods ask
-            # Of the others, one looks at aliases, which move, some act on the registry, which remembers for itself, and
-            # one tells people: cached, they would be blind or silent.
-            task.set_caching_options(name in CACHED_STEPS)
-        _place_training(trained, cluster)
-        _again(photographs.preprocess, cluster.attempts)
-        for name in STREAMING:
-            tasks[name].set_env_variable(SHARD_CACHE, str(int(parse_quantity(cluster.shards.cache))))
-        _environment(outcome, LINKS, WEBHOOK)
+        tasks = {"resolve": settled, **photographs, "inspect": inspected, **made, **judged, "report": outcome}
+        settle(tasks, cluster)
 
     return retraining
 
@@ -302,16 +297,7 @@ def trial(
     checkpoints: str,
 ) -> TrialOutputs:
     """Three steps of `retraining`, for comparing variants. Arguments as there."""
-    photographs, trained, scored = _train_and_score(
-        photos,
-        data_version,
-        1,
-        (preprocess_config, train_config, evaluate_config),
-        (preprocess_code, train_code, evaluate_code),
-        "",
-        checkpoints,
-        "",
-    )
-    return TrialOutputs(
-        photographs.merge.outputs["dataset"], trained.outputs["generator"], scored.outputs["evaluation"]
-    )
+    photographs = in_parts(photos, data_version, 1, preprocess_config, preprocess_code, checkpoints, "")
+    dataset = photographs["merge"].outputs["dataset"]
+    made = train_and_score(dataset, (train_config, evaluate_config), (train_code, evaluate_code), "", checkpoints)
+    return TrialOutputs(dataset, made["train"].outputs["generator"], made["evaluate"].outputs["evaluation"])

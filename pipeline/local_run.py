@@ -28,10 +28,13 @@ from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import Interrupted, UserError
 from pipeline import ROOT
-from pipeline.arguments import CACHED_STEPS, TRIAL_STEPS, retraining_arguments, trial_arguments
+from pipeline.arguments import CACHED_STEPS, TRIAL_STEPS, retraining_arguments, sweep_arguments, trial_arguments
+from pipeline.cluster import load_cluster
 from pipeline.data import ensure_data, folder_version
 from pipeline.graph import retraining, trial
 from pipeline.quiet import quiet
+from pipeline.sweep import build as build_sweep
+from pipeline.variants import Variants
 
 STEPS = ("resolve", *CACHED_STEPS, "register", "gate", "promote", "reject", "report")
 
@@ -90,6 +93,22 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
 
+def run_sweep(variants: Variants, photos: Path | None = None) -> RunResult:
+    """Runs a sweep, one variant after the other, as `run` runs a recipe. One that fails keeps none of the others from
+    being trained; the sweep then ends before it chooses, and started again reuses what is finished."""
+    started = time.monotonic()
+    with _Session(tree=True) as session:
+        folder, data_version = _photographs(photos)
+        images = "none: run on a machine without images"
+        arguments = sweep_arguments(variants, folder, data_version, session.checkpoints, images)
+        pairs = tuple(f"{step} {name}" for name in variants.configs for step in ("train", "evaluate"))
+        place = STEPS.index("train")
+        session.steps = (*STEPS[:place], *pairs, "choose", *STEPS[place + 2 :])
+        session.execute(build_sweep(load_cluster(), at_once=1), **arguments, partitions=1)
+        steps, folders = _read_journal(session.journal, session.steps)
+    return RunResult(steps, folders, time.monotonic() - started, session.log)
+
+
 def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
     """Runs preprocess, train and evaluate, as `run` does, and registers nothing.
 
@@ -126,6 +145,7 @@ class _Session:
         self.journal = folder / "journal.jsonl"
         self.log = folder / "log.txt"
         self.checkpoints = str(self.workspace / "checkpoints")
+        self.steps: tuple[str, ...] = STEPS
 
     def __enter__(self) -> "_Session":
         self.workspace.mkdir(parents=True, exist_ok=True)
@@ -167,7 +187,8 @@ class _Session:
             with self.log.open("w", encoding="utf-8") as log, quiet(log):
                 return dict(graph(**arguments).outputs)
         except (RuntimeError, OSError):  # what kfp raises when a task has failed, or the disk is full
-            if not any(step.outcome in ("failed", "interrupted") for step in _read_journal(self.journal)[0]):
+            steps, _ = _read_journal(self.journal, self.steps)
+            if not any(step.outcome in ("failed", "interrupted") for step in steps):
                 require_room()
                 raise
         for entry in _entries(self.journal).values():
@@ -186,31 +207,30 @@ def _photographs(folder: Path | None) -> tuple[str, str]:
     return str(ROOT / "data"), data.version
 
 
-def _read_journal(path: Path) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
+def _read_journal(path: Path, steps: tuple[str, ...] = STEPS) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
     entries = _entries(path)
-    body = [step for step in STEPS if step != "report"]
+    body = [step for step in steps if step != "report"]
     reached = max((body.index(step) for step in entries if step in body), default=-1)
     dead = None
     if "report" in entries and reached < body.index("promote"):
         # The exit task ran but the gate's branches did not: the step after the last that spoke died without a word,
-        # unless that last one failed by itself.
-        spoke_last = entries.get(body[reached]) if reached >= 0 else None
-        if spoke_last is None or spoke_last["outcome"] == "done":
+        # unless one failed by itself.
+        if all(entry["outcome"] == "done" for entry in entries.values()):
             dead = body[reached + 1] if reached < body.index("gate") else _branch(entries)
     elif entries.keys() & {"promote", "reject"}:
         dead = "report" if "report" not in entries else None
     results = []
-    for step in STEPS:
+    for step in steps:
         if step in entries:
             entry = entries[step]
             results.append(StepResult(step, entry["outcome"], entry["seconds"], entry["message"]))
         elif step == dead:
             results.append(StepResult(step, "failed", None, _last_words()))
-        elif step in CACHED_STEPS and body.index(step) < reached:
+        elif step.split()[0] in CACHED_STEPS and body.index(step) < reached:
             results.append(StepResult(step, "reused"))
         else:
             results.append(StepResult(step, "not run"))
-    notes = entries.get("register", {}).get("notes", {})
+    notes = {k: v for step in ("choose", "register") for k, v in entries.get(step, {}).get("notes", {}).items()}
     return tuple(results), {name: Path(folder) for name, folder in notes.items()}
 
 

@@ -14,10 +14,11 @@ from components.provenance import git_commit
 from model.config import Config
 from model.errors import UserError
 from pipeline import ROOT, compiled
-from pipeline.arguments import retraining_arguments
+from pipeline.arguments import retraining_arguments, sweep_arguments
 from pipeline.graph import retraining
 from pipeline.kubeflow import Client
 from pipeline.local_run import STEPS
+from pipeline.variants import Variants
 
 POLL_SECONDS = 10
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
@@ -50,8 +51,8 @@ class Package:
     digest: str
 
     @classmethod
-    def current(cls, cluster: Path | None = None) -> Self:
-        """The YAML in the repository.
+    def current(cls, cluster: Path | None = None, sweep: bool = False) -> Self:
+        """The YAML in the repository: of `retraining`, or of the sweep.
 
         Args:
             cluster: File that overrides some of cluster.yaml, as it was compiled with.
@@ -59,10 +60,11 @@ class Package:
         Raises:
             UserError: it is not what the graph compiles to.
         """
-        digest = compiled.digest(cluster)
+        file, pipeline = (compiled.SWEEP, "colorizer-sweep") if sweep else (compiled.COMPILED, retraining.name)
+        digest = compiled.digest(cluster, file)
         commit, _, dirty = git_commit().partition("-")
         version = "-".join(part for part in (commit[:12], dirty, digest) if part)
-        return cls(compiled.COMPILED, retraining.name, version, digest)
+        return cls(file, pipeline, version, digest)
 
     def upload(self, client: Client) -> tuple[str, str]:
         """Ids of pipeline and version; what is there already stays."""
@@ -81,6 +83,13 @@ def cluster_arguments(config: Config, recipe: str, place: Place, data_version: s
         f"{CPU_IMAGE} {GPU_IMAGE}",
         only_if_changed=data_version == LATEST,
     )
+
+
+def cluster_sweep_arguments(variants: Variants, place: Place, data_version: str) -> dict[str, Any]:
+    """As `cluster_arguments`, for a sweep."""
+    images = f"{CPU_IMAGE} {GPU_IMAGE}"
+    changed = data_version == LATEST
+    return sweep_arguments(variants, place.photos, data_version, place.checkpoints, images, only_if_changed=changed)
 
 
 def recorded_version(root: Path = ROOT) -> str:

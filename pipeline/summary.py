@@ -42,6 +42,9 @@ def show(result: RunResult, latest: Path) -> None:
     ):
         shutil.copyfile(result.folders[step] / name, latest / name)
         console.print(f"{label}: {_short(latest / name)}")
+    if "comparison" in result.folders:
+        shutil.copytree(result.folders["comparison"], latest / "comparison", dirs_exist_ok=True)
+        console.print(f"variants: {_short(latest / 'comparison' / 'index.html')}")
 
 
 def _steps(result: RunResult) -> Table:

@@ -15,6 +15,7 @@ def evaluate(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
+    variant: str = "",
 ):
     """Scores challenger, champion and baselines on the test split.
 
@@ -27,6 +28,7 @@ def evaluate(
         evaluation: metrics.json, report.html, samples.png, per_photograph.parquet.
         metrics: The challenger's figures.
         report: The report as a page.
+        variant: Its name in a sweep; empty outside one.
     """
     import shutil
     from pathlib import Path
@@ -35,13 +37,14 @@ def evaluate(
     from components.evaluate.step import evaluate as run
     from model.config import EvaluateConfig, check
 
-    with step("evaluate"):
+    with step(f"evaluate {variant}".rstrip()):
         scores = run(
             Path(dataset.path),
             Path(generator.path),
             Path(evaluation.path),
             check(EvaluateConfig, config, "evaluate"),
             champion=champion,
+            variant=variant,
         )
         for name, value in scores.items():
             if isinstance(value, float):

@@ -37,15 +37,18 @@ def evaluate(
     config: EvaluateConfig,
     champion: str = "",
     cache: Path = Path("workspace/cache/weights"),
+    variant: str = "",
 ) -> dict[str, Any]:
     """`score` of a challenger beside the champion, with figures and report in the MLflow run that trained it.
+
+    Takes what `score` does, and `variant`: its name in a sweep.
 
     Returns and raises what `score` does.
 
     Raises:
         UserError: MLflow cannot be used.
     """
-    with tracking.run("evaluate", _train_run(model)) as run:
+    with tracking.run(f"evaluate {variant}".rstrip(), _train_run(model)) as run:
         result = score(dataset, model, output, config, champion, cache)
         run.log_dataset("photographs", result["protocol"]["data_version"], "evaluation")
         _log(run, result, output)

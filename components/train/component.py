@@ -13,6 +13,7 @@ def train(
     checkpoints: str,
     generator: dsl.Output[dsl.Model],
     curves: dsl.Output[dsl.HTML],
+    variant: str = "",
 ):
     """Shards to generator weights, with training curves and sample grids.
 
@@ -23,6 +24,7 @@ def train(
         checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt; the next one goes on from there.
         generator: generator.safetensors, generator.json, history, curves, samples.
         curves: The training curves as a page.
+        variant: Its name in a sweep; empty outside one.
     """
     from pathlib import Path
 
@@ -30,13 +32,14 @@ def train(
     from components.train.launch import train as run
     from model.config import TrainConfig, check
 
-    with step("train"):
+    with step(f"train {variant}".rstrip()):
         run(
             Path(dataset.path),
             Path(generator.path),
             checkpoints,
             check(TrainConfig, config, "train"),
             code_version=code,
+            variant=variant,
         )
         from components.train.pictures import curves_page
 

@@ -10,7 +10,9 @@ from model.config import TrainConfig
 from model.errors import UserError
 
 
-def train(dataset: Path | str, output: Path, checkpoints: str, config: TrainConfig, code_version: str = "") -> None:
+def train(
+    dataset: Path | str, output: Path, checkpoints: str, config: TrainConfig, code_version: str = "", variant: str = ""
+) -> None:
     """`components.train.step.train`, in as many processes as the environment asks for.
 
     Raises:
@@ -23,9 +25,9 @@ def train(dataset: Path | str, output: Path, checkpoints: str, config: TrainConf
     if template := os.environ.get(TRAINJOB):
         from components.train.trainjob import train_on_nodes  # the client of Kubernetes takes a second
 
-        train_on_nodes(template, dataset, output, checkpoints, config, code_version)
+        train_on_nodes(template, dataset, output, checkpoints, config, code_version, variant)
     elif int(count) > 1:
-        work = arguments(str(dataset), str(output), checkpoints, config, code_version)
+        work = arguments(str(dataset), str(output), checkpoints, config, code_version, variant)
         together(work, "--standalone", f"--nproc-per-node={count}")
     else:
-        step.train(dataset, output, checkpoints, config, code_version)
+        step.train(dataset, output, checkpoints, config, code_version, variant)

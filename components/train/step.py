@@ -37,7 +37,12 @@ _FINISHED = "finished-training"  # marks a checkpoint folder whose training has 
 
 
 def train(
-    dataset: Path | str, output: Path, checkpoints: Path | str, config: TrainConfig, code_version: str = ""
+    dataset: Path | str,
+    output: Path,
+    checkpoints: Path | str,
+    config: TrainConfig,
+    code_version: str = "",
+    variant: str = "",
 ) -> int:
     """Trains, or goes on where an earlier attempt at the same training stopped.
 
@@ -55,6 +60,7 @@ def train(
             is then one in the workspace, and S3 has a copy. MLflow's run is remembered there too.
         config: section `train`.
         code_version: a hash of the code behind this step.
+        variant: its name in a sweep.
 
     Returns:
         Photographs seen, each repeat counted.
@@ -104,7 +110,7 @@ def train(
     with (
         mirror as remote,  # before anything looks into the folder
         folder_aside(output, marker="generator.json") as aside,
-        tracking.run("train", _read(remembered), system_metrics=True) as run,
+        tracking.run(f"train {variant}".rstrip(), _read(remembered), system_metrics=True) as run,
         Diary() as diary,
         progress(config.images, "train", unit="images") as advance,
     ):

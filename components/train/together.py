@@ -16,13 +16,16 @@ Arguments = dict[str, Any]
 """Those of `components.train.step.train`, by name, as JSON has them."""
 
 
-def arguments(dataset: str, output: str, checkpoints: str, config: TrainConfig, code_version: str) -> Arguments:
+def arguments(
+    dataset: str, output: str, checkpoints: str, config: TrainConfig, code_version: str, variant: str
+) -> Arguments:
     return {
         "dataset": dataset,
         "output": output,
         "checkpoints": checkpoints,
         "config": config.model_dump(mode="json"),
         "code_version": code_version,
+        "variant": variant,
     }
 
 

@@ -32,7 +32,13 @@ _PASSED_ON = (RUN_ID, "MLFLOW_RUN_ID", SHARD_CACHE)
 
 
 def train_on_nodes(
-    template: str, dataset: Path | str, output: Path, checkpoints: str, config: TrainConfig, code_version: str
+    template: str,
+    dataset: Path | str,
+    output: Path,
+    checkpoints: str,
+    config: TrainConfig,
+    code_version: str,
+    variant: str,
 ) -> None:
     """`components.train.step.train` on the nodes of a TrainJob.
 
@@ -43,6 +49,7 @@ def train_on_nodes(
         checkpoints: s3://bucket/prefix. Below it, dataset and model are handed over.
         config: as there.
         code_version: as there.
+        variant: as there.
 
     Raises:
         UserError: as there; or the cluster refuses the job, or the job fails.
@@ -54,7 +61,7 @@ def train_on_nodes(
     nodes = _nodes(manifest["spec"]["trainer"], config.batch_size)
     folder = at_hand(dataset)  # of published shards, their index: the nodes stream them from where they are
     content = (folder / "dataset.json").read_bytes()
-    work = arguments("", "", checkpoints, config, code_version)
+    work = arguments("", "", checkpoints, config, code_version, variant)
     whole = json.dumps([os.environ.get(RUN_ID, ""), manifest, work], sort_keys=True).encode() + content
     name = f"colorizer-{hashlib.sha256(whole).hexdigest()[:16]}"
     place = Address.parse(checkpoints) / name

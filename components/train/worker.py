@@ -20,6 +20,7 @@ if __name__ == "__main__":
             work["checkpoints"],
             check(TrainConfig, work["config"], "train"),
             work["code_version"],
+            work["variant"],
         )
     except (UserError, Interrupted) as error:
         get_error_handler().record_exception(error)  # `together` reads it, and says it once

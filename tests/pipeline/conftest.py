@@ -27,10 +27,11 @@ class Done:
 @pytest.fixture
 def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
     """An empty one, which the environment names. No pauses, and the graph is not compiled anew for each command."""
-    current, compile_ = compiled.COMPILED.read_bytes(), compiled.write
+    current = {of: of.read_bytes() for of in (compiled.COMPILED, compiled.SWEEP)}
+    compile_, usual = compiled.write, compiled.COMPILED
 
-    def write(path: Path, cluster: Path | None = None) -> None:
-        compile_(path, cluster) if cluster else path.write_bytes(current)
+    def write(path: Path, cluster: Path | None = None, of: Path = usual) -> None:
+        compile_(path, cluster, of) if cluster else path.write_bytes(current.get(of, current[usual]))
 
     for name in [name for name in os.environ if name.startswith(("KF_PIPELINES", "COLORIZE_", "MLFLOW_"))]:
         monkeypatch.delenv(name)

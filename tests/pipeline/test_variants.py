@@ -1,0 +1,33 @@
+"""What `--sweep` names, and what it may not."""
+
+import pytest
+
+from model.errors import UserError
+from pipeline.variants import Variants
+
+
+def test_recipes_and_parameter_sets_come_on_top_of_what_all_share():
+    variants = Variants.load("recipes/tried/damage,tried/base+train.seed=7", "small", ("train.images=20000",), "l1_ab")
+    assert list(variants.configs) == ["tried/damage", "tried/base+train.seed=7"]
+    damage, base = variants.configs.values()
+    assert (damage.train.damage, base.train.damage, base.train.seed) == (0.5, 0.0, 7)
+    assert damage.train.images == base.train.images == 20000
+    assert variants.shared.choose.by == "l1_ab"
+    assert variants.shared.preprocess.size == 96
+
+
+@pytest.mark.parametrize(
+    ("listed", "by", "said"),
+    [
+        ("small", "", "at least two"),
+        ("train.seed=1,train.seed=1", "", "twice"),
+        ("small,smal", "", "no recipe smal "),
+        ("train.seed=1,train.sed=2", "", "train.sed"),
+        ("small,best", "", r"preprocess\.\w+ is .* in small and .* in best"),
+        ("train.seed=1,evaluate.samples=3", "", r"evaluate.samples is 10 in train.seed=1 and 3 in evaluate.samples=3"),
+        ("train.seed=1,train.seed=2", "colorfulness", "choose.by: colorfulness"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(listed: str, by: str, said: str):
+    with pytest.raises(UserError, match=said):
+        Variants.load(listed, "", (), by)
