@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,13 @@ def documents() -> list[dict]:
     return list(yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8")))
 
 
+@pytest.fixture(scope="module", params=[(compiled.COMPILED, {"choose"}), (compiled.SWEEP, set())], ids=["one", "sweep"])
+def graph(request: pytest.FixtureRequest) -> tuple[list[dict], set[str]]:
+    """Each of the two pipelines, and its steps."""
+    path, without = request.param
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), CLUSTER.steps.keys() - without
+
+
 def tasks(spec: dict) -> dict[str, dict]:
     """Every task of the pipeline, however deep, by name."""
     found = dict(spec["root"]["dag"]["tasks"])
@@ -33,7 +41,9 @@ def tasks(spec: dict) -> dict[str, dict]:
 
 def steps(deployment: dict) -> dict[str, dict]:
     """Every executor of a deployment spec by the name of its step."""
-    names = {name: name.removeprefix("exec-").removesuffix("-outcome") for name in deployment["executors"]}
+    names = {
+        name: re.fullmatch("exec-([a-z]+)(-outcome|-variants)?", name).group(1) for name in deployment["executors"]
+    }
     return {names[name]: executor for name, executor in deployment["executors"].items()}
 
 
@@ -58,8 +68,9 @@ def test_a_stale_yaml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         compiled.check()
 
 
-def test_every_step_asks_for_what_the_table_says(documents: list[dict]):
-    assert steps(documents[0]["deploymentSpec"]).keys() == CLUSTER.steps.keys()
+def test_every_step_asks_for_what_the_table_says(graph: tuple[list[dict], set[str]]):
+    documents, expected_steps = graph
+    assert steps(documents[0]["deploymentSpec"]).keys() == expected_steps
     for step, executor in steps(documents[0]["deploymentSpec"]).items():
         resources, expected = executor["container"]["resources"], CLUSTER.steps[step]
         assert (resources["resourceCpuRequest"], resources["resourceCpuLimit"]) == expected.cpu, step
@@ -85,9 +96,10 @@ REPORT = {
 """Variable -> label of the pod, ConfigMap or Secret that it comes from: every step's, and the exit task's besides."""
 
 
-def test_every_step_has_its_environment_a_scratch_folder_and_no_root(documents: list[dict]):
+def test_every_step_has_its_environment_a_scratch_folder_and_no_root(graph: tuple[list[dict], set[str]]):
+    documents, expected_steps = graph
     pods = steps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"])
-    assert pods.keys() == CLUSTER.steps.keys()
+    assert pods.keys() == expected_steps
     for step, pod in pods.items():
         found = {entry["name"]: entry["fieldPath"] for entry in pod["fieldPathAsEnv"]}
         for source, name, key in (
