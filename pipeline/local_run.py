@@ -238,7 +238,7 @@ def _entries(journal: Path) -> dict[str, dict[str, Any]]:
     lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
     entries: dict[str, dict[str, Any]] = {}
     for entry in map(json.loads, lines):  # of a step's partitions, the one that failed tells
-        if entries.get(entry["step"], entry)["outcome"] == "done":
+        if entry["step"] not in entries or entries[entry["step"]]["outcome"] == "done":
             entries[entry["step"]] = entry
     return entries
 
