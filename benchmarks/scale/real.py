@@ -1,0 +1,53 @@
+"""The steps on the sample photographs, some of them or all, at the size and with the networks of the champion."""
+
+import os
+from pathlib import Path
+
+from benchmarks.machine import ROOT
+from benchmarks.scale.steps import Step
+from components.evaluate.step import score
+from components.preprocess.step import preprocess
+from components.train.step import train
+from model.config import Config, load_config
+
+SIZES = (120, 240, 480)
+"""Photographs: every fourth, every second, (almost) all there are."""
+
+_IMAGES = 320  # that training sees: its cost is by these, whatever the set
+
+
+def config() -> Config:
+    """The champion's recipe, cut short."""
+    overrides = (f"train.images={_IMAGES}", "train.warmup_images=160", f"train.sample_every={_IMAGES}")
+    return load_config(ROOT / "params.yaml", (ROOT / "recipes" / "best.yaml",), overrides)
+
+
+def _photographs(folder: Path, n: int) -> None:
+    found = sorted(path for path in (ROOT / "data").rglob("*") if path.is_file())
+    for path in found[:: max(1, round(len(found) / n))]:
+        (folder / "photos" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        os.link(path, folder / "photos" / path.parent.name / path.name)
+
+
+def _preprocess(folder: Path) -> object:
+    return preprocess(folder / "photos", folder / "dataset", config().preprocess, data_version="0" * 32)
+
+
+def _preprocessed(folder: Path, n: int) -> None:
+    _photographs(folder, n)
+    _preprocess(folder)
+
+
+def _train(folder: Path) -> object:
+    return train(folder / "dataset", folder / "model", folder / "checkpoints", config().train)
+
+
+def _evaluate(folder: Path) -> object:
+    return score(folder / "dataset", ROOT / "champion", folder / "evaluation", config().evaluate)
+
+
+REAL = {
+    "preprocess": Step(_photographs, _preprocess),
+    "train": Step(_preprocessed, _train),
+    "evaluate": Step(_preprocessed, _evaluate),
+}
