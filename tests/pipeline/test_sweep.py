@@ -72,13 +72,14 @@ def test_variants_of_the_compiled_graph_share_their_photographs_and_meet_in_choo
     compiled.write(tmp_path / "out.yaml", tmp_path / "cluster.yaml", of=compiled.SWEEP)
     spec, platform = yaml.safe_load_all((tmp_path / "out.yaml").read_text(encoding="utf-8"))
     dags = {name: one["dag"]["tasks"] for name, one in spec["components"].items() if "dag" in one}
-    (loop,) = [tasks for tasks in dags.values() if "train" in tasks]
-    assert loop.keys() == {"train", "evaluate"}
+    (loop,) = [name for name, tasks in dags.items() if "train" in tasks]
+    assert dags[loop].keys() == {"train", "evaluate"}
     (around,) = [tasks for tasks in dags.values() if "choose" in tasks]
-    (iterated,) = [task for task in around.values() if "parameterIterator" in task]
+    (iterated,) = [task for task in around.values() if task["componentRef"]["name"] == loop]
     assert iterated["iteratorPolicy"]["parallelismLimit"] == 5
-    assert set(around["choose"]["dependentTasks"]) > {"preprocess"}
-    assert around["preprocess"]["cachingOptions"] == {"enableCache": True}
+    assert {"merge", "inspect"} <= set(iterated["dependentTasks"])
+    assert set(around["choose"]["dependentTasks"]) > {"merge"}
+    assert around["merge"]["cachingOptions"] == {"enableCache": True}
     executors = spec["deploymentSpec"]["executors"]
     assert "accelerator" in executors["exec-train"]["container"]["resources"]
     assert platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].keys() == executors.keys()
@@ -95,4 +96,4 @@ def test_a_sweep_is_submitted_as_a_pipeline_of_its_own(kfp: KfpServer, colorize:
     ((_, version),) = kfp.versions.items()
     spec = version["pipeline_spec"]["pipeline_spec"]
     assert spec["pipelineInfo"]["name"] == "colorizer-sweep"
-    assert arguments.keys() == spec["root"]["inputDefinitions"]["parameters"].keys()
+    assert arguments.keys() | {"partitions"} == spec["root"]["inputDefinitions"]["parameters"].keys()
