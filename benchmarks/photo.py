@@ -19,7 +19,7 @@ import torch
 import typer
 
 from benchmarks.machine import FOLDER, ROOT, speedup, write
-from components.preprocess.step import SUFFIXES
+from components.preprocess.listing import SUFFIXES
 from model.colorizer import Colorizer
 from model.files import write_aside
 from model.images import decode, encode

@@ -1,5 +1,6 @@
 """kfp.local made quiet: of all that it prints, the terminal gets the steps' own lines, and a log gets everything."""
 
+import builtins
 import contextlib
 import io
 import logging
@@ -16,11 +17,13 @@ _WARNING = re.compile(r"\[KFP Executor [^]]* WARNING\]: (.*)")
 def quiet(log: TextIO) -> Iterator[None]:
     """Silences kfp's account of every task: the steps speak for themselves."""
     logging.disable(logging.ERROR)
+    printing = builtins.print  # kfp's threads, of a loop, replace it and do not put it back in order
     try:
         with contextlib.redirect_stdout(_StepLines(sys.stdout, log)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*(no effect in the current local runner|non-Python base image)")
             yield
     finally:
+        builtins.print = printing
         logging.disable(logging.NOTSET)
 
 

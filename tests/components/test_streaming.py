@@ -19,7 +19,7 @@ import pytest
 
 from components.datasets import at_hand, open_shards, publish
 from components.evaluate.step import evaluate
-from components.preprocess.component import preprocess
+from components.preprocess.component import merge, partition, preprocess
 from components.shard_cache import ShardCache
 from components.storage import Address
 from components.train.step import train
@@ -266,8 +266,12 @@ def test_a_published_dataset_keeps_its_name_and_is_scored_like_the_folder(
 def test_the_step_publishes_what_it_makes(workplace: Path, photos: Path, proxy: FaultyProxy, s3: S3Server) -> None:
     overrides = ("preprocess.size=32", "preprocess.min_photographs=1", "train.crop=32", "train.generator.levels=2")
     section = load_config(ROOT / "params.yaml", (), overrides).sections()["preprocess"]
-    dataset, root = SimpleNamespace(path="dataset", metadata={}), f"s3://{s3.bucket}/sets/{workplace.name}"
-    preprocess.python_func(str(photos / "scratch"), "abc.dir", section, "", root, dataset)
+    root = f"s3://{s3.bucket}/sets/{workplace.name}"
+    listing, part, dataset = (SimpleNamespace(path=name, metadata={}) for name in ("listing", "part", "dataset"))
+    photographs, store = str(photos / "scratch"), str(workplace / "store")
+    partition.python_func(photographs, "abc.dir", 1, section, "", store, listing)
+    preprocess.python_func(photographs, listing, 0, section, "", store, part)
+    merge.python_func(photographs, "abc.dir", listing, [part], section, "", root, dataset)
     assert dataset.metadata["shards"] == _address(Path("dataset"))
     assert dataset.metadata["shards"].startswith(f"{root}/")
     assert len(open_shards(Path("dataset"), "train")[:]) == dataset.metadata["train"] > 0

@@ -23,7 +23,9 @@ from tests.tiny import tiny_config, tiny_dataset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SCORING = EvaluateConfig(batch_size=8, samples=2, seed=0, confidence=0.95, inception_weights="", lpips_weights="")
+SCORING = EvaluateConfig(
+    batch_size=8, photographs=100, samples=2, seed=0, confidence=0.95, inception_weights="", lpips_weights=""
+)
 PARENT = "mlflow.parentRunId"
 PLUGINS = {"kfp.pipeline_run_id": "first", "kfp.pipeline_run_url": "/#/runs/details/first"}
 """Tags of the parent that Kubeflow's plugin makes."""

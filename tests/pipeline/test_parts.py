@@ -1,5 +1,6 @@
 """The preprocess part of the graph through kfp.local: three partitions side by side make the dataset of one."""
 
+import builtins
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from kfp import dsl, local
 
 from components.command import JOURNAL
 from components.preprocess.step import preprocess
+from components.workspace import VARIABLE
 from pipeline.graph import in_parts
 from tests.components.test_parts import album, held
 from tests.components.test_preprocess import CONFIG
@@ -17,10 +19,12 @@ __all__ = ["album"]
 
 @dsl.pipeline(name="parts")
 def parts(photos: str, data_version: str, partitions: int, config: dict, code: str, store: str) -> dsl.Dataset:
-    return in_parts(photos, data_version, partitions, config, code, store, "").merge.outputs["dataset"]
+    return in_parts(photos, data_version, partitions, config, code, store, "")["merge"].outputs["dataset"]
 
 
 def test_partitions_of_the_graph_make_the_dataset_of_one(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(builtins, "print", print)  # kfp's threads replace it, and do not put it back in order
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setenv(JOURNAL, str(tmp_path / "journal.jsonl"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "pipeline"), raise_on_error=True)
     made = parts(

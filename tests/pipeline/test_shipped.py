@@ -41,7 +41,7 @@ def test_photo_works_at_once_and_imports_it_once(tmp_path: Path, photos: Path, m
         outputs.append(subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout)
     assert "version 1, in service" in outputs[0]
     assert "version" not in outputs[1]
-    (colored,) = (tmp_path / "first").iterdir()
+    (colored,) = (tmp_path / "first").glob("*.jpg")
     lab = [srgb_to_lab(torch.tensor(decode(path).rgb).permute(2, 0, 1)) for path in (picture, colored)]
     assert (lab[0][0] - lab[1][0]).abs().mean() < 2  # a JPEG's rounding
     assert np.hypot(*lab[1][1:].numpy()).mean() > 4
