@@ -17,7 +17,7 @@ Arguments = dict[str, Any]
 
 
 def arguments(
-    dataset: str, output: str, checkpoints: str, config: TrainConfig, code_version: str, variant: str
+    dataset: str, output: str, checkpoints: str, config: TrainConfig, code_version: str, variant: str = ""
 ) -> Arguments:
     return {
         "dataset": dataset,

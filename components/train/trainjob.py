@@ -38,7 +38,7 @@ def train_on_nodes(
     checkpoints: str,
     config: TrainConfig,
     code_version: str,
-    variant: str,
+    variant: str = "",
 ) -> None:
     """`components.train.step.train` on the nodes of a TrainJob.
 

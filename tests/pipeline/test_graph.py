@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 from kfp import compiler
+from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
 from model.errors import UserError
 from pipeline import compiled
 from pipeline.cluster import load_cluster
-from pipeline.graph import retraining
+from pipeline.graph import SECRETS, SETTINGS, retraining
+from pipeline.trainjob import train_job
 
 CLUSTER = load_cluster()
 
@@ -322,3 +324,14 @@ def test_custom_resources_hold_the_same_graph(tmp_path: Path, documents: list[di
     assert [version["spec"]["pipelineSpec"], version["spec"]["platformSpec"]] == documents
     with pytest.raises(UserError, match="yaml"):
         compiled.write_manifests(tmp_path / "pipeline.json", "team-a")
+
+
+def test_a_train_job_is_what_trainers_own_models_take(tmp_path: Path):
+    (tmp_path / "cluster.yaml").write_text(
+        "gpu: {nodes: 3, count: 8, labels: {kueue.x-k8s.io/queue-name: training, team: color},"
+        " node_selector: {pool: h100}, affinity: [{key: zone, operator: In, values: [a]}]}",
+        encoding="utf-8",
+    )
+    made = json.dumps(train_job(load_cluster(tmp_path / "cluster.yaml"), SETTINGS, SECRETS))
+    read = TrainerV1alpha1TrainJob.from_json(made)
+    assert json.loads(read.to_json()) == json.loads(made)  # what they do not know, they drop
