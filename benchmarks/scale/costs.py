@@ -1,0 +1,106 @@
+"""What a retraining of many photographs takes, by the figures of results.json: `python -m benchmarks.scale.costs`.
+
+Everything here is an extrapolation: CPU hours, memory and bytes from what was measured and fitted; GPU hours from the
+number of floating-point operations, counted, and a share of the GPU's peak, assumed; dollars from prices, assumed.
+"""
+
+import json
+import math
+from typing import Any
+
+import torch
+
+from benchmarks.machine import FOLDER, ROOT
+from benchmarks.scale.growth import Growth
+from benchmarks.train_step_gpu import operations
+from model.config import load_config
+
+PHOTOGRAPHS = (1_000_000, 100_000_000)
+JPEG_BYTES = 4e6
+"""As cameras make them, 12 megapixels."""
+JPEG_SECONDS = 1 / 25.4
+"""Of a core, to preprocess one of these at 286 pixels (benchmarks/preprocess.json)."""
+STORED_BYTES = 3 * 286**2
+PARTITION = 50_000
+"""Photographs of a pod of eight cores."""
+CORES = 8
+EPOCHS, IMAGES = 20, 50_000_000
+"""Of training: so many epochs, but not more images, however many photographs there are."""
+PEAK, USED = 989e12, 0.25
+"""FLOP/s of an H100 in bfloat16, dense; the share of them that these networks may reach: not measured here."""
+GPUS = 8
+SCORED = 10_000
+"""`evaluate.photographs`."""
+DOLLARS = {
+    "core-hour": 0.045,
+    "H100-hour": 4.0,
+    "GB-month": 0.023,
+    "1,000 reads": 0.0004,
+    "1,000 writes": 0.005,
+}
+"""Round figures near the on-demand list prices of large clouds; put in your own."""
+
+
+def main() -> None:
+    """Prints a table for docs/scale.md."""
+    results = json.loads((FOLDER / "scale" / "results.json").read_bytes())
+    columns = [estimate(results, n) for n in PHOTOGRAPHS]
+    print("| | " + " | ".join(f"{n:,} photographs" for n in PHOTOGRAPHS) + " |")
+    print("| --- |" + " ---: |" * len(columns))
+    for name in columns[0]:
+        print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+
+
+def estimate(results: dict[str, Any], n: int) -> dict[str, str]:
+    """What n photographs take, by what takes it."""
+
+    def grown(step: str, what: str) -> float:
+        return Growth(**results["growth"][step][what])(n)
+
+    decoding = n * JPEG_SECONDS / 3600
+    pods = math.ceil(n / PARTITION)
+    merging = (
+        grown("merge", "seconds") / 3600 + 2 * n * STORED_BYTES / 300e6 / 3600
+    )  # pixels read and written, 300 MB/s
+    images = min(EPOCHS * n, IMAGES)
+    gpu_hours = images * flops_per_image() / (PEAK * USED) / 3600
+    few, _, many = results["real"]["evaluate"]
+    scoring = min(0.15 * n, SCORED) * (many["seconds"] - few["seconds"]) / (0.15 * (many["n"] - few["n"])) / 3600
+    reads, writes = n + images / 1024 / 4, n / 1024
+    prices = DOLLARS
+    dollars = {
+        "cores": (decoding + merging + scoring) * prices["core-hour"],
+        "GPUs": gpu_hours * prices["H100-hour"],
+        "requests": reads / 1000 * prices["1,000 reads"] + writes / 1000 * prices["1,000 writes"],
+    }
+    stored = n * (JPEG_BYTES + 2 * STORED_BYTES) / 1e9
+    return {
+        "photographs in S3": f"{n * JPEG_BYTES / 1e12:,.1f} TB",
+        "shards": f"{n * STORED_BYTES / 1e12:,.2f} TB in {n / 1024:,.0f} files",
+        "preprocess: core-hours": f"{decoding:,.0f}",
+        f"preprocess: pods of {CORES} cores": f"{pods:,}, {decoding / pods / CORES * 60:,.0f} minutes each",
+        "merge, one pod: hours": f"{merging:,.1f}",
+        "merge: memory": f"{grown('merge', 'megabytes') / 1000:,.1f} GB",
+        "merge: disk": f"{2 * n * STORED_BYTES / 1e12:,.1f} TB",
+        "inspect: memory": f"{grown('inspect', 'megabytes') / 1000:,.1f} GB",
+        "train: images seen": f"{images:,}",
+        f"train: hours of {GPUS} H100": f"{gpu_hours / GPUS:,.1f}",
+        "train: memory for the order, each process": f"{grown('train', 'megabytes') / 1000:,.1f} GB",
+        f"evaluate, {SCORED:,} photographs: core-hours": f"{scoring:,.1f}",
+        "requests to S3": f"{reads / 1e6:,.1f} million reads, {writes / 1e3:,.0f} thousand writes",
+        "dollars a run": f"{sum(dollars.values()):,.0f} ("
+        + ", ".join(f"{name} {value:,.0f}" for name, value in dollars.items())
+        + ")",
+        "dollars a month of storage": f"{stored * prices['GB-month']:,.0f}",
+    }
+
+
+def flops_per_image() -> float:
+    """Of a training step of pix2pix's networks at 256 pixels (recipes/pix2pix.yaml), as torch counts them."""
+    config = load_config(ROOT / "params.yaml", (ROOT / "recipes" / "pix2pix.yaml",)).train
+    stored = torch.zeros(4, 3, 256, 256, dtype=torch.uint8)
+    return operations(config, stored) / len(stored)
+
+
+if __name__ == "__main__":
+    main()
