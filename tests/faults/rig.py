@@ -107,6 +107,19 @@ class Started:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
+    def kill_step(self, step: psutil.Process) -> bool:
+        """Kills a step alone, unless it has come to its end: then the run is left stopped before it goes on."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            step.suspend()
+            if step.status() == psutil.STATUS_ZOMBIE:
+                return False
+            step.kill()
+        except psutil.NoSuchProcess:
+            return False
+        self.process.send_signal(signal.SIGCONT)
+        return True
+
     def end(self) -> Ended:
         try:
             status = self.process.wait(PATIENCE)

@@ -11,6 +11,7 @@ import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -65,19 +66,13 @@ class Lap:
         moment = self._draw.uniform(0, max(1, self._seconds[step]))
         started = self._rig.start(*overrides)
         process = started.step(step)
-        time.sleep(max(0, moment - (time.time() - process.create_time())))
-        if self._number % 2:
+        with suppress(psutil.TimeoutExpired):  # it may be quicker than without a neighbour
+            process.wait(max(0.001, moment - (time.time() - process.create_time())))
+        if self._number % 2 or not started.kill_step(process):
             started.kill()
             started.end()
         else:
-            try:
-                process.kill()
-                survived = False
-            except psutil.NoSuchProcess:
-                survived = True  # it was quicker than without a neighbour
-            ended = started.end()
-            if not survived:
-                self.ends.append((step, ended))
+            self.ends.append((step, started.end()))
         self.kills.append((step, moment, bool(self._number % 2)))
         print(f"lap {self._number}: {step} killed after {moment:.1f} s", flush=True)
         require_sound(self._rig.workspace)
