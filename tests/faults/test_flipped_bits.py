@@ -106,7 +106,7 @@ def clone(tmp_path: Path, few: Path, photos: Path) -> Rig:
         project.add(photograph, photograph.name)
     project.record("More")
     project.forget()
-    for name in ("components", "model", "pipeline", "recipes", "serving", "params.yaml"):
+    for name in ("components", "k8s", "model", "pipeline", "recipes", "serving", "params.yaml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project.root / name)
     return Rig(project.root, None, dict(project.environment), root=project.root)

@@ -61,7 +61,7 @@ def test_a_workspace_that_may_not_be_written(meek: Rig) -> None:
     database.chmod(0o400)
     run = meek.run()
     database.chmod(0o644)
-    require_clean(run, "evaluate", "register")
+    require_clean(run, "inspect", "train", "evaluate", "register")
     assert "cannot be used (readonly database); give the user who runs this write access, and start" in run.last_line
 
     latest = meek.workspace / "latest" / "report.html"
