@@ -5,6 +5,7 @@ import copy
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -36,6 +37,7 @@ from pipeline.quiet import quiet
 from pipeline.sweep import build as build_sweep
 from pipeline.variants import Variants
 
+_FAILED_TASK = re.compile(r"task failed: \S*?'([a-z]+)[^']*'\S*(?: inside \S*?'for-loop-\d+-iteration-(\d+)')?")
 STEPS = ("resolve", *CACHED_STEPS, "register", "gate", "promote", "reject", "report")
 
 
@@ -89,7 +91,7 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
         images = "none: run on a machine without images"
         arguments = retraining_arguments(config, recipe, folder, data_version, session.checkpoints, images)
         session.execute(retraining, **arguments, partitions=1)
-        steps, folders = _read_journal(session.journal)
+        steps, folders = session.result()
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
 
@@ -105,7 +107,7 @@ def run_sweep(variants: Variants, photos: Path | None = None) -> RunResult:
         place = STEPS.index("train")
         session.steps = (*STEPS[:place], *pairs, "choose", *STEPS[place + 2 :])
         session.execute(build_sweep(load_cluster(), at_once=1), **arguments, partitions=1)
-        steps, folders = _read_journal(session.journal, session.steps)
+        steps, folders = session.result()
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
 
@@ -124,7 +126,7 @@ def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
         codes = {name: code_version(name) for name in TRIAL_STEPS}
         settled = resolve(folder, data_version, config.preprocess, config.train, codes)
         outputs = session.execute(trial, **arguments | {"train_config": settled.train_config})
-        steps, _ = _read_journal(session.journal)
+        steps, _ = session.result()
     for step in steps:
         if step.outcome in ("failed", "interrupted"):
             raise UserError(f"{step.step} {step.outcome}: {step.message}")
@@ -146,6 +148,7 @@ class _Session:
         self.log = folder / "log.txt"
         self.checkpoints = str(self.workspace / "checkpoints")
         self.steps: tuple[str, ...] = STEPS
+        self.ended_by = ""
 
     def __enter__(self) -> "_Session":
         self.workspace.mkdir(parents=True, exist_ok=True)
@@ -186,8 +189,9 @@ class _Session:
         try:
             with self.log.open("w", encoding="utf-8") as log, quiet(log):
                 return dict(graph(**arguments).outputs)
-        except (RuntimeError, OSError):  # what kfp raises when a task has failed, or the disk is full
-            steps, _ = _read_journal(self.journal, self.steps)
+        except (RuntimeError, OSError) as error:  # what kfp raises when a task has failed, or the disk is full
+            self.ended_by = _failed_task(str(error), self.steps)
+            steps, _ = self.result()
             if not any(step.outcome in ("failed", "interrupted") for step in steps):
                 require_room()
                 raise
@@ -196,6 +200,10 @@ class _Session:
             if damaged.is_relative_to(self.workspace / "pipeline"):
                 shutil.rmtree(damaged)
         return {}
+
+    def result(self) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
+        """How each step ended, and the folders that the last ones noted."""
+        return _read_journal(self.journal, self.steps, self.ended_by)
 
 
 def _photographs(folder: Path | None) -> tuple[str, str]:
@@ -207,25 +215,24 @@ def _photographs(folder: Path | None) -> tuple[str, str]:
     return str(ROOT / "data"), data.version
 
 
-def _read_journal(path: Path, steps: tuple[str, ...] = STEPS) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
+def _failed_task(said: str, steps: tuple[str, ...]) -> str:
+    """Which step kfp says has failed, of which the journal has nothing where it died without a word."""
+    found = _FAILED_TASK.search(said)
+    names = [step for step in steps if found and step.split()[0] == found[1]]
+    return names[int(found[2] or 0) if len(names) > 1 else 0] if found and names else ""
+
+
+def _read_journal(path: Path, steps: tuple[str, ...], ended_by: str) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
     entries = _entries(path)
     body = [step for step in steps if step != "report"]
-    reached = max((body.index(step) for step in entries if step in body), default=-1)
-    dead = None
-    if "report" in entries and reached < body.index("promote"):
-        # The exit task ran but the gate's branches did not: the step after the last that spoke died without a word,
-        # unless one failed by itself.
-        if all(entry["outcome"] == "done" for entry in entries.values()):
-            dead = body[reached + 1] if reached < body.index("gate") else _branch(entries)
-    elif entries.keys() & {"promote", "reject"}:
-        dead = "report" if "report" not in entries else None
+    reached = max((body.index(step) for step in (*entries, ended_by) if step in body), default=-1)
     results = []
     for step in steps:
-        if step in entries:
-            entry = entries[step]
-            results.append(StepResult(step, entry["outcome"], entry["seconds"], entry["message"]))
-        elif step == dead:
+        entry = entries.get(step)
+        if step == ended_by and (entry is None or entry["outcome"] == "done"):  # of its partitions, some
             results.append(StepResult(step, "failed", None, _last_words()))
+        elif entry:
+            results.append(StepResult(step, entry["outcome"], entry["seconds"], entry["message"]))
         elif step.split()[0] in CACHED_STEPS and body.index(step) < reached:
             results.append(StepResult(step, "reused"))
         else:
@@ -241,12 +248,6 @@ def _entries(journal: Path) -> dict[str, dict[str, Any]]:
         if entry["step"] not in entries or entries[entry["step"]]["outcome"] == "done":
             entries[entry["step"]] = entry
     return entries
-
-
-def _branch(entries: dict[str, dict[str, Any]]) -> str:
-    """Which of the gate's two steps was to come."""
-    registration = Path(entries["register"]["notes"]["registration"]) / "registration.json"
-    return "promote" if json.loads(registration.read_bytes())["promote"] else "reject"
 
 
 def _last_words() -> str:
