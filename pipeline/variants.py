@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Self
 
-from components.choose.step import direction
 from model.config import Config, load_config
 from model.errors import UserError
 from pipeline import ROOT
@@ -31,6 +30,8 @@ class Variants:
             UserError: there are fewer than two variants, or two of a name; a recipe or key is unknown; variants differ
                 in more than section `train`; `by` says nothing about better. Names key and variants.
         """
+        from components.choose.step import direction  # it draws: torch and matplotlib take seconds to import
+
         chosen = (f"choose.by={by}",) if by else ()
         configs: dict[str, Config] = {}
         for text in filter(None, (part.strip() for part in listed.split(","))):
