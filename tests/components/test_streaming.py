@@ -110,9 +110,10 @@ def _terminate_at_shard(number: int) -> Callable[[str], None]:
 
     def answer(request: str) -> None:
         nonlocal left
-        left -= ".npy" in request
-        if not left:
-            terminate(0)
+        if ".npy" in request:
+            left -= 1
+            if left == 0:
+                terminate(0)
 
     return answer
 
@@ -125,6 +126,7 @@ def test_interrupted_it_goes_on_with_an_empty_cache_and_with_what_a_killed_proce
     proxy.answer = _terminate_at_shard(12)
     with pytest.raises(Interrupted):
         train(_address(published), Path("streamed"), Path("checkpoints"), config)
+    proxy.answer = lambda request: None
     cache = Path("workspace/cache/shards")
     shutil.rmtree(cache)
     cache.mkdir()
