@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,6 +17,7 @@ import psutil
 from components import tracking
 from components.workspace import workspace
 from model.errors import Damaged, Interrupted, UserError
+from model.signals import Handler, handled
 
 JOURNAL = "COLORIZE_JOURNAL"
 """Names a file that every step appends its end to: JSON lines of step, seconds, outcome, message, notes."""
@@ -133,24 +133,19 @@ def _stoppable() -> Iterator[None]:
     Raises:
         Interrupted: SIGTERM or SIGINT came.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # clearing up is not to be disturbed
         raise KeyboardInterrupt
 
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    handlers: dict[signal.Signals, Handler] = {signal.SIGTERM: stop}
     if os.environ.get(JOURNAL):  # a terminal sends Ctrl-C to the run and to its steps, and the run passes it on
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"it was told to stop; {AGAIN}.") from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        handlers[signal.SIGINT] = signal.SIG_IGN
+    with handled(handlers):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(f"it was told to stop; {AGAIN}.") from None
 
 
 def _note(name: str, reason: str) -> None:

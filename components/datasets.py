@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from components.progress import progress
 from components.shard_cache import ShardCache
-from components.storage import Address, client, download, explained, is_s3, keys, read, status
+from components.storage import Address, client, download, explained, is_s3, keys, read, status, upload
 from components.workspace import workspace
 from model.dataset_files import describe
 from model.errors import UserError
@@ -106,15 +106,11 @@ def publish(folder: Path, root: Address) -> Address:
         there = {entry["Key"]: entry["Size"] for entry in keys(s3, address)}
         for name in shards:
             if there.get((address / name).prefix) != (folder / name).stat().st_size:
-                _upload(s3, folder / name, address / name)
+                upload(s3, folder / name, address / name)
             advance(1)
         for name in others:  # dataset.json last: whoever finds it finds all
-            _upload(s3, folder / name, address / name)
+            upload(s3, folder / name, address / name)
     (folder / _ADDRESS).write_text(f"{address}\n", encoding="utf-8")
     for name in shards:
         (folder / name).unlink()
     return address
-
-
-def _upload(s3: Any, path: Path, target: Address) -> None:
-    s3.upload_file(str(path), target.bucket, target.prefix, ExtraArgs={"ChecksumAlgorithm": "SHA256"})

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import boto3
 from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -146,6 +147,19 @@ def download(s3: Any, address: Address, file: BinaryIO) -> str:
         return digest.hexdigest()
 
     return _again(once)
+
+
+def upload(s3: Any, path: Path, address: Address, transfer: TransferConfig | None = None) -> None:
+    """Writes a file as an object; S3 refuses it where its SHA-256 is another on arrival.
+
+    Args:
+        s3: of `client`.
+        path: of the file.
+        address: the object's.
+        transfer: how it is sent; by several threads when not given.
+    """
+    checksum = {"ChecksumAlgorithm": "SHA256"}
+    s3.upload_file(str(path), address.bucket, address.prefix, ExtraArgs=checksum, Config=transfer)
 
 
 def save(s3: Any, address: Address, path: Path, *, etag: str = "", limit: int | None = None) -> None:

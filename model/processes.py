@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from model.signals import handled
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,7 @@ def processes() -> Iterator[Processes]:
 
 @contextmanager
 def termination() -> Iterator[Callable[[], bool]]:
-    """Tells whether SIGTERM has come, instead of dying of it. Outside the main thread, where Python takes no signals,
-    it never has."""
+    """Tells whether SIGTERM has come, instead of dying of it. Outside the main thread it never has."""
     asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    try:
+    with handled({signal.SIGTERM: lambda number, _: asked.append(number)}):
         yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGTERM, before)

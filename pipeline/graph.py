@@ -125,6 +125,23 @@ def in_parts(
     return {"partition": listed, "preprocess": part, "merge": merged}
 
 
+def prepare(
+    photos: str,
+    settled: dsl.PipelineTask,
+    partitions: int,
+    configs: tuple[dict, dict],
+    codes: tuple[str, str],
+    store: str,
+    publish: str,
+) -> dict[Step, dsl.PipelineTask]:
+    """The photographs that `resolve` has settled on to a dataset that is inspected; configs and codes of preprocess and
+    inspect, in this order."""
+    tasks = in_parts(photos, settled.outputs["version"], partitions, configs[0], codes[0], store, publish)
+    dataset, champion = tasks["merge"].outputs["dataset"], settled.outputs["champion"]
+    tasks["inspect"] = inspect(photos=photos, dataset=dataset, champion=champion, config=configs[1], code=codes[1])
+    return tasks
+
+
 def train_and_score(
     dataset: PipelineChannel,
     configs: tuple[dict, dict],
@@ -236,20 +253,17 @@ def build(cluster: Cluster) -> GraphComponent:
                 tags=tags,
             )
             with dsl.If(settled.outputs["Output"] == True, name="something-new"):  # noqa: E712 - a KFP channel, not a bool
-                photographs = in_parts(
+                prepared = prepare(
                     photos,
-                    settled.outputs["version"],
+                    settled,
                     partitions,
-                    preprocess_config,
-                    preprocess_code,
+                    (preprocess_config, inspect_config),
+                    (preprocess_code, inspect_code),
                     checkpoints,
                     cluster.shards.publish,
                 )
-                dataset = photographs["merge"].outputs["dataset"]
+                dataset, inspected = prepared["merge"].outputs["dataset"], prepared["inspect"]
                 champion = settled.outputs["champion"]
-                inspected = inspect(
-                    photos=photos, dataset=dataset, champion=champion, config=inspect_config, code=inspect_code
-                )
                 made = train_and_score(
                     dataset,
                     (settled.outputs["training"], evaluate_config),
@@ -267,7 +281,7 @@ def build(cluster: Cluster) -> GraphComponent:
                     settled.outputs["origin"],
                 )
 
-        tasks = {"resolve": settled, **photographs, "inspect": inspected, **made, **judged, "report": outcome}
+        tasks = {"resolve": settled, **prepared, **made, **judged, "report": outcome}
         settle(tasks, cluster)
 
     return retraining

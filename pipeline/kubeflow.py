@@ -17,6 +17,7 @@ import urllib3
 from kfp import client as kfp_client
 from kfp_server_api import ApiException, V2beta1Experiment, V2beta1Pipeline
 
+from components.refusal import said
 from model.errors import UserError
 
 TIMEOUT = (10, 60)
@@ -221,23 +222,14 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
 
 
 def _sentence(where: str, namespace: str, error: ApiException) -> str:
-    said = _said(error)
+    words = said(error)
     if error.status in (401, 403):
         return (
-            f"Kubeflow Pipelines at {where} denies access to namespace {namespace} ({said}); check --token-file "
+            f"Kubeflow Pipelines at {where} denies access to namespace {namespace} ({words}); check --token-file "
             "(KF_PIPELINES_SA_TOKEN_PATH) or KF_PIPELINES_COOKIES, and --namespace."
         )
     if error.status == 404:
-        return f"Kubeflow Pipelines at {where} does not find it ({said}); check --host, and whether it was deleted."
+        return f"Kubeflow Pipelines at {where} does not find it ({words}); check --host, and whether it was deleted."
     if error.status in _BUSY:
-        return f"Kubeflow Pipelines at {where} is busy or starting up ({said}); try again later."
-    return f"Kubeflow Pipelines at {where} refuses ({said})."
-
-
-def _said(error: ApiException) -> str:
-    """The server's own words, short: gRPC's JSON has a message."""
-    try:
-        words = json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
-        words = error.reason
-    return f"{error.status}: {' '.join(str(words).split())[:300].rstrip('.')}"
+        return f"Kubeflow Pipelines at {where} is busy or starting up ({words}); try again later."
+    return f"Kubeflow Pipelines at {where} refuses ({words})."

@@ -28,6 +28,7 @@ from components.tree import RUN_ID
 from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import Interrupted, UserError
+from model.signals import handled
 from pipeline import ROOT
 from pipeline.arguments import CACHED_STEPS, TRIAL_STEPS, retraining_arguments, sweep_arguments, trial_arguments
 from pipeline.cluster import load_cluster
@@ -284,14 +285,11 @@ def _stoppable() -> Iterator[None]:
         if not steps:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"the run was told to stop; {AGAIN}.") from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled({signal.SIGTERM: stop, signal.SIGINT: stop}):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(f"the run was told to stop; {AGAIN}.") from None
 
 
 @contextlib.contextmanager

@@ -4,11 +4,10 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from components.choose.component import choose
-from components.inspect.component import inspect
 from components.report.component import report_outcome
 from components.resolve.component import resolve_variants
 from pipeline.cluster import Cluster
-from pipeline.graph import in_parts, register_and_judge, settle, train_and_score
+from pipeline.graph import prepare, register_and_judge, settle, train_and_score
 
 
 def build(cluster: Cluster, at_once: int | None = None) -> GraphComponent:
@@ -75,20 +74,17 @@ def build(cluster: Cluster, at_once: int | None = None) -> GraphComponent:
             )
             # kfp.local takes a task's output that enters a loop for the loop's item, unless it comes from outside.
             with dsl.If(settled.outputs["Output"] == True, name="something-new"):  # noqa: E712
-                photographs = in_parts(
+                prepared = prepare(
                     photos,
-                    settled.outputs["version"],
+                    settled,
                     partitions,
-                    preprocess_config,
-                    preprocess_code,
+                    (preprocess_config, inspect_config),
+                    (preprocess_code, inspect_code),
                     checkpoints,
                     cluster.shards.publish,
                 )
-                dataset = photographs["merge"].outputs["dataset"]
+                dataset, inspected = prepared["merge"].outputs["dataset"], prepared["inspect"]
                 champion = settled.outputs["champion"]
-                inspected = inspect(
-                    photos=photos, dataset=dataset, champion=champion, config=inspect_config, code=inspect_code
-                )
                 with dsl.ParallelFor(
                     settled.outputs["settled"], name="variants", parallelism=at_once or cluster.variants
                 ) as each:
@@ -116,7 +112,7 @@ def build(cluster: Cluster, at_once: int | None = None) -> GraphComponent:
                     chosen.outputs["origin"],
                 )
 
-        before = {"resolve": settled, **photographs, "inspect": inspected}
-        settle({**before, **made, "choose": chosen, **judged, "report": outcome}, cluster)
+        tasks = {"resolve": settled, **prepared, **made, "choose": chosen, **judged, "report": outcome}
+        settle(tasks, cluster)
 
     return sweep

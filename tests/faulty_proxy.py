@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests import loopback
 
 FAULTS = ("refuse", "refuse after", "drop", "drop after", "stall", "truncate request", "truncate answer")
 
@@ -44,12 +45,7 @@ def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[Fau
     """A proxy on loopback to `server`, an http:// address."""
     draw, lock = random.Random(seed), threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Passing(loopback.Handler):
         def _pass_on(self) -> None:
             with lock:
                 request = f"{self.command} {self.path}"
@@ -108,19 +104,6 @@ def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[Fau
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        block_on_close = False
-
-        def handle_error(self, *_: object) -> None:
-            """A client that is killed breaks its connections off."""
-
-    with Server(("127.0.0.1", 0), Handler) as listening:
-        proxy = FaultyProxy(f"http://127.0.0.1:{listening.server_port}", share)
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            listening.shutdown()
-            thread.join()
+    with loopback.server(Passing) as url:
+        proxy = FaultyProxy(url, share)
+        yield proxy

@@ -6,29 +6,23 @@ fields, names that exist, ids that do not), and fails on demand.
 
 import json
 import re
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import kfp_server_api
 import yaml
 
+from tests.loopback import Handler, Refusal, server
+
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13, 503: 14}  # HTTP's to gRPC's
 
 _NAME = ("display_name", "namespace")
-
-
-class Refusal(Exception):  # noqa: N818 - an answer
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass
@@ -190,8 +184,7 @@ class KfpServer:
         return kept[identity]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     kfp: KfpServer
 
     def _handle(self) -> None:
@@ -238,26 +231,11 @@ class _Handler(BaseHTTPRequestHandler):
             return parts.get_payload()[0].get_payload(decode=True)
         return json.loads(content or b"{}")
 
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, *_: Any) -> None:
-        """Quiet when a client has gone."""
-
 
 @contextmanager
 def kfp_server() -> Iterator[KfpServer]:
     """A server at work; stopped at the end."""
-    handler = type("Handler", (_Handler,), {})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        handler.kfp = KfpServer(f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            yield handler.kfp
-        finally:
-            server.shutdown()
+    handler = type("_Kfp", (_Handler,), {})
+    with server(handler) as url:
+        handler.kfp = KfpServer(url)
+        yield handler.kfp

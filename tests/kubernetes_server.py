@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,14 +18,9 @@ import yaml
 
 from k8s.check import schemas
 from k8s.check.manifests import Manifests
+from tests.loopback import Handler, Refusal, server
 
 Object = dict[str, Any]
-
-
-class Refusal(Exception):  # noqa: N818 - an answer
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass
@@ -122,8 +116,7 @@ class KubernetesServer:
         return pod in self.pods and self.pods[pod]["status"]["phase"] == "Running"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     cluster: KubernetesServer
 
     def _handle(self) -> None:
@@ -178,32 +171,17 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(0.01)
         self.wfile.write(b"0\r\n\r\n")
 
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, *_: Any) -> None:
-        """Quiet when a client has gone."""
-
 
 @contextmanager
 def kubernetes_server(kubeconfig: Path) -> Iterator[KubernetesServer]:
     """A server at work, and the file that kubectl would find it by; stopped at the end."""
-    handler = type("Handler", (_Handler,), {})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        handler.cluster = KubernetesServer(f"http://127.0.0.1:{server.server_port}")
+    handler = type("_Kubernetes", (_Handler,), {})
+    with server(handler) as url:
+        handler.cluster = KubernetesServer(url)
         entry = {
             "clusters": [{"name": "it", "cluster": {"server": handler.cluster.url}}],
             "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
             "users": [{"name": "it", "user": {"token": "none"}}],
         }
         kubeconfig.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "it", **entry}))
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            yield handler.cluster
-        finally:
-            server.shutdown()
+        yield handler.cluster

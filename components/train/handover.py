@@ -6,7 +6,7 @@ keys, its launcher alone knows.
 
 from pathlib import Path
 
-from components.storage import Address, client, explained, inside, keys
+from components.storage import Address, client, explained, inside, keys, upload
 from model.errors import UserError
 from model.files import folder_aside
 
@@ -20,8 +20,7 @@ def put(folder: Path, address: Address) -> None:
     with explained(address):
         s3 = client()
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            target = address / str(path.relative_to(folder))
-            s3.upload_file(str(path), target.bucket, target.prefix, ExtraArgs={"ChecksumAlgorithm": "SHA256"})
+            upload(s3, path, address / str(path.relative_to(folder)))
 
 
 def get(address: Address, folder: Path, marker: str) -> None:

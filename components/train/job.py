@@ -1,6 +1,5 @@
 """A TrainJob in the cluster: made or adopted, followed to its end, deleted. Kubernetes' client, and its refusals."""
 
-import json
 import logging
 import os
 import time
@@ -13,6 +12,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from components.refusal import said
 from components.train.pod_log import PodLog
 from model.errors import UserError
 
@@ -77,15 +77,15 @@ class Job:
             UserError: a pod ended with a sentence for the user; the job has failed, or was deleted.
         """
         with PodLog(self._core, self._namespace, _CONTAINER) as log:
-            said = ""
+            last = ""
             while True:
                 found, pods = self._read(), self._pods()
                 if found is None:
                     raise UserError(f"TrainJob {self._name} was deleted while it ran; start again to go on.")
                 if first := [pod for pod in pods if pod.metadata.labels.get(_INDEX) == "0" and _has_begun(pod)]:
                     log.follow(first[-1].metadata.name)
-                if (state := _state(found, pods)) != said:
-                    said = state
+                if (state := _state(found, pods)) != last:
+                    last = state
                     print(f"TrainJob {self._name}: {state}", flush=True)
                 if _condition(found, "Complete"):
                     return
@@ -133,7 +133,7 @@ class Job:
                     raise _Exists from None
                 if error.status not in _BUSY:
                     raise UserError(_sentence(error)) from None
-                trouble = _said(error)
+                trouble = said(error)
             except HTTPError as error:
                 trouble = " ".join(str(error).split())
             _log.warning("Kubernetes does not answer (%s); asking again in %.0f s.", trouble, pause)
@@ -175,17 +175,9 @@ def _statuses(pod: Any) -> list[Any]:
 
 
 def _sentence(error: ApiException) -> str:
-    said = _said(error)
+    words = said(error)
     if error.status in (401, 403):
-        return f"Kubernetes lets the step make no TrainJobs ({said}); add k8s/components/trainer to your overlay."
+        return f"Kubernetes lets the step make no TrainJobs ({words}); add k8s/components/trainer to your overlay."
     if error.status == 404:
-        return f"The cluster knows no TrainJobs ({said}); install Kubeflow Trainer, or set gpu.nodes to 1."
-    return f"Kubernetes refuses the TrainJob ({said})."
-
-
-def _said(error: ApiException) -> str:
-    try:
-        words = json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
-        words = error.reason
-    return f"{error.status}: {' '.join(str(words).split())[:300].rstrip('.')}"
+        return f"The cluster knows no TrainJobs ({words}); install Kubeflow Trainer, or set gpu.nodes to 1."
+    return f"Kubernetes refuses the TrainJob ({words})."

@@ -23,7 +23,7 @@ from pathlib import Path
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from components.storage import ERRORS, Address, client, inside, keys, read, sentence, status
+from components.storage import ERRORS, Address, client, inside, keys, read, sentence, status, upload
 from model.errors import UserError
 from model.history import HISTORY
 
@@ -225,9 +225,7 @@ class RemoteState:
         if known and known.sha256 == sha256:
             return known
         file = Stored(f"{self.state.attempt}/{sha256[:16]}-{Path(name).name}", sha256)
-        target = self._address / file.key
-        checksum = {"ChecksumAlgorithm": "SHA256"}
-        self._s3.upload_file(str(path), target.bucket, target.prefix, ExtraArgs=checksum, Config=_ONE_BY_ONE)
+        upload(self._s3, path, self._address / file.key, _ONE_BY_ONE)
         return file
 
 

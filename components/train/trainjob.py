@@ -9,8 +9,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from components.tree import RUN_ID
 from components.workspace import SHARD_CACHE
 from model.config import TrainConfig
 from model.errors import Interrupted, UserError
+from model.signals import handled
 
 _RESTARTS = 3
 """How often torchrun starts the processes of a node anew before the pod fails, and Kubernetes starts that anew."""
@@ -106,16 +106,11 @@ def _fill(manifest: dict[str, Any], name: str, work: dict[str, Any]) -> None:
     job["template"]["spec"]["template"]["spec"]["serviceAccountName"] = account
 
 
-@contextmanager
-def _termination(name: str) -> Iterator[None]:
+def _termination(name: str) -> AbstractContextManager[None]:
     """SIGTERM as Interrupted, wherever it comes: the request that is under way is given up."""
 
     def interrupt(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough; what follows is the end
         raise Interrupted(f"TrainJob {name} is deleted, and its processes save what they have; start again to go on")
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return handled({signal.SIGTERM: interrupt})

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from tests import small_run
 from tests.tiny import ROOT
 
 STEPS = (
@@ -28,13 +28,7 @@ STEPS = (
     "promote",
     "report",
 )
-SMALL = (
-    "preprocess.size=32", "preprocess.min_photographs=20", "train.images=96", "train.warmup_images=48",
-    "train.batch_size=8", "train.crop=32", "train.generator.channels=8", "train.generator.levels=3",
-    "train.discriminator.channels=8", "train.discriminator.receptive_field=16", "train.log_every=16",
-    "train.checkpoint_every=16", "train.sample_every=96", "evaluate.samples=2",
-    "register.rules.ab_intersection.bound=0.0", "register.rules.l1_ab.bound=100.0",
-)  # fmt: skip
+SMALL = (*small_run.SMALL, "train.checkpoint_every=16", "evaluate.samples=2")
 PATIENCE = 1200
 """Seconds: what a run needs is tens, on a machine that does nothing else."""
 
@@ -63,9 +57,7 @@ class Ended:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """The table of steps that people see: step -> outcome."""
-        row = re.compile(r"^│ (\w+) +│ (done|reused|failed|not run|interrupted) +│", re.MULTILINE)
-        return dict(row.findall(self.output))
+        return small_run.outcomes(self.output)
 
     @property
     def last_line(self) -> str:

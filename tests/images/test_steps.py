@@ -25,7 +25,7 @@ from pipeline import ROOT, local_run
 from pipeline.images import IMAGES
 from tests.images.conftest import TAG, USER
 from tests.images.podman import Podman
-from tests.pipeline.test_run import SMALL
+from tests.small_run import SMALL
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(3600)]
 CONFINED = (

@@ -5,7 +5,6 @@ One story in one workspace, told by tests in order. Every process of it is cut o
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,17 +15,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.small_run import SMALL, outcomes
 from tests.webhook import Receiver, receiver
 
 COLORIZE = Path(sys.executable).with_name("colorize")
 GUARD = Path(__file__).resolve().parent.parent / "no_network"
-SMALL = (
-    "preprocess.size=32", "preprocess.min_photographs=20", "train.images=96", "train.warmup_images=48",
-    "train.batch_size=8", "train.crop=32", "train.generator.channels=8", "train.generator.levels=3",
-    "train.discriminator.channels=8", "train.discriminator.receptive_field=16", "train.log_every=16",
-    "train.checkpoint_every=48", "train.sample_every=96", "register.rules.ab_intersection.bound=0.0",
-    "register.rules.l1_ab.bound=100.0",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,9 +29,7 @@ class Run:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """The table of steps that people see: step -> outcome."""
-        row = re.compile(r"^│ (\w+) +│ (done|reused|failed|not run|interrupted) +│", re.MULTILINE)
-        return dict(row.findall(self.output))
+        return outcomes(self.output)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from components.workspace import VARIABLE
 from pipeline import compiled, local_run
 from pipeline.variants import Variants
 from tests.kfp_server import KfpServer
-from tests.pipeline.test_run import SMALL
+from tests.small_run import SMALL
 
 NAMES = ("train.seed=0", "train.seed=1")
 
