@@ -21,6 +21,9 @@ from pipeline.local_run import STEPS
 from pipeline.variants import Variants
 
 POLL_SECONDS = 10
+_REGISTER = STEPS.index("register")
+_ORDER = (*STEPS[:_REGISTER], "choose", *STEPS[_REGISTER:])
+_SHORT = {"resolve-variants": "resolve", "report-outcome": "report"}
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
 
@@ -167,8 +170,8 @@ def _tasks(run: kfp_server_api.V2beta1Run) -> dict[str, Any]:
     details = (run.run_details and run.run_details.task_details) or []
     by_name: dict[str, Any] = {}
     for task in sorted(details, key=_progress, reverse=True):  # of partitions, the one that is least far counts
-        by_name["report" if task.display_name == "report-outcome" else task.display_name] = task
-    return {step: by_name[step] for step in STEPS if step in by_name}
+        by_name[_SHORT.get(task.display_name, task.display_name)] = task
+    return {step: by_name[step] for step in _ORDER if step in by_name}
 
 
 def _progress(task: Any) -> int:

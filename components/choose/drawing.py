@@ -31,7 +31,7 @@ class Trial:
     Attributes:
         name: of the variant.
         history: rows of history.jsonl.
-        histograms: (2, 256) int64, pixels of the test split by a and by b.
+        histograms: (2, 256) int64, pixels of what was scored by a and by b.
         pictures: (n, S, S, 3) uint8.
     """
 
@@ -41,8 +41,8 @@ class Trial:
     pictures: NDArray[np.uint8]
 
 
-def trial(name: str, model: Path, shards: Shards) -> Trial:
-    """Colors the test split with what train wrote.
+def trial(name: str, model: Path, shards: Shards, scored: range) -> Trial:
+    """Colors with what train wrote; of the test split what was scored.
 
     Raises:
         UserError: the generator is missing or damaged.
@@ -50,9 +50,9 @@ def trial(name: str, model: Path, shards: Shards) -> Trial:
     generator, _ = load_generator(model)
     histograms = torch.zeros(2, 256, dtype=torch.int64)
     pictures = []
-    pictured = set(_pictured(shards))
+    pictured = set(_pictured(scored))
     labels = torch.from_numpy(shards.label_indices(generator.config.labels))
-    for index in range(len(shards)):
+    for index in scored:
         L, _ = to_network(decode_lab(torch.from_numpy(shards[[index]])))
         ab = predict_ab(generator, L, generator.sample_noise(1, seeded(0, index)), labels[[index]])
         histograms += ab_histograms(ab * AB_SCALE)[0]
@@ -62,8 +62,8 @@ def trial(name: str, model: Path, shards: Shards) -> Trial:
     return Trial(name, [json.loads(row) for row in rows], histograms, np.stack(pictures))
 
 
-def _pictured(shards: Shards) -> list[int]:
-    return [int(index) for index in np.linspace(0, len(shards) - 1, min(_PICTURED, len(shards)))]
+def _pictured(scored: range) -> list[int]:
+    return [int(index) for index in np.linspace(0, len(scored) - 1, min(_PICTURED, len(scored)))]
 
 
 def _rgb(lab: Tensor) -> NDArray[np.uint8]:
@@ -85,10 +85,10 @@ def draw_curves(trials: Sequence[Trial], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def draw_histograms(trials: Sequence[Trial], truth: Shards, path: Path) -> None:
+def draw_histograms(trials: Sequence[Trial], truth: Shards, scored: range, path: Path) -> None:
     """The distributions of a and b, each variant against the photographs, on a log scale as in pix2pix's figure 7."""
     true = sum(
-        (ab_histograms(decode_lab(torch.from_numpy(truth[[i]]))[:, 1:])[0] for i in range(len(truth))),
+        (ab_histograms(decode_lab(torch.from_numpy(truth[[i]]))[:, 1:])[0] for i in scored),
         torch.zeros(2, 256, dtype=torch.int64),
     )
     figure = Figure(figsize=(9, 2.2 * len(trials)), layout="constrained")
@@ -102,9 +102,9 @@ def draw_histograms(trials: Sequence[Trial], truth: Shards, path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def draw_pictures(trials: Sequence[Trial], truth: Shards, path: Path) -> None:
+def draw_pictures(trials: Sequence[Trial], truth: Shards, scored: range, path: Path) -> None:
     """Rows: gray, each variant, true. Columns: photographs."""
-    true = decode_lab(torch.from_numpy(truth[_pictured(truth)]))
+    true = decode_lab(torch.from_numpy(truth[_pictured(scored)]))
     gray = torch.cat((true[:, :1], torch.zeros_like(true[:, 1:])), dim=1)
     rows = {"gray": _rgb(gray), **{trial.name: trial.pictures for trial in trials}, "true": _rgb(true)}
     figure = Figure(figsize=(1.3 * len(true) + 1.6, 1.3 * len(rows)), layout="constrained")

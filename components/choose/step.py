@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components import tracking
 from components.choose import drawing
-from components.choose.drawing import Trial
 from components.choose.report import table, write_report
 from components.datasets import open_shards
 from components.evaluate.protocol import METRICS
 from model.config import ChooseConfig
 from model.errors import UserError
 from model.files import folder_aside
-from model.shards import Shards
 
 
 def choose(dataset: Path, variants: Mapping[str, tuple[Path, Path]], output: Path, config: ChooseConfig) -> int:
-    """Compares variants that were scored on the same photographs.
+    """Compares variants that were scored on the same photographs; the comparison is in an MLflow run of its own.
 
     Args:
         dataset: what preprocess wrote.
@@ -30,7 +29,8 @@ def choose(dataset: Path, variants: Mapping[str, tuple[Path, Path]], output: Pat
         Which is the best; of equal ones the first.
 
     Raises:
-        UserError: nothing is better or worse by that figure, or no variant has it; a folder is not what it should be.
+        UserError: nothing is better or worse by that figure, or no variant has it; a folder is not what it should be;
+            MLflow cannot be used.
     """
     metrics = {
         name: json.loads((scores / "metrics.json").read_text(encoding="utf-8"))
@@ -40,13 +40,19 @@ def choose(dataset: Path, variants: Mapping[str, tuple[Path, Path]], output: Pat
     place = best([metrics[name].get(config.by) for name in names], config.by)
     left_out = [name for name in names if not _is_figure(metrics[name].get(config.by))]
     test = open_shards(dataset, "test")
-    trials = [drawing.trial(name, model, test) for name, (model, _) in variants.items()]
-    with folder_aside(output, marker="index.html") as aside:
+    scored = range(metrics[names[place]]["protocol"]["images"])
+    trials = [drawing.trial(name, model, test, scored) for name, (model, _) in variants.items()]
+    with tracking.run("choose") as run, folder_aside(output, marker="index.html") as aside:
         results = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
         (aside / "results.json").write_text(results, encoding="utf-8")
         (aside / "table.md").write_text(table(metrics), encoding="utf-8")
-        _draw(trials, test, aside)
+        drawing.draw_curves(trials, aside / "curves.png")
+        drawing.draw_histograms(trials, test, scored, aside / "histograms.png")
+        drawing.draw_pictures(trials, test, scored, aside / "pictures.png")
         write_report(aside, metrics, names[place], config.by, left_out)
+        for path in sorted(aside.iterdir()):
+            run.log_artifact(path, "comparison")
+        run.set_tags({"best": names[place], "by": config.by})
     for name in left_out:
         print(f"{name} has no {config.by} and is left out.", flush=True)
     print(
@@ -82,9 +88,3 @@ def direction(by: str) -> str:
 
 def _is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _draw(trials: Sequence[Trial], test: Shards, folder: Path) -> None:
-    drawing.draw_curves(trials, folder / "curves.png")
-    drawing.draw_histograms(trials, test, folder / "histograms.png")
-    drawing.draw_pictures(trials, test, folder / "pictures.png")

@@ -106,6 +106,18 @@ def test_follow_shows_each_step_as_it_goes(kfp: KfpServer, colorize: Colorize):
     assert lines[5].startswith("The run succeeded: http")
 
 
+def test_follow_shows_a_sweep(kfp: KfpServer, colorize: Colorize):
+    tasks = [
+        {"display_name": name, "state": "SUCCEEDED"}
+        for name in ("choose", "train", "train", "resolve-variants", "report-outcome", "register")
+    ]
+    kfp.story = [{"state": "SUCCEEDED", "run_details": {"task_details": tasks}}]
+    done = colorize("submit", "--sweep", "train.seed=1,train.seed=2", "--follow")
+    assert done.status == 0, done.err
+    shown = [line.split(":")[0] for line in done.out.splitlines() if line.endswith(": succeeded")]
+    assert shown == ["resolve", "train", "choose", "register", "report"]
+
+
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
 def test_follow_ends_with_a_status_when_the_run_does_not_succeed(kfp: KfpServer, colorize: Colorize, state: str):
     trouble = {"display_name": "train", "state": "FAILED", "error": {"code": 13, "message": "out of memory"}}

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from components import tracking
+from components.choose.drawing import trial
 from components.choose.report import table, write_report
 from components.choose.step import best, choose
+from components.datasets import open_shards
 from components.evaluate.step import evaluate
 from components.train.step import train
 from components.workspace import VARIABLE
@@ -83,3 +86,19 @@ def test_two_trained_variants_are_compared(tmp_path: Path, monkeypatch: pytest.M
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert made == {"index.html", "table.md", "results.json", "curves.png", "histograms.png", "pictures.png"}
     assert json.loads((tmp_path / "out" / "results.json").read_text())["two"]["l1_ab"] == figures[1]
+    client = tracking.connect()
+    (run,) = [run for run in client.search_runs([tracking.experiment(client)]) if run.info.run_name == "choose"]
+    assert run.data.tags["by"] == "l1_ab"
+    assert run.data.tags["best"] == min(("one", "two"), key=lambda name: figures[name == "two"])
+    logged = {Path(entry.path).name for entry in client.list_artifacts(run.info.run_id, "comparison")}
+    assert logged == made
+
+
+def test_what_was_not_scored_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    dataset = tiny_dataset(tmp_path / "dataset", test=4)
+    train(dataset, tmp_path / "model", tmp_path / "checkpoints", tiny_config("images=32"))
+    drawn = trial("one", tmp_path / "model", open_shards(dataset, "test"), range(2))
+    assert len(drawn.pictures) == 2
+    assert drawn.histograms.sum() == 2 * 2 * 24 * 24
