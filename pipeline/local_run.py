@@ -1,11 +1,9 @@
-"""The whole graph on this machine, through kfp.local: the run itself, and what came of each step."""
+"""The whole graph on this machine, through kfp.local."""
 
 import contextlib
 import copy
 import fcntl
-import json
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -15,13 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 from kfp import dsl, local
 from kfp.dsl.graph_component import GraphComponent
 
-from components.command import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, is_full, require_room
+from components.command import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, require_room
 from components.provenance import code_version
 from components.resolve.step import resolve
 from components.tree import RUN_ID
@@ -29,27 +26,15 @@ from components.workspace import VARIABLE, workspace
 from model.config import Config
 from model.errors import Interrupted, UserError
 from model.signals import handled
-from pipeline import ROOT
-from pipeline.arguments import CACHED_STEPS, TRIAL_STEPS, retraining_arguments, sweep_arguments, trial_arguments
+from pipeline import ROOT, journal
+from pipeline.arguments import TRIAL_STEPS, retraining_arguments, sweep_arguments, trial_arguments
 from pipeline.cluster import load_cluster
 from pipeline.data import ensure_data, folder_version
 from pipeline.graph import retraining, trial
+from pipeline.journal import STEPS, StepResult
 from pipeline.quiet import quiet
 from pipeline.sweep import build as build_sweep
 from pipeline.variants import Variants
-
-_FAILED_TASK = re.compile(r"task failed: \S*?'([a-z]+)[^']*'\S*(?: inside \S*?'for-loop-\d+-iteration-(\d+)')?")
-STEPS = ("resolve", *CACHED_STEPS, "register", "gate", "promote", "reject", "report")
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """How one step ended: done, reused, failed, interrupted or not run; its own seconds; its message if it failed."""
-
-    step: str
-    outcome: str
-    seconds: float | None = None
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,12 +176,12 @@ class _Session:
             with self.log.open("w", encoding="utf-8") as log, quiet(log):
                 return dict(graph(**arguments).outputs)
         except (RuntimeError, OSError) as error:  # what kfp raises when a task has failed, or the disk is full
-            self.ended_by = _failed_task(str(error), self.steps)
+            self.ended_by = journal.failed_task(str(error), self.steps)
             steps, _ = self.result()
             if not any(step.outcome in ("failed", "interrupted") for step in steps):
                 require_room()
                 raise
-        for entry in _entries(self.journal).values():
+        for entry in journal.entries(self.journal).values():
             damaged = Path(entry["notes"].get(DAMAGED, ""))
             if damaged.is_relative_to(self.workspace / "pipeline"):
                 shutil.rmtree(damaged)
@@ -204,7 +189,7 @@ class _Session:
 
     def result(self) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
         """How each step ended, and the folders that the last ones noted."""
-        return _read_journal(self.journal, self.steps, self.ended_by)
+        return journal.read(self.journal, self.steps, self.ended_by)
 
 
 def _photographs(folder: Path | None) -> tuple[str, str]:
@@ -214,48 +199,6 @@ def _photographs(folder: Path | None) -> tuple[str, str]:
     data = ensure_data(ROOT)
     print(f"{data.files} files in data/, version {data.version}. {data.note}".rstrip(), flush=True)
     return str(ROOT / "data"), data.version
-
-
-def _failed_task(said: str, steps: tuple[str, ...]) -> str:
-    """Which step kfp says has failed, of which the journal has nothing where it died without a word."""
-    found = _FAILED_TASK.search(said)
-    names = [step for step in steps if found and step.split()[0] == found[1]]
-    return names[int(found[2] or 0) if len(names) > 1 else 0] if found and names else ""
-
-
-def _read_journal(path: Path, steps: tuple[str, ...], ended_by: str) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
-    entries = _entries(path)
-    body = [step for step in steps if step != "report"]
-    reached = max((body.index(step) for step in (*entries, ended_by) if step in body), default=-1)
-    results = []
-    for step in steps:
-        entry = entries.get(step)
-        if step == ended_by and (entry is None or entry["outcome"] == "done"):  # of its partitions, some
-            results.append(StepResult(step, "failed", None, _last_words()))
-        elif entry:
-            results.append(StepResult(step, entry["outcome"], entry["seconds"], entry["message"]))
-        elif step.split()[0] in CACHED_STEPS and body.index(step) < reached:
-            results.append(StepResult(step, "reused"))
-        else:
-            results.append(StepResult(step, "not run"))
-    notes = {k: v for step in ("choose", "register") for k, v in entries.get(step, {}).get("notes", {}).items()}
-    return tuple(results), {name: Path(folder) for name, folder in notes.items()}
-
-
-def _entries(journal: Path) -> dict[str, dict[str, Any]]:
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
-    entries: dict[str, dict[str, Any]] = {}
-    for entry in map(json.loads, lines):  # of a step's partitions, the one that failed tells
-        if entry["step"] not in entries or entries[entry["step"]]["outcome"] == "done":
-            entries[entry["step"]] = entry
-    return entries
-
-
-def _last_words() -> str:
-    """Of a step that left none."""
-    if is_full():
-        return f"{workspace()}: No space left on device; make room, then {AGAIN}."
-    return f"it died without a word (killed, or out of memory?); {AGAIN}."
 
 
 @contextlib.contextmanager
@@ -293,10 +236,10 @@ def _stoppable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment(journal: Path, run_id: str) -> Iterator[None]:
+def _environment(journal_file: Path, run_id: str) -> Iterator[None]:
     """What the steps' processes inherit."""
     ours = {
-        JOURNAL: str(journal),
+        JOURNAL: str(journal_file),
         RUN_ID: run_id,
         VARIABLE: str(workspace()),
         "PYTHONUNBUFFERED": "1",

@@ -16,8 +16,8 @@ from model.errors import UserError
 from pipeline import ROOT, compiled
 from pipeline.arguments import retraining_arguments, sweep_arguments
 from pipeline.graph import retraining
+from pipeline.journal import STEPS
 from pipeline.kubeflow import Client
-from pipeline.local_run import STEPS
 from pipeline.variants import Variants
 
 POLL_SECONDS = 10
