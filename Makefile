@@ -37,10 +37,10 @@ faults: setup data
 	@$(MAKE) --jobs 2 --output-sync faults-killed faults-others
 
 faults-killed:
-	$(BIN)/python -m pytest -m faults -s tests/faults/test_killed.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s tests/faults/test_killed.py
 
 faults-others:
-	$(BIN)/python -m pytest -m faults -s tests/faults --ignore tests/faults/test_killed.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist load tests/faults --ignore tests/faults/test_killed.py
 
 lint: setup
 	$(BIN)/ruff check .

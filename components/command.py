@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -17,7 +17,7 @@ import psutil
 from components import tracking
 from components.workspace import workspace
 from model.errors import Damaged, Interrupted, UserError
-from model.signals import Handler, handled
+from model.signals import handled, stoppable
 
 JOURNAL = "COLORIZE_JOURNAL"
 """Names a file that every step appends its end to: JSON lines of step, seconds, outcome, message, notes."""
@@ -58,7 +58,7 @@ def step(name: str) -> Iterator[dict[str, str]]:
             _append({"step": name, "seconds": seconds, "outcome": outcome, "message": message, "notes": notes})
 
     try:
-        with _at_work(), _stoppable():
+        with _at_work(), _undisturbed(), stoppable(f"it was told to stop; {AGAIN}."):
             yield notes
         if os.environ.get(JOURNAL):
             require_room()  # kfp writes a step's outputs down after its end, and has no words for a full disk
@@ -126,26 +126,9 @@ def _at_work() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ends a step that is told to stop as an exception does, so that it clears up behind itself.
-
-    Raises:
-        Interrupted: SIGTERM or SIGINT came.
-    """
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # clearing up is not to be disturbed
-        raise KeyboardInterrupt
-
-    handlers: dict[signal.Signals, Handler] = {signal.SIGTERM: stop}
-    if os.environ.get(JOURNAL):  # a terminal sends Ctrl-C to the run and to its steps, and the run passes it on
-        handlers[signal.SIGINT] = signal.SIG_IGN
-    with handled(handlers):
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise Interrupted(f"it was told to stop; {AGAIN}.") from None
+def _undisturbed() -> AbstractContextManager[None]:
+    """A terminal sends Ctrl-C to a run and to its steps, and the run passes it on."""
+    return handled({signal.SIGINT: signal.SIG_IGN}) if os.environ.get(JOURNAL) else nullcontext()
 
 
 def _note(name: str, reason: str) -> None:

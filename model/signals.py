@@ -1,11 +1,17 @@
 """Signals handled in another way for a while."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from model.errors import Interrupted
+
 Handler = Callable[..., object] | signal.Handlers
+
+_SOON = 0.1  # seconds
 
 
 @contextmanager
@@ -21,3 +27,33 @@ def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stoppable(words: str) -> Iterator[None]:
+    """Has SIGTERM end the block as an exception does, so that it clears up behind itself, undisturbed by another one.
+
+    Raises:
+        Interrupted: with these words: SIGTERM came, or Ctrl-C.
+    """
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
+        """Python goes on after an exception in a destructor, or in what is called at a fork."""
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            hook(unraisable)
+            return
+        signal.signal(signal.SIGTERM, stop)
+        threading.Timer(_SOON, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    hook, sys.unraisablehook = sys.unraisablehook, swallowed
+    try:
+        with handled({signal.SIGTERM: stop}):
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(words) from None
+    finally:
+        sys.unraisablehook = hook

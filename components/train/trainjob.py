@@ -8,8 +8,6 @@ the TrainJob that pipeline/trainjob.py has prepared.
 import hashlib
 import json
 import os
-import signal
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,8 @@ from components.train.together import arguments
 from components.tree import RUN_ID
 from components.workspace import SHARD_CACHE
 from model.config import TrainConfig
-from model.errors import Interrupted, UserError
-from model.signals import handled
+from model.errors import UserError
+from model.signals import stoppable
 
 _RESTARTS = 3
 """How often torchrun starts the processes of a node anew before the pod fails, and Kubernetes starts that anew."""
@@ -68,7 +66,7 @@ def train_on_nodes(
     work |= {"dataset": str(place / "dataset"), "output": str(place / "model")}
     _fill(manifest, name, work | {"nodes": nodes, "restarts": _RESTARTS, "rendezvous": name})
     job = Job(os.environ["POD_NAMESPACE"], name)
-    with _termination(name):
+    with stoppable(f"TrainJob {name} is deleted, and its processes save what they have; start again to go on"):
         try:
             job.start(manifest, prepare=lambda: handover.put(folder, place / "dataset"))
             job.follow()
@@ -104,13 +102,3 @@ def _fill(manifest: dict[str, Any], name: str, work: dict[str, Any]) -> None:
     (patch,) = manifest["spec"]["runtimePatches"]
     (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     job["template"]["spec"]["template"]["spec"]["serviceAccountName"] = account
-
-
-def _termination(name: str) -> AbstractContextManager[None]:
-    """SIGTERM as Interrupted, wherever it comes: the request that is under way is given up."""
-
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough; what follows is the end
-        raise Interrupted(f"TrainJob {name} is deleted, and its processes save what they have; start again to go on")
-
-    return handled({signal.SIGTERM: interrupt})

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,24 @@ def test_a_step_that_is_told_to_stop_clears_up_and_says_so(journal: Path, capsys
     )
     assert json.loads(journal.read_text())["outcome"] == "interrupted"
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_it_is_stopped_also_where_python_swallows_that(journal: Path) -> None:
+    class Gone:
+        def __del__(self) -> None:
+            terminate(0)
+
+    def evaluate() -> None:
+        Gone()
+        time.sleep(10)
+        raise AssertionError("it went on")
+
+    before = sys.unraisablehook
+    with pytest.raises(SystemExit) as ended, step("evaluate"):
+        evaluate()
+    assert ended.value.code == RETRY_ME
+    assert json.loads(journal.read_text())["outcome"] == "interrupted"
+    assert sys.unraisablehook is before
 
 
 @pytest.mark.parametrize(
