@@ -1,0 +1,42 @@
+"""How the growth of a step is read from what was measured."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.scale.growth import fit
+from benchmarks.scale.measure import measured
+from benchmarks.scale.steps import STEPS
+
+ROWS = (1_000, 3_000, 10_000, 30_000, 100_000)
+
+
+@given(
+    power=st.sampled_from((0.5, 1.0, 1.5, 2.0)),
+    constant=st.floats(0.1, 5),
+    share=st.floats(2, 50),  # of what grows, at the most rows, over the constant
+)
+def test_the_power_is_found_beside_a_constant(power: float, constant: float, share: float) -> None:
+    growth = fit(ROWS, [constant * (1 + share * (n / ROWS[-1]) ** power) for n in ROWS])
+    assert growth.power == pytest.approx(power, abs=0.051)
+    assert growth(10**6) == pytest.approx(constant * (1 + share * 10**power), rel=0.2)
+
+
+@given(constant=st.floats(0.1, 1000), seed=st.integers(0, 2**32 - 1))
+def test_noise_does_not_grow(constant: float, seed: int) -> None:
+    noise = np.random.default_rng(seed).uniform(0.97, 1.03, len(ROWS))
+    assert fit(ROWS, list(constant * noise)).power == 0
+
+
+def test_n_log_n_is_little_more_than_a_line() -> None:
+    growth = fit(ROWS, [1 + n * np.log(n) * 1e-5 for n in ROWS])
+    assert 1 < growth.power <= 1.15
+
+
+def test_a_step_is_measured_alone() -> None:
+    row = measured(STEPS["partition"], 20)
+    assert row["n"] == 20
+    assert row["seconds"] > 0
+    assert row["megabytes"] >= row["megabytes_before"] > 50
+    assert row["bytes"] > 0
