@@ -24,6 +24,9 @@ from model.errors import Damaged, UserError
 
 PER_SHARD = 1024
 """Photographs in a full shard."""
+_ROW_GROUP = 1 << 16
+"""Rows of the manifest that are converted at once: 60 MB."""
+
 ENCODING = "uint8 (N, 3, size, size): L * 255 / 100, a + 128, b + 128"
 
 Split = Literal["train", "val", "test"]
@@ -55,13 +58,13 @@ class Row:
 
 _MANIFEST = pa.schema(
     [
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("path", pa.string()),
+        pa.field("sha256", pa.string()),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("split", pa.string()),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
+        pa.field("status", pa.string()),
+        pa.field("reason", pa.string()),
         pa.field("label", pa.string()),
     ]
 )
@@ -242,7 +245,7 @@ def write(
                 writing[split].append(pool.submit(_write_shard, path, part, lab_of, size))
         shards = {split: [shard.result() for shard in writing[split]] for split in SPLITS}
     manifest = folder / "manifest.parquet"
-    pq.write_table(_table(sorted(rows, key=lambda row: row.path)), manifest)
+    _write_manifest(manifest, sorted(rows, key=lambda row: row.path))
     description = {
         "schema_version": SCHEMA_VERSION,
         "data_version": data_version,
@@ -277,6 +280,12 @@ def _write_shard(
 def _load(path: Path) -> NDArray[np.uint8]:
     mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
+
+
+def _write_manifest(path: Path, rows: Sequence[Row]) -> None:
+    with pq.ParquetWriter(path, _MANIFEST) as writer:
+        for start in range(0, len(rows), _ROW_GROUP):
+            writer.write_table(_table(rows[start : start + _ROW_GROUP]))
 
 
 def _table(rows: Sequence[Row]) -> pa.Table:
