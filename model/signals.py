@@ -30,6 +30,17 @@ def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 
 @contextmanager
+def deferred() -> Iterator[None]:
+    """Has SIGTERM and Ctrl-C wait for the end of the block."""
+    came: list[int] = []
+    signals = (signal.SIGTERM, signal.SIGINT)
+    with handled(dict.fromkeys(signals, lambda number, _: came.append(number))):
+        yield
+    for number in came:
+        signal.raise_signal(number)
+
+
+@contextmanager
 def stoppable(words: str) -> Iterator[None]:
     """Has SIGTERM end the block as an exception does, so that it clears up behind itself, undisturbed by another one.
 

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from model.signals import deferred
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -40,8 +42,7 @@ def in_processes(
     """
     chunks = iter(partial(_take, iter(items)), [])
     waiting: deque[tuple[list[Item], Future[list[Result]]]] = deque()
-    pool = _pool(function, workers)
-    _submit(pool, [])  # forks now, before whatever the items come from may start threads
+    pool = _pool(function, workers)  # now, before whatever the items come from may start threads
     try:
         while True:
             for chunk in islice(chunks, _UNDER_WAY * workers - len(waiting)):
@@ -100,6 +101,8 @@ _function: Callable[[Any], Any]  # a worker's own
 def _start(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
+    for number in (signal.SIGTERM, signal.SIGINT):  # whoever has the pool ends it
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)  # the other threads did not come along
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):  # Linux: when the step is killed, its workers go along
@@ -114,7 +117,10 @@ def _call(chunk: list[Any]) -> list[Any]:
 
 
 def _pool(function: Callable[[Item], Result], workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, _CONTEXT, _start, (function,))
+    with deferred():  # interrupted between two forks, nothing would end those that there are
+        pool = ProcessPoolExecutor(workers, _CONTEXT, _start, (function,))
+        _submit(pool, [])
+    return pool
 
 
 def _submit(pool: ProcessPoolExecutor, chunk: list[Item]) -> Future[list[Any]]:

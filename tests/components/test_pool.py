@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from components.command import RETRY_ME
 from components.preprocess.pool import in_processes
 from pipeline import ROOT
 
@@ -74,3 +75,27 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path):
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_told_to_stop_between_two_forks_it_ends(workplace: Path) -> None:
+    program = workplace / "program.py"
+    program.write_text(
+        "import os, signal\n"
+        "from multiprocessing.popen_fork import Popen\n"
+        "from components.command import step\n"
+        "from components.preprocess.pool import in_processes\n"
+        "launch = Popen._launch\n"
+        "def told(self, process):\n"
+        "    launch(self, process)\n"
+        "    if process.name.endswith('-2'):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "Popen._launch = told\n"
+        "with step('preprocess'):\n"
+        "    list(in_processes(abs, range(1000), 2))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (
+        RETRY_ME,
+        "interrupted: it was told to stop; start it again: it goes on from what is finished.\n",
+    )
