@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.machine import FOLDER, write
-from benchmarks.scale.growth import draw, fit
+from benchmarks.scale.growth import FITS, draw
 from benchmarks.scale.measure import measured
 from benchmarks.scale.real import REAL, SIZES
 from benchmarks.scale.steps import STEPS
@@ -28,13 +28,14 @@ def main(
     rows = {name: [measured(step, n) for n in ROWS if n <= most] for name, step in STEPS.items()}
     real = {name: [measured(step, n) for n in SIZES] for name, step in REAL.items()}
     growth = {
-        name: {what: fit([row["n"] for row in each], [row[what] for row in each]) for what in ("seconds", "megabytes")}
+        name: {what: fit([row["n"] for row in each], [row[what] for row in each]) for what, fit in FITS.items()}
         for name, each in rows.items()
     }
-    figures = {
-        f"{name}: {what} grow as n to the power": each[what].power for name, each in growth.items() for what in each
-    }
-    draw(rows, result / "growth.png")
+    figures: dict[str, float] = {}
+    for name, each in growth.items():
+        figures[f"{name}: seconds grow as n to the power"] = each["seconds"].power
+        figures[f"{name}: KB of memory for each photograph"] = 1000 * each["megabytes"].factor
+    draw(rows, growth, result / "growth.png")
     write(
         result / "results.json",
         figures,

@@ -15,6 +15,9 @@ from benchmarks.scale.growth import Growth
 from benchmarks.train_step_gpu import operations
 from model.config import load_config
 
+_ROWS = (1_000, 10_000, 100_000)  # of those that were measured
+_MEASURED = ("photographs", "CPU seconds", "MB of memory at the peak", "bytes left for each")
+
 PHOTOGRAPHS = (1_000_000, 100_000_000)
 JPEG_BYTES = 4e6
 """As cameras make them, 12 megapixels."""
@@ -42,13 +45,43 @@ DOLLARS = {
 
 
 def main() -> None:
-    """Prints a table for docs/scale.md."""
+    """Prints the tables of docs/scale.md."""
     results = json.loads((FOLDER / "scale" / "results.json").read_bytes())
+    print(_table(["step, by rows", *_MEASURED, "seconds grow as", "memory for each more"], _by_rows(results)))
+    print(_table(["step, by real photographs", *_MEASURED], _real(results)))
     columns = [estimate(results, n) for n in PHOTOGRAPHS]
-    print("| | " + " | ".join(f"{n:,} photographs" for n in PHOTOGRAPHS) + " |")
-    print("| --- |" + " ---: |" * len(columns))
-    for name in columns[0]:
-        print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    print(_table(["", *(f"{n:,} photographs" for n in PHOTOGRAPHS)], rows))
+
+
+def _by_rows(results: dict[str, Any]) -> list[list[str]]:
+    table = []
+    for step, measured in results["rows"].items():
+        growth = {what: Growth(**found) for what, found in results["growth"][step].items()}
+        power = f"n^{growth['seconds'].power:.2f}" if growth["seconds"].power else "not"
+        sizes = [row for row in measured if row["n"] in _ROWS]
+        table.append([step, *_figures(sizes), power, f"{1000 * growth['megabytes'].factor:.2f} KB"])
+    return table
+
+
+def _real(results: dict[str, Any]) -> list[list[str]]:
+    return [[step, *_figures(measured)] for step, measured in results["real"].items()]
+
+
+def _figures(rows: list[dict[str, float]]) -> list[str]:
+    columns = (
+        [f"{row['n']:,}" for row in rows],
+        [f"{row['seconds']:.3g}" for row in rows],
+        [f"{row['megabytes']:,.0f}" for row in rows],
+        [f"{row['bytes'] / row['n']:,.0f}" for row in rows],
+    )
+    return [" / ".join(column) for column in columns]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [head, ["---", *(["---:"] * (len(head) - 1))], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def estimate(results: dict[str, Any], n: int) -> dict[str, str]:

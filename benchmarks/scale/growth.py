@@ -1,4 +1,4 @@
-"""How a figure grows with n: the power of n that fits it best beside a constant, and the plot of all."""
+"""How a figure grows with n: seconds by the power of n that fits them best beside a constant, memory along a line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from scipy.optimize import nnls
 
 _POWERS = np.arange(0.3, 2.51, 0.05)
-_NOISE = 0.03
-"""Of a figure, relative: what differs by less, as the mean square has it, does not grow."""
+_NOISE = 0.1
+"""Of seconds, relative: what differs by less, as the mean square has it, does not grow. Evaluation, which does the same
+for every n, shows as much."""
 
 
 class Growth(NamedTuple):
@@ -21,19 +22,19 @@ class Growth(NamedTuple):
     power: float
 
     def __call__(self, n: float) -> float:
-        return self.constant + self.factor * n**self.power
+        return float(self.constant + self.factor * n**self.power)
 
 
-def fit(sizes: Sequence[int], values: Sequence[float]) -> Growth:
+def curve(sizes: Sequence[int], seconds: Sequence[float]) -> Growth:
     """The growth with the least sum of squared relative errors; constant and factor are not negative.
 
     n log n, from a thousand to a hundred thousand, comes out as a power of 1.1. What does not grow has power 0.
 
     Args:
         sizes: at least three.
-        values: positive, one for each size.
+        seconds: positive, one for each size.
     """
-    n, y = np.asarray(sizes, dtype=float), np.asarray(values, dtype=float)
+    n, y = np.asarray(sizes, dtype=float), np.asarray(seconds, dtype=float)
     level = 1 / np.mean(1 / y)
     best, error = Growth(float(level), 0.0, 0.0), float(np.sum((level / y - 1) ** 2))
     if error <= _NOISE**2 * len(y):
@@ -47,23 +48,35 @@ def fit(sizes: Sequence[int], values: Sequence[float]) -> Growth:
     return best
 
 
-def draw(rows: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
+def line(sizes: Sequence[int], megabytes: Sequence[float]) -> Growth:
+    """The line with the least sum of squared errors: rows of a manifest take the same each."""
+    slope, constant = np.polyfit(np.asarray(sizes, dtype=float), np.asarray(megabytes, dtype=float), 1)
+    return Growth(float(constant), float(slope), 1.0)
+
+
+FITS = {"seconds": curve, "megabytes": line}
+"""By what was measured."""
+
+
+def draw(
+    rows: Mapping[str, Sequence[Mapping[str, float]]], growth: Mapping[str, Mapping[str, Growth]], path: Path
+) -> None:
     """Seconds and memory of each step over n, with what was fitted.
 
     Args:
         rows: by step: n, seconds, megabytes.
+        growth: by step and what was measured.
         path: of the picture.
     """
     figure = Figure(figsize=(11, 5), layout="constrained")
-    for axes, name, title in zip(
-        figure.subplots(1, 2), ("seconds", "megabytes"), ("CPU seconds", "MB of memory, most"), strict=True
-    ):
+    titles = {"seconds": "CPU seconds", "megabytes": "MB of memory, most"}
+    for axes, (what, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         for index, (step, measured) in enumerate(rows.items()):
-            sizes, values = [int(row["n"]) for row in measured], [row[name] for row in measured]
-            growth, along = fit(sizes, values), np.geomspace(min(sizes), max(sizes), 50)
-            color = f"C{index}"
-            axes.loglog(sizes, values, "o", color=color, markersize=4)
-            axes.loglog(along, [growth(n) for n in along], color=color, label=f"{step}: n^{growth.power:.2f}")
+            sizes, found = [int(row["n"]) for row in measured], growth[step][what]
+            along, color = np.geomspace(min(sizes), max(sizes), 50), f"C{index}"
+            grows = f"n^{found.power:.2f}" if what == "seconds" else f"{1000 * found.factor:.2f} KB each"
+            axes.loglog(sizes, [row[what] for row in measured], "o", color=color, markersize=4)
+            axes.loglog(along, [found(n) for n in along], color=color, label=f"{step}: {grows}")
         axes.set_title(title)
         axes.set_xlabel("photographs")
         axes.legend(fontsize=8)

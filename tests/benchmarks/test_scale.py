@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scale.growth import fit
+from benchmarks.scale.growth import curve, line
 from benchmarks.scale.measure import measured
 from benchmarks.scale.steps import STEPS
 
@@ -18,20 +18,25 @@ ROWS = (1_000, 3_000, 10_000, 30_000, 100_000)
     share=st.floats(2, 50),  # of what grows, at the most rows, over the constant
 )
 def test_the_power_is_found_beside_a_constant(power: float, constant: float, share: float) -> None:
-    growth = fit(ROWS, [constant * (1 + share * (n / ROWS[-1]) ** power) for n in ROWS])
+    growth = curve(ROWS, [constant * (1 + share * (n / ROWS[-1]) ** power) for n in ROWS])
     assert growth.power == pytest.approx(power, abs=0.051)
     assert growth(10**6) == pytest.approx(constant * (1 + share * 10**power), rel=0.2)
 
 
 @given(constant=st.floats(0.1, 1000), seed=st.integers(0, 2**32 - 1))
 def test_noise_does_not_grow(constant: float, seed: int) -> None:
-    noise = np.random.default_rng(seed).uniform(0.97, 1.03, len(ROWS))
-    assert fit(ROWS, list(constant * noise)).power == 0
+    noise = np.random.default_rng(seed).uniform(0.9, 1.1, len(ROWS))
+    assert curve(ROWS, list(constant * noise)).power == 0
 
 
 def test_n_log_n_is_little_more_than_a_line() -> None:
-    growth = fit(ROWS, [1 + n * np.log(n) * 1e-5 for n in ROWS])
+    growth = curve(ROWS, [1 + n * np.log(n) * 1e-5 for n in ROWS])
     assert 1 < growth.power <= 1.15
+
+
+def test_memory_is_a_line() -> None:
+    growth = line(ROWS, [700 + 0.002 * n for n in ROWS])
+    assert growth(10**6) == pytest.approx(2700)
 
 
 def test_a_step_is_measured_alone() -> None:
