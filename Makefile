@@ -40,7 +40,7 @@ faults-killed:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s tests/faults/test_killed.py
 
 faults-others:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist load tests/faults --ignore tests/faults/test_killed.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist loadfile tests/faults --ignore tests/faults/test_killed.py
 
 lint: setup
 	$(BIN)/ruff check .
