@@ -112,25 +112,21 @@ def clone(tmp_path: Path, few: Path, photos: Path) -> Rig:
     return Rig(project.root, None, dict(project.environment), root=project.root)
 
 
-def test_an_object_of_the_dvc_remote_is_refused(clone: Rig) -> None:
-    objects = clone.folder / ".dvc" / "remote" / "files" / "md5"
-    largest = max((path for path in objects.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    flip(largest)
-    run = clone.run()
-    require_clean(run)
-    assert run.last_line.startswith(f"error: {clone.folder / '.dvc' / 'remote'}: it has a damaged copy of data/")
-    assert run.last_line.endswith("; push again from a clone that has it (`dvc push`).")
-    flip(largest)
-    again = clone.run()
-    assert again.status == 0, again.output
-
-
-def test_a_missing_dvc_remote_is_named(clone: Rig) -> None:
+def test_a_missing_dvc_remote_and_its_damaged_object_are_refused(clone: Rig) -> None:
     remote = clone.folder / ".dvc" / "remote"
     remote.rename(remote.with_name("elsewhere"))
     run = clone.run()
     require_clean(run)
     assert run.last_line == (f"error: {remote}: there is no such folder; bring it back, or name another remote.")
     remote.with_name("elsewhere").rename(remote)
+
+    objects = remote / "files" / "md5"
+    largest = max((path for path in objects.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    flip(largest)
+    run = clone.run()
+    require_clean(run)
+    assert run.last_line.startswith(f"error: {remote}: it has a damaged copy of data/")
+    assert run.last_line.endswith("; push again from a clone that has it (`dvc push`).")
+    flip(largest)
     again = clone.run()
     assert again.status == 0, again.output
