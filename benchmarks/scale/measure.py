@@ -22,9 +22,8 @@ def measured(step: Step, n: int) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        os.environ["COLORIZE_WORKSPACE"] = str(folder / "workspace")
-        alone(step.prepare, folder, n)
-        row = alone(_measure, step.run, folder)
+        alone(_in_workspace, folder, step.prepare, folder, n)
+        row = alone(_in_workspace, folder, _measure, step.run, folder)
     print(json.dumps({"n": n, **row}), flush=True)
     return {"n": n, **row}
 
@@ -33,6 +32,11 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
     """Calls it in a process of its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def _in_workspace(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    os.environ["COLORIZE_WORKSPACE"] = str(folder / "workspace")
+    return function(*arguments)
 
 
 def _measure(run: Callable[[Path], object], folder: Path) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """How the growth of a step is read from what was measured."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,8 +42,11 @@ def test_memory_is_a_line() -> None:
 
 
 def test_a_step_is_measured_alone() -> None:
-    row = measured(STEPS["partition"], 20)
-    assert row["n"] == 20
+    before = dict(os.environ)
+    row = measured(STEPS["partition"], 2000)
+    assert os.environ == before
+    assert row["n"] == 2000
     assert row["seconds"] > 0
+    assert row["wall_seconds"] > 0
     assert row["megabytes"] >= row["megabytes_before"] > 50
     assert row["bytes"] > 0
