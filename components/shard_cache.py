@@ -88,8 +88,11 @@ class ShardCache:
         partial, whole = path.with_suffix(_PARTIAL), False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as claim:
-                if not _locked(claim, wait=needed) or not _names(partial, claim):
+            with self._alone():  # between the two it would look abandoned
+                claim = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+                ours = _locked(claim, wait=False)
+            with claim:
+                if not (ours or (needed and _locked(claim))) or not _names(partial, claim):
                     return
                 try:
                     if not path.exists() and (self._reserve(claim, file.size) or needed):
