@@ -100,7 +100,8 @@ class ShardCache:
                         whole = True
                 finally:
                     with self._alone():
-                        partial.replace(path) if whole else partial.unlink()
+                        if _names(partial, claim):  # somebody may have cleared the folder meanwhile
+                            partial.replace(path) if whole else partial.unlink()
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}; see {SHARD_CACHE}.") from None
 
