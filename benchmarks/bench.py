@@ -19,6 +19,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "reading": (),
     "train_step": (),
     "train_step_gpu": (),
+    "streaming": (),
     "coloring": (),
     "evaluation": (),
 }

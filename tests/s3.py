@@ -63,6 +63,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         "-ip.bind=127.0.0.1",
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=64",
+        "-volume.max=100",  # the benchmark of streaming publishes more than the default eight hold
         "-s3",
         f"-s3.config={folder / 'identities.json'}",
         "-s3.port.iceberg=0",

@@ -1,6 +1,7 @@
 """Processes that train together, started by torchrun, and how they end: as one process would have."""
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,6 +44,9 @@ def together(work: Arguments, *options: str) -> None:
         Interrupted: SIGTERM came, to this process or to one of those.
         ChildFailedError: a process ended otherwise; torchrun's, which names it.
     """
+    # One store for all rounds, torchrun's default, tells processes that are started again the addresses of those before
+    # them, for which they wait half an hour: pytorch/pytorch#135712.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     with TemporaryDirectory() as logs:
         command = [*options, f"--log-dir={logs}", "--module", "components.train.worker", json.dumps(work)]
         try:
