@@ -68,7 +68,7 @@ class Group:
             here.mkdir(parents=True)
             mine = environment | {
                 "PET_NODE_RANK": str(rank),
-                # The first holds the rendezvous, as by its host name on a cluster; it begins with fewer after 2 s, not 30.
+                # The first holds the rendezvous, as by its host name on a cluster; it waits 2 s for others, not 30.
                 "PET_RDZV_CONF": f"is_host={rank == 0},last_call_timeout=2",
                 "COLORIZE_WORKSPACE": str(here / "workspace"),
             }
