@@ -292,7 +292,7 @@ def _text(value: Any) -> str:
 def _reason(error: Exception) -> str:
     """MLflow's own words; of a request that failed, only why; of a database, what it said itself."""
     text = " ".join(str(getattr(error, "orig", error)).split()).rstrip(".")
-    cause = re.search(r"""Caused by \w+\((["'])(.*)\1""", text)
+    cause = re.search(r""".*Caused by \w+\((["'])(.*)\1""", text)  # the innermost of several
     return (cause[2].rpartition(": ")[2] if cause else text)[:400]
 
 
