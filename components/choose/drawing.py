@@ -74,10 +74,12 @@ def _rgb(lab: Tensor) -> NDArray[np.uint8]:
 
 def draw_curves(trials: Sequence[Trial], path: Path) -> None:
     """Over images seen, a row for each variant; the first variant's stand behind the others' in gray."""
-    figure = Figure(figsize=(11, 1.6 * len(trials)), layout="constrained")
-    grid = figure.subplots(len(trials), len(_CURVES), squeeze=False, sharex=True, sharey="col")
+    known = {"reconstruction", *(name for trial in trials for row in trial.history for name in row)}
+    curves = [name for name in _CURVES if name in known]
+    figure = Figure(figsize=(2.75 * len(curves), 1.6 * len(trials)), layout="constrained")
+    grid = figure.subplots(len(trials), len(curves), squeeze=False, sharex=True, sharey="col")
     for row, trial in zip(grid, trials, strict=True):
-        for axes, name in zip(row, _CURVES, strict=True):
+        for axes, name in zip(row, curves, strict=True):
             for history, style in ((trials[0].history, "0.7"), (trial.history, "C0")):
                 points = [(at["images"], at[name]) for at in history if name in at]
                 axes.plot(*(zip(*points, strict=True) if points else ((), ())), color=style, linewidth=1)
@@ -113,4 +115,4 @@ def draw_pictures(trials: Sequence[Trial], truth: Shards, scored: range, path: P
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=80, bbox_inches="tight")  # long names as well
