@@ -128,7 +128,7 @@ def versions_table() -> Table:
     metrics = list(load_config(ROOT / "params.yaml").register_.rules)
     table = Table("version", "aliases", *metrics, "data", "commit", "recipe", "age", "verdict")
     table.caption = (
-        "In brackets: the change against the champion of its time, both scored on the same photographs of the same size."
+        "In brackets: the change against the champion of then, both scored on the same photographs at the same size."
     )
     table.caption_justify = "left"
     for version in reversed(registry.find_all({})):
