@@ -1,5 +1,6 @@
 """What tests of every floor share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 import torch
 
 from tests.s3 import S3Server, seaweedfs
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""`make test &` in a script ignores Ctrl-C, and so would every program that the tests start."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

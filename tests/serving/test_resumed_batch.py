@@ -38,7 +38,7 @@ def test_what_was_made_before_the_end_is_left_and_the_rest_is_made(
             time.sleep(0.005)
         process.send_signal(how)
         _, error = process.communicate()
-    assert process.returncode
+    assert process.returncode, error
     assert b"Traceback" not in error
     before = {name: when for name, when in times(out).items() if not name.endswith(".partial")}
     assert 4 <= len(before) < 30
