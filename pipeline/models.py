@@ -126,11 +126,9 @@ def versions_table() -> Table:
     for alias, number in registry.model().aliases.items():
         aliases.setdefault(number, []).append(alias)
     metrics = list(load_config(ROOT / "params.yaml").register_.rules)
-    table = Table("version", "aliases", *metrics, "data", "commit", "recipe", "age", "verdict")
-    table.caption = (
-        "In brackets: the change against the champion of then, both scored on the same photographs at the same size."
-    )
-    table.caption_justify = "left"
+    columns = ("version", "aliases", *metrics, "data", "commit", "recipe", "age", "verdict")
+    caption = "In brackets: change against the champion of then, both scored on the same photographs at the same size."
+    table = Table(*columns, caption=caption, caption_justify="left")
     for version in reversed(registry.find_all({})):
         tags = version.tags
         champion = "champion" in aliases.get(version.number, [])

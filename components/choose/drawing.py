@@ -74,8 +74,8 @@ def _rgb(lab: Tensor) -> NDArray[np.uint8]:
 
 def draw_curves(trials: Sequence[Trial], path: Path) -> None:
     """Over images seen, a row for each variant; the first variant's stand behind the others' in gray."""
-    known = {"reconstruction", *(name for trial in trials for row in trial.history for name in row)}
-    curves = [name for name in _CURVES if name in known]
+    logged = {name for trial in trials for row in trial.history for name in row}
+    curves = [name for name in _CURVES if name in logged] or [_CURVES[0]]  # shorter than log_every: nothing is logged
     figure = Figure(figsize=(2.75 * len(curves), 1.6 * len(trials)), layout="constrained")
     grid = figure.subplots(len(trials), len(curves), squeeze=False, sharex=True, sharey="col")
     for row, trial in zip(grid, trials, strict=True):
