@@ -20,19 +20,19 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from components.evaluate.contestants import GeneratorContestant
-from components.evaluate.scoring import delivered
+from components.evaluate.accumulate import delivered
+from components.evaluate.candidates import GeneratorContestant
 from components.evaluate.step import evaluate
-from model.checkpoint import load_generator
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.config import Config, TrainConfig, load_config
-from model.files import folder_aside
-from model.game import Game
-from model.processes import processes
-from model.shards import Shards
-from model.starting import new_generator
+from model.data.shards import Shards
+from model.training.distributed import processes
+from model.training.gan import Game
+from model.training.start import new_generator
+from model.training.state import load_generator
+from model.utils.files import folder_aside
 from pipeline import ROOT
-from pipeline.local_run import run_trial
+from pipeline.local.run import run_trial
 
 OUT = ROOT / "benchmarks" / "champion"
 BEST = ROOT / "recipes" / "best.yaml"

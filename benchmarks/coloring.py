@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from model.networks import Generator
+    from model.networks.generator import Generator
 
     Network = Callable[[Tensor, Tensor], Tensor]
 
@@ -51,7 +51,7 @@ def main(
     """Measures every backend at every size; prints a table, writes the figures."""
     if context.invoked_subcommand:
         return
-    from pipeline.data import ensure_data
+    from pipeline.data.versions import ensure_data
 
     ensure_data(ROOT, "champion")
     figures: dict[str, float] = {}
@@ -86,8 +86,8 @@ def case(backend: str, repeats: int, photograph: Path, champion: Path) -> None:
     import numpy as np
     import torch
 
-    from model.colorizer import Colorizer
-    from model.images import decode, encode
+    from model.data.images import decode, encode
+    from model.inference.colorizer import Colorizer
 
     colorizer = Colorizer.load(champion)
     original = colorizer.generator
@@ -157,7 +157,7 @@ def replaced(generator: "Generator", backend: str) -> Any:
     """
     import torch
 
-    from model.onnx_export import to_onnx
+    from model.inference.onnx import to_onnx
 
     if backend == "torch":
         return generator

@@ -19,15 +19,15 @@ import typer
 from torch import nn
 
 from benchmarks.machine import FOLDER, ROOT, in_turns, speedup, write
-from components.evaluate.instruments import Instruments, Space
-from components.evaluate.scoring import delivered, look
+from components.evaluate.accumulate import delivered, look
+from components.evaluate.features import Instruments, Space
 from components.preprocess.step import preprocess
 from model.color import decode_lab
 from model.config import load_config
+from model.data.shards import Shards
+from model.metrics.features.inception import DIMENSIONS, InceptionV3
 from model.metrics.fid import frechet_distance
-from model.metrics.inception import DIMENSIONS, InceptionV3
-from model.shards import Shards
-from model.weights import Weights
+from model.networks.weights import Weights
 
 _SET = 5000
 

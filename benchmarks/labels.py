@@ -17,20 +17,20 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from components.evaluate.scoring import delivered
+from components.evaluate.accumulate import delivered
 from components.preprocess.step import preprocess
-from components.progress import progress
-from components.workspace import workspace
-from model.batches import seeded
+from components.shared.machine.progress import progress
+from components.shared.machine.workspace import workspace
 from model.color import AB_SCALE, decode_lab, lab_to_srgb, to_uint8
 from model.config import TrainConfig, load_config
-from model.inference import predict_ab
+from model.data.batches import seeded
+from model.data.shards import Shards
+from model.inference.predict import predict_ab
 from model.metrics.l1_ab import l1_ab
-from model.networks import Generator
-from model.shards import Shards
-from model.training import train
+from model.networks.generator import Generator
+from model.training.loop import train
 from pipeline import ROOT
-from pipeline.data import ensure_data, folder_version
+from pipeline.data.versions import ensure_data, folder_version
 
 OUT = ROOT / "benchmarks"
 RECIPES = (ROOT / "recipes" / "best.yaml", ROOT / "recipes" / "tried" / "labels.yaml")

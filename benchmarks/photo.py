@@ -19,12 +19,12 @@ import torch
 import typer
 
 from benchmarks.machine import FOLDER, ROOT, speedup, write
-from components.preprocess.listing import SUFFIXES
-from model.colorizer import Colorizer
-from model.files import write_aside
-from model.images import decode, encode
-from serving.batch import color_photographs
-from serving.ledger import sha256_of
+from components.shared.photos.listing import SUFFIXES
+from model.data.images import decode, encode
+from model.inference.colorizer import Colorizer
+from model.utils.files import write_aside
+from serving.photos import color_photographs
+from serving.record import sha256_of
 
 _PART = 100  # photographs, at most
 
@@ -38,7 +38,7 @@ def main(
     result: Annotated[Path, typer.Option(help="Where the figures go.")] = FOLDER / "photo.json",
 ) -> None:
     """Measures both ways on each part of the folder; prints and writes the figures."""
-    from pipeline.data import ensure_data
+    from pipeline.data.versions import ensure_data
 
     ensure_data(ROOT, "champion")
     colorizer = Colorizer.load(champion)

@@ -18,13 +18,13 @@ import typer
 
 from benchmarks.machine import FOLDER, ROOT, speedup, write
 from components.preprocess.step import preprocess
-from model.batches import Batch
 from model.config import TrainConfig, load_config
-from model.game import Game
-from model.processes import processes
-from model.shards import Shards
-from model.starting import new_generator
-from model.training import _loader
+from model.data.batches import Batch
+from model.data.shards import Shards
+from model.training.distributed import processes
+from model.training.gan import Game
+from model.training.loop import _loader
+from model.training.start import new_generator
 
 _DRAINED = 16  # batches that a GPU's loader holds ready, and more
 _GPU_BLOCK = 64  # steps

@@ -1,8 +1,8 @@
 """What damage does to colorings: `python -m benchmarks.robustness outputs/without outputs/with`.
 
-Each generator colors every test photograph from its lightness as it is and after each damage of model/damage.py; the
-last row is an old photograph: all of them in turn, half as strong. a and b, predicted from the damaged lightness, are
-scored on the true one against the true a and b: the figures speak of color alone, not of the noise that L brings.
+Each generator colors every test photograph from its lightness as it is and after each damage of model/data/damage.py;
+the last row is an old photograph: all of them in turn, half as strong. a and b, predicted from the damaged lightness,
+are scored on the true one against the true a and b: the figures speak of color alone, not of the noise that L brings.
 Writes robustness.json and robustness.jpg (a photograph for each damage) beside itself, and prints a table.
 """
 
@@ -19,20 +19,20 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from benchmarks.machine import machine
-from components.command import step
 from components.evaluate import protocol
-from components.evaluate.contestants import GeneratorContestant
-from components.evaluate.instruments import Instruments, prepare
-from components.evaluate.scoring import Tally, delivered, look
-from components.progress import progress
-from components.workspace import workspace
-from model.batches import seeded
-from model.checkpoint import load_generator
+from components.evaluate.accumulate import Tally, delivered, look
+from components.evaluate.candidates import GeneratorContestant
+from components.evaluate.features import Instruments, prepare
+from components.shared.machine.progress import progress
+from components.shared.machine.workspace import workspace
+from components.shared.step import step
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.config import load_config
-from model.damage import DAMAGES, damaged
-from model.errors import UserError
-from model.shards import Shards
+from model.data.batches import seeded
+from model.data.damage import DAMAGES, damaged
+from model.data.shards import Shards
+from model.training.state import load_generator
+from model.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("l1_ab", "ab_intersection", "delta_colorfulness", "kid_efflite0")

@@ -101,7 +101,7 @@ def _server() -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     with tempfile.TemporaryDirectory() as workspace:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "OMP_"))}
         environment["COLORIZE_WORKSPACE"] = workspace
-        command = [sys.executable, "-m", "pipeline.cli", "web", "--port", str(port)]
+        command = [sys.executable, "-m", "pipeline.cli.main", "web", "--port", str(port)]
         process = subprocess.Popen(command, cwd=ROOT, env=environment)
         try:
             while not _ready(port):

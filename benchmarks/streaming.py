@@ -17,13 +17,13 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.machine import FOLDER, speedup, write
-from components.datasets import publish
-from components.shard_cache import ShardCache
-from components.storage import Address
-from model import shards
-from model.batches import Batches
-from model.shards import PER_SHARD, Row, Shards
-from tests.s3 import seaweedfs
+from components.shared.s3.client import Address
+from components.shared.s3.streaming.cache import ShardCache
+from components.shared.s3.streaming.published import publish
+from model.data import shards
+from model.data.batches import Batches
+from model.data.shards import PER_SHARD, Row, Shards
+from tests.support.s3 import seaweedfs
 
 _BATCH, _LANES, _WINDOW = 16, 2, 2
 

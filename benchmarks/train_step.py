@@ -28,12 +28,12 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.machine import FOLDER, ROOT, in_turns, speedup, write
 from components.preprocess.step import preprocess
 from model.config import Config, TrainConfig, load_config
-from model.game import Game
-from model.networks import Discriminator
-from model.processes import processes
-from model.shards import Shards
-from model.starting import new_generator
-from model.training import _loader
+from model.data.shards import Shards
+from model.networks.generator import Discriminator
+from model.training.distributed import processes
+from model.training.gan import Game
+from model.training.loop import _loader
+from model.training.start import new_generator
 
 _LEVELS = {256: 8, 128: 7}  # down to one pixel
 _KINDS = {

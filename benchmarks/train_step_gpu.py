@@ -20,9 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import FOLDER, ROOT, write
 from model.color import decode_lab, to_network
 from model.config import TrainConfig, load_config
-from model.networks import Discriminator
-from model.objective import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
-from model.starting import new_generator
+from model.losses import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
+from model.networks.generator import Discriminator
+from model.training.start import new_generator
 
 _SIDE = 8192  # of the matrices whose product tells what the card can do
 
@@ -95,7 +95,7 @@ def main(
 def build_step(
     config: TrainConfig, setting: Setting, stored: Tensor, backend: str = "inductor"
 ) -> Callable[[], Tensor]:
-    """A step of the full game on one batch, as `model.game` plays it; it returns the generator's loss.
+    """A step of the full game on one batch, as `model.training.gan` plays it; it returns the generator's loss.
 
     Args:
         config: of the training.

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from model.errors import UserError
-from model.settings import Section, merge, parse_yaml, read_yaml
-from model.settings import check as check  # of a section, for the steps
+from model.utils.errors import UserError
+from model.utils.settings import Section, merge, parse_yaml, read_yaml
+from model.utils.settings import check as check  # of a section, for the steps
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]

@@ -1,6 +1,6 @@
 """The arguments that the graphs take, the same wherever they run."""
 
-from components.provenance import code_version, git_commit
+from components.shared.machine.code import code_version, git_commit
 from model.config import Config
 from pipeline.variants import Variants
 

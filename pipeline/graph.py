@@ -19,13 +19,13 @@ from components.preprocess.component import merge, partition, preprocess
 from components.register.component import gate, promote, register, reject
 from components.report.component import report_outcome
 from components.resolve.component import resolve
+from components.shared.machine.workspace import SHARD_CACHE
+from components.shared.mlflow.tree import RUN_ID
 from components.train.component import train
 from components.train.environment import POD, PROCESSES, TRAINJOB
-from components.tree import RUN_ID
-from components.workspace import SHARD_CACHE
 from pipeline.arguments import CACHED_STEPS
-from pipeline.cluster import STREAMING, Attempts, Cluster, Gpu, Resources, Step, load_cluster
-from pipeline.trainjob import train_job
+from pipeline.cluster.settings import STREAMING, Attempts, Cluster, Gpu, Resources, Step, load_cluster
+from pipeline.cluster.trainjob import train_job
 
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 """Keys of the ConfigMap `colorizer` that every step finds in its environment."""

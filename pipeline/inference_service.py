@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from components import registry, tracking
-from components.command import step
-from components.images import image
-from model.errors import UserError
+from components.images.names import image
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
+from components.shared.step import step
+from model.utils.errors import UserError
 
 _PROXY = "mlflow-artifacts:/"
 """How MLflow addresses what lies behind --serve-artifacts."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from model.errors import UserError
+from model.utils.errors import UserError
 from pipeline import ROOT
 
 

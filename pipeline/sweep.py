@@ -6,7 +6,7 @@ from kfp.dsl.graph_component import GraphComponent
 from components.choose.component import choose
 from components.report.component import report_outcome
 from components.resolve.component import resolve_variants
-from pipeline.cluster import Cluster
+from pipeline.cluster.settings import Cluster
 from pipeline.graph import prepare, register_and_judge, settle, train_and_score
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from model.config import Config, load_config
-from model.errors import UserError
+from model.utils.errors import UserError
 from pipeline import ROOT
 from pipeline.recipes import recipe_files
 

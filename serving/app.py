@@ -14,10 +14,10 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 
-from serving import problems
-from serving.aliases import Aliases
-from serving.coloring import TYPES, ZIP, Coloring, Limits
+from serving import errors as problems
 from serving.metrics import Measured, Metrics
+from serving.served_models import Aliases
+from serving.worker import TYPES, ZIP, Coloring, Limits
 
 PAGE = Path(__file__).parent / "page"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

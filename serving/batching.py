@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from model.colorizer import Colorizer, Input
+from model.inference.colorizer import Colorizer, Input
 
 
 class _Job(NamedTuple):

@@ -4,9 +4,9 @@ import logging
 
 import uvicorn
 
-from serving.aliases import Aliases
 from serving.app import create_app
-from serving.coloring import Limits
+from serving.served_models import Aliases
+from serving.worker import Limits
 
 
 def serve(host: str, port: int, aliases: Aliases) -> None:

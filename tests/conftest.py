@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.s3 import S3Server, seaweedfs
+from tests.support.s3 import S3Server, seaweedfs
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """`make test &` in a script ignores Ctrl-C, and so would every program that the tests start."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.dvc_project import ROOT
+from tests.support.dvc_project import ROOT
 
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text(encoding="utf-8"))
 STEPS = WORKFLOW["jobs"]["audit"]["steps"]

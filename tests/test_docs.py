@@ -11,10 +11,10 @@ import typer
 
 from k8s.check.manifests import render
 from k8s.check.references import SECRETS
-from pipeline.cli import app
-from tests.console import Terminal, commands, difference
-from tests.dvc_project import ROOT, bare_environment
-from tests.s3 import S3Server, seaweedfs
+from pipeline.cli.main import app
+from tests.support.console import Terminal, commands, difference
+from tests.support.dvc_project import ROOT, bare_environment
+from tests.support.s3 import S3Server, seaweedfs
 
 USER = {
     f"GIT_{role}_{key}": value

@@ -16,15 +16,15 @@ from benchmarks.machine import ROOT
 from components.evaluate.step import score
 from components.inspect.step import inspect
 from components.preprocess.merge import merge, split_of
-from components.preprocess.part import prepare_part
 from components.preprocess.partition import partition
+from components.preprocess.prepare import prepare_part
 from components.preprocess.prepared import PIXELS, ROWS, PartRow, Prepared
 from components.register.step import register
 from components.train.step import train
-from model import shards
-from model.checkpoint import save_generator
 from model.config import Config, load_config
-from model.networks import Generator
+from model.data import shards
+from model.networks.generator import Generator
+from model.training.state import save_generator
 
 SIZE = 16
 """Pixels of a side: here rows are counted; what a pixel costs the other half measures."""

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import CPU_IMAGE
+from components.images.names import CPU_IMAGE
 
 
 @dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
@@ -37,7 +37,7 @@ def choose(
     from pathlib import Path
 
     from components.choose.step import choose as run
-    from components.command import step
+    from components.shared.step import step
     from model.config import ChooseConfig, check
 
     with step("choose") as notes:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import tracking
-from components.choose import drawing
+from components.choose import comparison as drawing
 from components.choose.report import table, write_report
-from components.datasets import open_shards
 from components.evaluate.protocol import METRICS
+from components.shared.mlflow import connection as tracking
+from components.shared.s3.streaming.published import open_shards
 from model.config import ChooseConfig
-from model.errors import UserError
-from model.files import folder_aside
+from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 
 def choose(dataset: Path, variants: Mapping[str, tuple[Path, Path]], output: Path, config: ChooseConfig) -> int:

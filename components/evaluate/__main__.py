@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from components import registry
-from components.command import step
 from components.evaluate.step import evaluate
+from components.shared.mlflow import registry
+from components.shared.step import step
 from model.config import load_config
 
 

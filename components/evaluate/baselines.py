@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.color import decode_lab
-from model.shards import Shards
+from model.data.shards import Shards
 
 _LEVELS = 256  # of stored L
 _AT_ONCE = 64  # photographs

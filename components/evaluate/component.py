@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import CPU_IMAGE
+from components.images.names import CPU_IMAGE
 
 
 @dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
@@ -33,8 +33,8 @@ def evaluate(
     import shutil
     from pathlib import Path
 
-    from components.command import step
     from components.evaluate.step import evaluate as run
+    from components.shared.step import step
     from model.config import EvaluateConfig, check
 
     with step(f"evaluate {variant}".rstrip()):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from components.evaluate.contestants import Contestant
-from components.evaluate.scoring import delivered
+from components.evaluate.accumulate import delivered
+from components.evaluate.candidates import Contestant
 from model.color import decode_lab, lab_to_srgb, to_uint8
-from model.shards import Shards
+from model.data.shards import Shards
 
 _LEAST_SIDE = 160  # pixels; smaller photographs are enlarged for the eye
 _MARGIN, _LABEL = 8, 18

@@ -7,8 +7,9 @@ from typing import Any
 
 from components.evaluate import bootstrap
 from model.config import EvaluateConfig
-from model.metrics import inception, lpips
-from model.shards import Shards
+from model.data.shards import Shards
+from model.metrics import lpips
+from model.metrics.features import inception
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.evaluate.pictures import Shown
 from components.evaluate.protocol import METRICS
-from components.page import render, uri
+from components.shared.page import render, uri
 
 _COLUMNS = ("challenger", "champion", "mean_by_lightness", "gray")
 

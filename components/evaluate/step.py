@@ -10,22 +10,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from components import registry, tracking
-from components.datasets import at_hand, open_shards, require_whole
 from components.evaluate import bootstrap, protocol
+from components.evaluate.accumulate import Tally, look
 from components.evaluate.baselines import Gray, MeanByLightness
-from components.evaluate.contestants import Contestant, GeneratorContestant
-from components.evaluate.instruments import Instruments, prepare
+from components.evaluate.candidates import Contestant, GeneratorContestant
+from components.evaluate.features import Instruments, prepare
 from components.evaluate.pictures import Shown, choose, histograms_svg, samples_picture, show
 from components.evaluate.report import write_report
-from components.evaluate.scoring import Tally, look
-from components.progress import progress
-from model.checkpoint import GeneratorInfo, load_generator
+from components.shared.machine.progress import progress
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
+from components.shared.s3.streaming.published import at_hand, open_shards, require_whole
 from model.color import decode_lab
 from model.config import EvaluateConfig
-from model.errors import UserError
-from model.files import folder_aside
-from model.shards import Shards
+from model.data.shards import Shards
+from model.training.state import GeneratorInfo, load_generator
+from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 NAMES = {"challenger": "challenger", "champion": "champion"}
 

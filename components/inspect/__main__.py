@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from components import registry
-from components.command import step
 from components.inspect.step import inspect
+from components.shared.mlflow import registry
+from components.shared.step import step
 from model.config import load_config
 
 

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import CPU_IMAGE
+from components.images.names import CPU_IMAGE
 
 
 @dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
@@ -29,9 +29,9 @@ def inspect(
     import shutil
     from pathlib import Path
 
-    from components.command import step
     from components.inspect.step import inspect as run
-    from components.storage import is_s3
+    from components.shared.s3.client import is_s3
+    from components.shared.step import step
     from model.config import InspectConfig, check
 
     with step("inspect"):

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.datasets import open_shards
 from components.inspect.manifest import blocks
-from components.progress import progress
+from components.shared.machine.progress import progress
+from components.shared.s3.streaming.published import open_shards
 from model.color import decode_lab
-from model.shards import PER_SHARD, SPLITS, Shards
+from model.data.shards import PER_SHARD, SPLITS, Shards
 
 SCHEMA_VERSION = 1
 """Of the distributions; another when a bin changes, for what was counted by other bins cannot be compared."""

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.errors import UserError
+from model.utils.errors import UserError
 
 _ROWS = 1024  # in memory at once
 

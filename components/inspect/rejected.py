@@ -10,11 +10,11 @@ import pyarrow.dataset as ds
 import torch
 from numpy.typing import NDArray
 
-from components.datasets import open_shards
 from components.inspect.manifest import blocks
+from components.shared.s3.streaming.published import open_shards
 from model.color import decode_lab, lab_to_srgb, to_uint8
-from model.errors import UserError
-from model.images import decode
+from model.data.images import decode
+from model.utils.errors import UserError
 
 EACH = 4
 """Examples of each kind."""
@@ -56,7 +56,7 @@ def rejected(dataset: Path, photos: Path | None) -> dict[str, Rejected]:
     """The rejected photographs by the kind of the reason, the most frequent first.
 
     Args:
-        dataset: of `model.shards`.
+        dataset: of `model.data.shards`.
         photos: the folder of photographs, None where it is not on this machine.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 from components.inspect.distributions import MEANINGS, OF_FILES, OF_NAMES, OF_PIXELS, Counts, Distributions
 from components.inspect.drift import CHANCE, Drift
 from components.inspect.rejected import EACH, Rejected
-from components.page import render
+from components.shared.page import render
 from model.config import InspectConfig
 
 _NAMES = 12  # of a distribution by names, the most frequent

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components import registry, tracking
 from components.inspect import drift
 from components.inspect.distributions import SCHEMA_VERSION, Distributions, measure
 from components.inspect.drift import Drift, Verdict
 from components.inspect.rejected import rejected
 from components.inspect.report import write_report
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
 from model.config import InspectConfig
-from model.errors import UserError
-from model.files import folder_aside
+from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 FILE = "distributions.json"
 

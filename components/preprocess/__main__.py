@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 import yaml
 
-from components.command import step
-from components.datasets import publish
-from components.preprocess.source import remote
 from components.preprocess.step import preprocess
 from components.preprocess.store import Store
-from components.provenance import code_version
-from components.storage import Address, is_s3
-from components.workspace import workspace
+from components.shared.machine.code import code_version
+from components.shared.machine.workspace import workspace
+from components.shared.photos.source import remote
+from components.shared.s3.client import Address, is_s3
+from components.shared.s3.streaming.published import publish
+from components.shared.step import step
 from model.config import load_config
 
 

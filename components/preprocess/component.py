@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import CPU_IMAGE
+from components.images.names import CPU_IMAGE
 
 
 @dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
@@ -28,9 +28,9 @@ def partition(
     """
     from pathlib import Path
 
-    from components.command import step
     from components.preprocess.partition import partition as run
     from components.preprocess.store import Store
+    from components.shared.step import step
     from model.config import PreprocessConfig, check
 
     with step("partition"):
@@ -69,9 +69,9 @@ def preprocess(
     """
     from pathlib import Path
 
-    from components.command import step
-    from components.preprocess.part import prepare_part
+    from components.preprocess.prepare import prepare_part
     from components.preprocess.store import Store
+    from components.shared.step import step
     from model.config import PreprocessConfig, check
 
     with step("preprocess"):
@@ -105,10 +105,10 @@ def merge(
     """
     from pathlib import Path
 
-    from components.command import step
-    from components.datasets import publish as move
     from components.preprocess.merge import merge as run
-    from components.storage import Address
+    from components.shared.s3.client import Address
+    from components.shared.s3.streaming.published import publish as move
+    from components.shared.step import step
     from model.config import PreprocessConfig, check
 
     with step("merge"):

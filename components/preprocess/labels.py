@@ -4,8 +4,8 @@ import csv
 from collections.abc import Callable, Container
 from pathlib import Path, PurePosixPath
 
-from components.preprocess.listing import FOLDER
-from model.errors import UserError
+from components.shared.photos.listing import FOLDER
+from model.utils.errors import UserError
 
 
 def labels_by(source: str, table: Path, photographs: Container[str]) -> Callable[[str], str | None]:

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.preprocess import listing
 from components.preprocess.duplicates import near_duplicates
 from components.preprocess.labels import labels_by
 from components.preprocess.prepared import PIXELS, Pixels, read_rows
-from model import shards
+from components.shared.photos import listing
 from model.config import PreprocessConfig
-from model.errors import UserError
-from model.files import folder_aside
-from model.shards import Row, Split
+from model.data import shards
+from model.data.shards import Row, Split
+from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _Candidate:
 def merge(
     listed: Path, parts: Sequence[Path], output: Path, config: PreprocessConfig, *, photos: str, data_version: str
 ) -> dict[str, Any]:
-    """Makes the dataset folder (see `model.shards`) of what `prepare_part` left of every partition.
+    """Makes the dataset folder (see `model.data.shards`) of what `prepare_part` left of every partition.
 
     The result is the same to the byte however many partitions there are, and in whatever order. Memory holds some
     hundred bytes of bookkeeping for each file, and no pixels.

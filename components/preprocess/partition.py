@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from components.preprocess import listing
-from components.preprocess.source import source
 from components.preprocess.store import Store
+from components.shared.photos import listing
+from components.shared.photos.source import source
 from model.config import PreprocessConfig
-from model.errors import UserError
-from model.files import folder_aside
+from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 
 def partition(

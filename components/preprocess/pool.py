@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from model.signals import deferred
+from model.utils.signals import deferred
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from components.preprocess.merge import merge
-from components.preprocess.part import prepare_part
 from components.preprocess.partition import partition
+from components.preprocess.prepare import prepare_part
 from components.preprocess.store import Store
-from components.storage import is_s3
+from components.shared.s3.client import is_s3
 from model.config import PreprocessConfig
-from model.errors import UserError
+from model.utils.errors import UserError
 
 
 def preprocess(
@@ -26,7 +26,7 @@ def preprocess(
     workers: int | None = None,
     store: Store | None = None,
 ) -> dict[str, Any]:
-    """Turns photographs into a dataset folder (see `model.shards`).
+    """Turns photographs into a dataset folder (see `model.data.shards`).
 
     Every file below `photos` gets a row in the manifest, hidden ones aside. Rejected are, with a reason each:
     unreadable files; links that lead out of `photos`; a short side below `min_side`; a mean CIELAB chroma below

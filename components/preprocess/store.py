@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from components.preprocess.prepared import Prepared
-from components.storage import Address, client, explained, is_s3, read, status
+from components.shared.s3.client import Address, client, explained, is_s3, read, status
 from model.config import PreprocessConfig
-from model.errors import UserError
+from model.utils.errors import UserError
 
 Entry = tuple[Prepared, NDArray[np.uint8] | None]
 """What became of a photograph, and its (3, size, size) LAB unless it was rejected."""

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.dlpack import from_dlpack
 
-from components.preprocess.colors import look_up
+from components.preprocess.color_table import look_up
 from components.preprocess.duplicates import perceptual_hashes
-from components.preprocess.listing import MAX_BYTES
 from components.preprocess.prepared import Pixels, Prepared
-from model.images import ImageError, decode
+from components.shared.photos.listing import MAX_BYTES
+from model.data.images import ImageError, decode
 
 
 @dataclass(frozen=True)

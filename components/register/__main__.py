@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from components.command import step
-from components.provenance import git_commit
 from components.register import step as steps
+from components.shared.machine.code import git_commit
+from components.shared.step import step
 from model.config import load_config
-from model.errors import UserError
+from model.utils.errors import UserError
 
 
 def main(

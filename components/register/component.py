@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import CPU_IMAGE
+from components.images.names import CPU_IMAGE
 
 
 @dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
@@ -29,8 +29,8 @@ def register(
     import shutil
     from pathlib import Path
 
-    from components.command import step
     from components.register.step import register as run
+    from components.shared.step import step
     from model.config import RegisterConfig, check
 
     with step("register") as notes:
@@ -53,7 +53,7 @@ def gate(registration: dsl.Input[dsl.Artifact]) -> bool:
     import json
     from pathlib import Path
 
-    from components.command import step
+    from components.shared.step import step
 
     with step("gate"):
         record = json.loads((Path(registration.path) / "registration.json").read_text(encoding="utf-8"))
@@ -65,8 +65,8 @@ def promote(registration: dsl.Input[dsl.Artifact]):
     """Makes the challenger the champion."""
     from pathlib import Path
 
-    from components.command import step
     from components.register.step import promote as run
+    from components.shared.step import step
 
     with step("promote"):
         run(Path(registration.path))
@@ -77,8 +77,8 @@ def reject(registration: dsl.Input[dsl.Artifact]):
     """Leaves the champion in service and writes down why."""
     from pathlib import Path
 
-    from components.command import step
     from components.register.step import reject as run
+    from components.shared.step import step
 
     with step("reject"):
         run(Path(registration.path))

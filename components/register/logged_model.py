@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import model
-from components import registry, tracking
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
 
 _SCRIPT = Path(__file__).with_name("pyfunc_model.py")
 _REQUIRED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from model.errors import UserError
-from model.shards import SOURCES
+from model.data.shards import SOURCES
+from model.utils.errors import UserError
 
 LINEAGE = ("manifest.parquet", SOURCES)
 """Files that training hands on of its dataset, and that are kept with the version."""

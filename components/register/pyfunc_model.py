@@ -17,7 +17,7 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         import torch
 
-        from model.colorizer import Colorizer
+        from model.inference.colorizer import Colorizer
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.colorizer = Colorizer.load(Path(context.artifacts["generator"]), device)
@@ -27,10 +27,10 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         photographs show, for a model that was trained with labels.
 
         Raises:
-            model.errors.UserError: the model does not know the label.
-            model.images.ImageError: a file that cannot be decoded.
+            model.utils.errors.UserError: the model does not know the label.
+            model.data.images.ImageError: a file that cannot be decoded.
         """
-        from model.images import decode, encode
+        from model.data.images import decode, encode
 
         seed, label = int((params or {}).get("seed", 0)), (params or {}).get("label") or None
         colored = []

@@ -7,11 +7,12 @@ import json
 import shutil
 from pathlib import Path
 
-from components import promotion, registry, tracking
 from components.register.logged_model import log_model
 from components.register.step import TAGS
-from model.errors import UserError
-from model.files import folder_aside
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import promotion, registry
+from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 _KEPT = (*TAGS, "weights_sha256", "metrics", "metrics_protocol")
 

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components import promotion, registry, tracking, tree
 from components.register import gate
 from components.register.card import model_card
 from components.register.logged_model import log_model
 from components.register.photographs import INSPECTION, LINEAGE, sources_table
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import promotion, registry, tree
 from model.config import RegisterConfig
-from model.errors import Damaged, UserError
-from model.files import folder_aside
+from model.utils.errors import Damaged, UserError
+from model.utils.files import folder_aside
 
 TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
 """What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import CPU_IMAGE
+from components.images.names import CPU_IMAGE
 
 
 @dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
@@ -14,8 +14,8 @@ def report_outcome(status: dsl.PipelineTaskFinalStatus, recipe: str, data_versio
         recipe: The run's recipe.
         data_version: The run's data version.
     """
-    from components.command import step
     from components.report.step import report as run
+    from components.shared.step import step
 
     with step("report"):
         run(status.state, status.error_message or "", recipe, data_version)

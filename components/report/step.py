@@ -6,8 +6,9 @@ import math
 import os
 from typing import Any
 
-from components import registry, tracking, tree
 from components.report.webhook import VARIABLE, deliver
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry, tree
 
 KFP_UI, MLFLOW_UI = "COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI"
 """Environment: where people see Kubeflow Pipelines and MLflow; pods know other names for them."""

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import CPU_IMAGE
+from components.images.names import CPU_IMAGE
 
 
 @dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
@@ -39,8 +39,8 @@ def resolve(
     import json
     from pathlib import Path
 
-    from components.command import step
     from components.resolve.step import resolve as settle
+    from components.shared.step import step
     from model.config import PreprocessConfig, TrainConfig, check
 
     with step("resolve"):
@@ -97,8 +97,8 @@ def resolve_variants(
     import json
     from pathlib import Path
 
-    from components.command import step
     from components.resolve.step import resolve as settle
+    from components.shared.step import step
     from model.config import PreprocessConfig, TrainConfig, check
 
     with step("resolve"):

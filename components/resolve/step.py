@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components import registry
-from components.preprocess.remote import LATEST
-from components.preprocess.source import remote
-from components.storage import is_s3
+from components.shared.mlflow import registry
+from components.shared.photos.remote import LATEST
+from components.shared.photos.source import remote
+from components.shared.s3.client import is_s3
 from model.config import PreprocessConfig, TrainConfig
-from model.errors import UserError
+from model.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from components.command import step
-from components.provenance import code_version
+from components.shared.machine.code import code_version
+from components.shared.step import step
 from components.train.launch import train
 from model.config import load_config
 

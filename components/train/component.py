@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import GPU_IMAGE
+from components.images.names import GPU_IMAGE
 
 
 @dsl.component(base_image=GPU_IMAGE, install_kfp_package=False)
@@ -28,7 +28,7 @@ def train(
     """
     from pathlib import Path
 
-    from components.command import step
+    from components.shared.step import step
     from components.train.launch import train as run
     from model.config import TrainConfig, check
 
@@ -41,6 +41,6 @@ def train(
             code_version=code,
             variant=variant,
         )
-        from components.train.pictures import curves_page
+        from components.train.report import curves_page
 
         curves_page(Path(generator.path), Path(curves.path))

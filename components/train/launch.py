@@ -5,9 +5,9 @@ from pathlib import Path
 
 from components.train import step
 from components.train.environment import PROCESSES, TRAINJOB
-from components.train.together import arguments, together
+from components.train.torchrun import arguments, together
 from model.config import TrainConfig
-from model.errors import UserError
+from model.utils.errors import UserError
 
 
 def train(
@@ -16,14 +16,14 @@ def train(
     """`components.train.step.train`, in as many processes as the environment asks for.
 
     Raises:
-        UserError: as there, or by `components.train.trainjob.train_on_nodes`; the environment names no number.
+        UserError: as there, or by `components.train.trainjob.attempt.train_on_nodes`; the environment names no number.
         Interrupted: as there.
     """
     count = os.environ.get(PROCESSES, "1")
     if not count.isdecimal() or int(count) < 1:
         raise UserError(f"{PROCESSES} is {count!r}; give a number of processes, 1 or more.")
     if template := os.environ.get(TRAINJOB):
-        from components.train.trainjob import train_on_nodes  # the client of Kubernetes takes a second
+        from components.train.trainjob.attempt import train_on_nodes  # the client of Kubernetes takes a second
 
         train_on_nodes(template, dataset, output, checkpoints, config, code_version, variant)
     elif int(count) > 1:

@@ -23,9 +23,9 @@ from pathlib import Path
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from components.storage import ERRORS, Address, client, inside, keys, read, sentence, status, upload
-from model.errors import UserError
-from model.history import HISTORY
+from components.shared.s3.client import ERRORS, Address, client, inside, keys, read, sentence, status, upload
+from model.training.meters import HISTORY
+from model.utils.errors import UserError
 
 SCHEMA_VERSION = 1
 FINISHED_STAYS = timedelta(days=1)

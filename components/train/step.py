@@ -12,25 +12,26 @@ from pathlib import Path
 
 import torch
 
-from components import registry, tracking
-from components.datasets import at_hand, open_shards, require_whole
-from components.progress import progress
-from components.shard_cache import require_room
-from components.storage import Address, is_s3
-from components.train.diary import Diary
-from components.train.pictures import draw_curves, sample_grid
-from components.train.remote_checkpoints import RemoteCheckpoints
-from components.workspace import workspace
-from model import training
-from model.calibration import calibrate
-from model.checkpoint import save_generator
+from components.shared.machine.progress import progress
+from components.shared.machine.workspace import workspace
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
+from components.shared.s3.client import Address, is_s3
+from components.shared.s3.streaming.cache import require_room
+from components.shared.s3.streaming.published import at_hand, open_shards, require_whole
+from components.train.mlflow_queue import Diary
+from components.train.remote import RemoteCheckpoints
+from components.train.report import draw_curves, sample_grid
 from model.config import TrainConfig
-from model.errors import UserError
-from model.files import folder_aside
-from model.history import HISTORY, Row
-from model.networks import Generator
-from model.shards import SOURCES
-from model.starting import new_generator, trained_generator
+from model.data.shards import SOURCES
+from model.networks.generator import Generator
+from model.training import loop as training
+from model.training.calibration import calibrate
+from model.training.meters import HISTORY, Row
+from model.training.start import new_generator, trained_generator
+from model.training.state import save_generator
+from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 _SAMPLED = 8  # photographs in a grid: for validation, or for training where there are none
 _FINISHED = "finished-training"  # marks a checkpoint folder whose training has come to its end
@@ -66,7 +67,7 @@ def train(
         Photographs seen, each repeat counted.
 
     Raises:
-        UserError: see `model.training.train`; there is nothing to calibrate on; MLflow or S3 cannot be used at the
+        UserError: see `model.training.loop.train`; there is nothing to calibrate on; MLflow or S3 cannot be used at the
             beginning, or MLflow at the end; another attempt has taken over in S3.
         Damaged: a file of the dataset is not as it was written.
         Interrupted: SIGTERM came; the state is saved.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-from components.command import RETRY_ME
+from components.shared.step import RETRY_ME
 from components.train.step import train
 from model.config import TrainConfig, check
-from model.errors import Interrupted, UserError
+from model.utils.errors import Interrupted, UserError
 
 if __name__ == "__main__":
     work = json.loads(sys.argv[1])

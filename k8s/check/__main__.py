@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from k8s.check import containers, objects, pipeline, references, schemas
 from k8s.check.manifests import ROOT, Finding, Manifests, render, render_with
-from model.errors import UserError
+from model.utils.errors import UserError
 
 RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
     containers.image,

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from model.errors import UserError
+from model.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 Object = dict[str, Any]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from model.errors import UserError
-from model.weights import Weights
+from model.networks.weights import Weights
+from model.utils.errors import UserError
 
 SMALLEST_SIDE = 32
 """AlexNet's last layers need this many pixels."""

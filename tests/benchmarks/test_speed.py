@@ -8,10 +8,10 @@ import torch
 
 from benchmarks import bench, machine, photo, reading, train_step, train_step_gpu
 from benchmarks.coloring import mosaic
-from model.colorizer import Colorizer
-from model.shards import Shards
-from tests.model.test_colorizer import generator_folder
-from tests.tiny import tiny_config, tiny_dataset
+from model.data.shards import Shards
+from model.inference.colorizer import Colorizer
+from tests.model.inference.test_colorizer import generator_folder
+from tests.support.tiny import tiny_config, tiny_dataset
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from components import tracking
 from components.register.step import promote, register, reject
-from components.storage import Address
-from tests.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.retrained import RULES, TAGS, evaluated, trained
-from tests.s3 import S3Server
+from components.shared.mlflow import connection as tracking
+from components.shared.s3.client import Address
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.support.retrained import RULES, TAGS, evaluated, trained
+from tests.support.s3 import S3Server
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from tests import small_run
-from tests.tiny import ROOT
+from tests.support import small_run
+from tests.support.tiny import ROOT
 
 STEPS = (
     "resolve",
@@ -151,7 +151,7 @@ class Rig:
         output = self.folder / f"output-{time.monotonic_ns()}.txt"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "pipeline.cli", *arguments],
+                [*self.prefix, sys.executable, "-m", "pipeline.cli.main", *arguments],
                 cwd=self.folder,
                 env=clean | self.environment | ours,
                 stdout=file,

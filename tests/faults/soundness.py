@@ -5,9 +5,9 @@ import sqlite3
 from pathlib import Path
 
 from components.register.step import TAGS
-from components.registry import checksum
-from model import shards
-from model.checkpoint import _read
+from components.shared.mlflow.registry import checksum
+from model.data import shards
+from model.training.state import _read
 
 EVALUATION = {"metrics.json", "figures.json", "report.html", "samples.png", "per_photograph.parquet"}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.dvc_project import Project
 from tests.faults.rig import Rig, flip, require_clean
-from tests.tiny import ROOT
+from tests.support.dvc_project import Project
+from tests.support.tiny import ROOT
 
 
 def _one(rig: Rig, pattern: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from tests.faults.rig import Rig, Started
-from tests.mlflow_server import mlflow_server
+from tests.support.mlflow_server import mlflow_server
 
 AWAY = 25  # seconds; MLflow's client gives up after some 10
 LONG = ("train.images=6400", "train.log_every=64", "train.sample_every=1600", "train.checkpoint_every=64")

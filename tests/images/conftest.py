@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import ROOT
-from pipeline.images import IMAGES
+from pipeline.cluster.images import IMAGES
 from tests.images.podman import BASE, CERTIFICATES, Podman
 
 TAG = "check"
@@ -40,7 +40,7 @@ def images(podman: Podman) -> dict[str, str]:
             "build", "--format=docker", "--network=host", "--isolation=oci", "--runtime=runc",
             f"--volume={CERTIFICATES}:/run/certificates.crt:ro", "--build-arg=SSL_CERT_FILE=/run/certificates.crt",
             f"--build-arg=BASE={BASE}", f"--build-arg=REVISION={TAG}",
-            "--file", ROOT / "components" / "Dockerfile", "--target", target, "--tag", built[target], ROOT,
+            "--file", ROOT / "components" / "images" / "Dockerfile", "--target", target, "--tag", built[target], ROOT,
         )  # fmt: skip
         seconds = time.monotonic() - started
         REPORT.append(f"{built[target]}: {podman.size(built[target]) / 1e6:.0f} MB, built in {seconds:.0f} s")

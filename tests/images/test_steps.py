@@ -16,16 +16,17 @@ from docker.types import Mount
 from kfp import local
 from PIL import Image
 
-from components import registry
-from components.command import JOURNAL
-from components.tree import RUN_ID
-from components.workspace import VARIABLE
+from components.shared.machine.workspace import VARIABLE
+from components.shared.mlflow import registry
+from components.shared.mlflow.tree import RUN_ID
+from components.shared.step import JOURNAL
 from model.config import load_config
-from pipeline import ROOT, local_run
-from pipeline.images import IMAGES
+from pipeline import ROOT
+from pipeline.cluster.images import IMAGES
+from pipeline.local import run as local_run
 from tests.images.conftest import TAG, USER
 from tests.images.podman import Podman
-from tests.small_run import SMALL
+from tests.support.small_run import SMALL
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(3600)]
 CONFINED = (

@@ -15,8 +15,8 @@ from k8s.check import pipeline, schemas
 from k8s.check.__main__ import RULES, check, main
 from k8s.check.manifests import ROOT, Manifests, render, render_with
 from k8s.check.objects import valid_cron
-from model.errors import UserError
-from pipeline.compiled import write, write_manifests
+from model.utils.errors import UserError
+from pipeline.compile import write, write_manifests
 
 Fault = Callable[[Manifests], object]
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from k8s.check.manifests import ROOT
-from tests.s3 import S3Server
+from tests.support.s3 import S3Server
 
 BACKUP = ROOT / "k8s" / "base" / "backup" / "backup.py"
 BUCKETS = ROOT / "k8s" / "overlays" / "local" / "buckets.py"

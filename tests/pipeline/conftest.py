@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from components.workspace import VARIABLE
-from pipeline import cli, compiled, kubeflow, submit
+from components.shared.machine.workspace import VARIABLE
+from pipeline import compile as compiled
+from pipeline.cli import main as cli
+from pipeline.cluster import client as kubeflow
+from pipeline.cluster import submit
 from tests.components.conftest import migrated, retrain, workplace
 from tests.components.evaluate.conftest import dataset
-from tests.kfp_server import KfpServer, kfp_server
+from tests.support.kfp_server import KfpServer, kfp_server
 
 __all__ = ["colorize", "dataset", "kfp", "migrated", "retrain", "workplace"]
 

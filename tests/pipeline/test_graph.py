@@ -12,11 +12,11 @@ import yaml
 from kfp import compiler
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
-from model.errors import UserError
-from pipeline import compiled
-from pipeline.cluster import load_cluster
+from model.utils.errors import UserError
+from pipeline import compile as compiled
+from pipeline.cluster.settings import load_cluster
+from pipeline.cluster.trainjob import train_job
 from pipeline.graph import SECRETS, SETTINGS, retraining
-from pipeline.trainjob import train_job
 
 CLUSTER = load_cluster()
 

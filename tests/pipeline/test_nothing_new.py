@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from kfp import local
 
-from components import registry
-from components.command import JOURNAL
 from components.register.step import promote, register
 from components.resolve.step import resolve
-from components.workspace import VARIABLE
+from components.shared.machine.workspace import VARIABLE
+from components.shared.mlflow import registry
+from components.shared.step import JOURNAL
 from model.config import load_config
 from pipeline.arguments import retraining_arguments
 from pipeline.graph import retraining
-from tests.retrained import RULES, TAGS, evaluated, trained
-from tests.tiny import ROOT
+from tests.support.retrained import RULES, TAGS, evaluated, trained
+from tests.support.tiny import ROOT
 
 
 def test_a_run_on_the_same_ends_at_once_and_says_so(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from kfp import dsl, local
 
-from components.command import JOURNAL
 from components.preprocess.step import preprocess
-from components.workspace import VARIABLE
+from components.shared.machine.workspace import VARIABLE
+from components.shared.step import JOURNAL
 from pipeline.graph import in_parts
-from tests.components.test_parts import album, held
-from tests.components.test_preprocess import CONFIG
+from tests.components.preprocess.test_parts import album, held
+from tests.components.preprocess.test_step import CONFIG
 
 __all__ = ["album"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.errors import UserError
+from model.utils.errors import UserError
 from pipeline.variants import Variants
 
 

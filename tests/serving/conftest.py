@@ -15,12 +15,13 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from components import promotion, registry, tracking
-from serving.aliases import Aliases
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import promotion, registry
 from serving.app import create_app
-from serving.coloring import Limits
+from serving.served_models import Aliases
+from serving.worker import Limits
 from tests.components.conftest import migrated, workplace  # noqa: F401 - fixtures
-from tests.model.test_colorizer import generator_folder
+from tests.model.inference.test_colorizer import generator_folder
 
 Promote = Callable[[float], registry.Version]
 Start = Callable[..., TestClient]

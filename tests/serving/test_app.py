@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from components import registry
-from model.colorizer import Colorizer
-from model.errors import UserError
-from serving.coloring import Limits
+from components.shared.mlflow import registry
+from model.inference.colorizer import Colorizer
+from model.utils.errors import UserError
+from serving.worker import Limits
 from tests.serving.conftest import Start, picture, pixels, until, until_ready
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.colorizer import Colorizer, Input
+from model.inference.colorizer import Colorizer, Input
 from serving.batching import Batcher
-from tests.model.test_colorizer import generator_folder
+from tests.model.inference.test_colorizer import generator_folder
 from tests.serving.conftest import until
 
 

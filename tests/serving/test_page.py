@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from model.images import decode, encode
-from tests.model.test_colorizer import lightness
-from tests.serving.browser import chromium
+from model.data.images import decode, encode
+from tests.model.inference.test_colorizer import lightness
 from tests.serving.conftest import picture, until
 from tests.serving.test_app import bomb
+from tests.support.browser import chromium
 
 
 @pytest.fixture(scope="module")

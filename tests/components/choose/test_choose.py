@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from components import tracking
-from components.choose.drawing import trial
+from components.choose.comparison import trial
 from components.choose.report import table, write_report
 from components.choose.step import best, choose
-from components.datasets import open_shards
 from components.evaluate.step import evaluate
+from components.shared.machine.workspace import VARIABLE
+from components.shared.mlflow import connection as tracking
+from components.shared.s3.streaming.published import open_shards
 from components.train.step import train
-from components.workspace import VARIABLE
 from model.config import ChooseConfig, load_config
-from model.errors import UserError
-from tests.tiny import ROOT, tiny_config, tiny_dataset
+from model.utils.errors import UserError
+from tests.support.tiny import ROOT, tiny_config, tiny_dataset
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 

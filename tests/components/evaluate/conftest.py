@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from components.evaluate.step import evaluate
-from model import shards
 from model.color import encode_lab, srgb_to_lab
-from model.images import decode
-from tests.components.evaluate.made import HOSTILE, SIZE, TEST, TRAIN, config, make_generator
+from model.data import shards
+from model.data.images import decode
+from tests.support.made import HOSTILE, SIZE, TEST, TRAIN, config, make_generator
 
 
 @pytest.fixture(scope="package")

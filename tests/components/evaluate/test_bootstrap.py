@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from components.evaluate import bootstrap
+from components.evaluate.accumulate import distances
 from components.evaluate.bootstrap import Evidence, differences
-from components.evaluate.instruments import Space
-from components.evaluate.scoring import distances
+from components.evaluate.features import Space
 from components.register.gate import judge
 from model.config import Rule, load_config
 from model.metrics.ab_intersection import BINS, ab_intersection
-from tests.tiny import ROOT
+from tests.support.tiny import ROOT
 
 COUNT = 83
 """Test photographs of the sample data."""

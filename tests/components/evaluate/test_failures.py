@@ -14,10 +14,10 @@ import pytest
 
 from components.evaluate.step import evaluate
 from components.register.gate import judge
-from model import shards
 from model.config import Rule
-from model.errors import UserError
-from tests.components.evaluate.made import ALWAYS, config
+from model.data import shards
+from model.utils.errors import UserError
+from tests.support.made import ALWAYS, config
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -15,14 +15,14 @@ import torch
 import torchvision
 from mlflow.tracking import MlflowClient
 
-from components import tracking
-from components.evaluate.instruments import Space
-from components.evaluate.scoring import distances
+from components.evaluate.accumulate import distances
+from components.evaluate.features import Space
 from components.evaluate.step import evaluate
-from model.checkpoint import load_generator
+from components.shared.mlflow import connection as tracking
 from model.color import decode_lab, lab_to_srgb, to_uint8
-from model.shards import Shards
-from tests.components.evaluate.made import ALWAYS, SIZE, TEST, config
+from model.data.shards import Shards
+from model.training.state import load_generator
+from tests.support.made import ALWAYS, SIZE, TEST, config
 
 
 def true_lab(dataset: Path) -> torch.Tensor:

@@ -16,7 +16,7 @@ from components.evaluate.step import evaluate
 from components.preprocess.step import preprocess
 from model.config import load_config
 from pipeline import ROOT
-from tests.components.evaluate.made import HOSTILE, SIZE, config
+from tests.support.made import HOSTILE, SIZE, config
 
 
 class Page(HTMLParser):

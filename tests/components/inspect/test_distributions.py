@@ -10,11 +10,11 @@ import torch
 
 from components.inspect import distributions
 from components.inspect.distributions import Distributions, measure
-from model import shards
 from model.color import encode_lab
-from model.errors import UserError
-from model.shards import Row
-from tests.tiny import tiny_dataset
+from model.data import shards
+from model.data.shards import Row
+from model.utils.errors import UserError
+from tests.support.tiny import tiny_dataset
 
 SIZE = 16
 GREEN, RED, BLUE = (-30.0, 1.0), (40.0, 5.0), (3.0, -50.0)

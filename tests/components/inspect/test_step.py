@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import registry, tracking
 from components.inspect.component import inspect as inspect_component
 from components.inspect.distributions import measure
 from components.inspect.rejected import EACH, rejected
@@ -18,13 +17,15 @@ from components.inspect.step import FILE, inspect
 from components.preprocess.step import preprocess
 from components.register.step import promote, register
 from components.report.step import report
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
 from model.config import InspectConfig, load_config
-from model.errors import UserError
+from model.utils.errors import UserError
 from pipeline import ROOT
-from tests.components.evaluate.made import HOSTILE
 from tests.components.evaluate.test_report import Page
-from tests.retrained import RULES, TAGS, evaluated, trained
-from tests.tiny import tiny_dataset
+from tests.support.made import HOSTILE
+from tests.support.retrained import RULES, TAGS, evaluated, trained
+from tests.support.tiny import tiny_dataset
 
 WARN, STOP = InspectConfig(psi_warn=0.1, psi_stop=0.0), InspectConfig(psi_warn=0.1, psi_stop=0.25)
 CHAMPION = "models:/colorizer/1"

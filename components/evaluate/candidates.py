@@ -1,0 +1,60 @@
+"""Who is scored: anything that colors photographs from their lightness."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from model.color import AB_SCALE
+from model.data.batches import seeded
+from model.data.shards import Shards
+from model.inference.predict import predict_ab
+from model.networks.generator import Generator
+
+
+class Contestant(Protocol):
+    """Colors photographs.
+
+    Args:
+        lightness: (B, 1, H, W) uint8, stored L.
+        photographs: the index of each in the test split. What a contestant draws at random depends on it, not on the
+            batch that the photograph happens to be in.
+
+    Returns:
+        (S, B, 2, H, W) float32, a and b in CIELAB units on the device of `lightness`: S colorings of each photograph,
+        1 where they would all be the same. The first is the one that is scored.
+    """
+
+    def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor: ...
+
+
+class GeneratorContestant:
+    """A generator, at the scale of the stored photographs, whatever crop it was trained on."""
+
+    def __init__(self, generator: Generator, test: Shards, samples: int, seed: int, most: int | None = None) -> None:
+        """
+        Args:
+            generator: in eval mode, on the device to be used.
+            test: the test split. A generator with labels is told those of the photographs.
+            samples: colorings of each, if the generator has noise.
+            seed: of z. Dropout draws anew for each batch, so its colorings depend on the batch size too.
+            most: of the photographs will be asked for, the first; None for all.
+        """
+        self._generator, self._seed = generator, seed
+        self._samples = 1 if generator.config.noise == "none" else samples
+        count = min(len(test), most or len(test))
+        self._noise = [generator.sample_noise(count, seeded(seed, "evaluate", n)) for n in range(samples)]
+        self._labels = torch.from_numpy(test.label_indices(generator.config.labels))
+
+    def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:
+        L = lightness.float() / 127.5 - 1
+        with torch.random.fork_rng([L.device] if L.device.type == "cuda" else []):
+            torch.manual_seed(self._seed + photographs[0])
+            samples = [self._color(L, z, photographs) for z in self._noise[: self._samples]]
+        return torch.stack(samples) * AB_SCALE
+
+    def _color(self, L: Tensor, z: Tensor | None, photographs: Sequence[int]) -> Tensor:
+        chosen = list(photographs)
+        y = self._labels[chosen].to(L.device)
+        return predict_ab(self._generator, L, None if z is None else z[chosen].to(L.device), y)

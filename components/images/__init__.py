@@ -1,0 +1,1 @@
+"""The container images: their names, and what builds into them."""

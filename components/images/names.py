@@ -1,0 +1,34 @@
+"""The container images that the steps run in, as k8s/images/kustomization.yaml has them: read to compile the graph.
+
+No step imports this where it runs. kfp's SubprocessRunner wants "python" in the name.
+"""
+
+from pathlib import Path
+
+import yaml
+
+from model.utils.errors import UserError
+
+FILE = Path(__file__).resolve().parents[2] / "k8s" / "images" / "kustomization.yaml"
+
+
+def image(name: str, file: Path = FILE) -> str:
+    """What kustomize makes of an image's name: with tag, digest, or both.
+
+    Raises:
+        UserError: the file does not say.
+    """
+    try:
+        entries = {entry["name"]: entry for entry in yaml.safe_load(file.read_text(encoding="utf-8"))["images"]}
+        entry = entries[name]
+        tag = f":{entry['newTag']}" if "newTag" in entry else ""
+        digest = f"@{entry['digest']}" if "digest" in entry else ""
+        if tag or digest:
+            return f"{entry.get('newName', name)}{tag}{digest}"
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        pass
+    raise UserError(f"{file}: no image {name} with a newTag or a digest; `make images` writes them.")
+
+
+CPU_IMAGE = image("colorize-python-cpu")
+GPU_IMAGE = image("colorize-python-gpu")

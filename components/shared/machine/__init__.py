@@ -1,0 +1,1 @@
+"""This machine: workspace, progress, the hash of the code."""

@@ -1,0 +1,65 @@
+"""What a run is made of: the git commit, and a hash of the code behind each step, so that caches notice a change.
+
+A thin component hides our code from Kubeflow's cache key: the key holds the component's few lines, not what they
+import. So the hash of everything the step can reach goes in as a parameter. For DVC,
+`python -m components.shared.machine.code outputs/code` writes a file with the hash of each step.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+ROOT = Path(__file__).resolve().parents[3]
+_PACKAGES = ("model", "components")
+
+
+@cache
+def _imports() -> grimp.ImportGraph:
+    writable = os.access(ROOT, os.W_OK)  # not so in an image
+    return grimp.build_graph(*_PACKAGES, cache_dir=str(ROOT / ".grimp_cache") if writable else None)
+
+
+@cache
+def code_version(step: str) -> str:
+    """SHA-256 (first 16 hex digits) over components/<step>/, all that it imports of ours, and the locked dependencies.
+
+    Its KFP face is left out: Kubeflow's own key has that.
+    """
+    files = {ROOT / "requirements.txt"}
+    files.update(path for path in (ROOT / "components" / step).iterdir() if path.is_file())
+    modules = {f"components.{step}.step"}
+    modules.update(_imports().find_upstream_modules(f"components.{step}.step"))
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        files.add(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        if file.name not in ("component.py", "__main__.py") and file.exists():
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0")
+            digest.update(file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def git_commit() -> str:
+    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git and where there is none."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return "unknown"
+
+
+def main(folder: Path) -> None:
+    """Writes <step>.txt for every step that keeps its output."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in ("preprocess", "inspect", "train", "evaluate", "register"):
+        (folder / f"{step}.txt").write_text(code_version(step) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

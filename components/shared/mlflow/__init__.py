@@ -1,0 +1,1 @@
+"""Runs, the tree of runs, the registry and promotion."""

@@ -1,0 +1,295 @@
+"""The model registry: versions of the registered model `colorizer`, its aliases, and a version's files brought here.
+
+Aliases: `challenger` (newest that was scored), `champion` (in service), `previous` (what a rollback returns to).
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.shared.machine.workspace import workspace
+from components.shared.mlflow import connection as tracking
+from model.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL = "colorizer"
+GENERATOR = "artifacts/generator"
+"""Where a version's files hold the generator folder."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the registered model."""
+
+    number: int
+    tags: Mapping[str, str]
+    run_id: str | None
+    created: int
+    """Milliseconds since 1970."""
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{MODEL}/{self.number}"
+
+    @property
+    def evaluation(self) -> str:
+        """Where MLflow has what the version was judged by, and what its photographs were."""
+        return f"runs:/{self.tags.get('judged_with', self.run_id)}/evaluation"
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.tags.get("weights_sha256", "")
+
+
+@tracking.explained()
+def by_alias(alias: str) -> Version | None:
+    """The version that an alias names, None when there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = tracking.connect().get_model_version_by_alias(MODEL, alias)
+    except MlflowException as error:
+        # No registered model, and no such alias: MLflow has a code for each.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return _version(found)
+
+
+def champion() -> Version | None:
+    """The version in service."""
+    return by_alias("champion")
+
+
+@tracking.explained()
+def get(number: int) -> Version:
+    """A version by its number.
+
+    Raises:
+        UserError: there is no such version.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _version(tracking.connect().get_model_version(MODEL, str(number)))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UserError(f"There is no version {number} of {MODEL} at {tracking.uri()}.") from None
+
+
+@tracking.explained()
+def aliases(number: int) -> list[str]:
+    """The aliases of a version, sorted."""
+    return sorted(tracking.connect().get_model_version(MODEL, str(number)).aliases)
+
+
+@tracking.explained()
+def find_all(tags: Mapping[str, str]) -> list[Version]:
+    """The versions with all of these tags, oldest first."""
+    filters = [f"name = '{MODEL}'", *(f"tags.{key} = '{value}'" for key, value in tags.items())]
+    client, found, token = tracking.connect(), list[Version](), None
+    while True:
+        page = client.search_model_versions(" and ".join(filters), page_token=token)
+        found += map(_version, page)
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: version.number)
+
+
+def find(tags: Mapping[str, str]) -> Version | None:
+    """The oldest version with all of these tags."""
+    return next(iter(find_all(tags)), None)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The registered model itself."""
+
+    aliases: Mapping[str, int]
+    tags: Mapping[str, str]
+
+
+@tracking.explained()
+def model() -> Model:
+    """Where every alias is, and the tags of the model as a whole; of both none where nothing was registered yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = tracking.connect().get_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return Model({}, {})
+    return Model({alias: int(number) for alias, number in found.aliases.items()}, dict(found.tags))
+
+
+@tracking.explained()
+def set_model_tag(key: str, value: str) -> None:
+    tracking.connect().set_registered_model_tag(MODEL, key, value)
+
+
+@tracking.explained()
+def delete(number: int) -> None:
+    """Removes a version; the logged model stays."""
+    tracking.connect().delete_model_version(MODEL, str(number))
+
+
+@tracking.explained()
+def create(model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
+    """A new version. It has its tags from the first moment: MLflow writes both in one transaction.
+
+    Args:
+        model_id: MLflow's, of a model that was logged completely.
+        run_id: the run that logged it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.connect()
+    try:
+        client.create_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return _version(client.create_model_version(MODEL, f"models:/{model_id}", run_id, dict(tags), model_id=model_id))
+
+
+@tracking.explained()
+def set_tags(number: int, tags: Mapping[str, str]) -> None:
+    client = tracking.connect()
+    for key, value in tags.items():
+        client.set_model_version_tag(MODEL, str(number), key, value)
+
+
+@tracking.explained()
+def delete_tags(number: int, names: Iterable[str]) -> None:
+    client = tracking.connect()
+    for name in names:
+        client.delete_model_version_tag(MODEL, str(number), name)
+
+
+@tracking.explained()
+def set_alias(alias: str, number: int) -> None:
+    tracking.connect().set_registered_model_alias(MODEL, alias, str(number))
+
+
+def fetch(uri: str) -> Path:
+    """A folder with the generator.safetensors and generator.json of a model, checked against its SHA-256.
+
+    A version's files are copied once to workspace/cache/models/<sha256>/. Nothing of them is executed.
+
+    Args:
+        uri: "models:/colorizer@champion" or another alias, "models:/colorizer/3", or a generator folder, which is
+            returned as it is.
+
+    Raises:
+        UserError: no such folder, version or alias; its files are missing or damaged; MLflow cannot be reached.
+    """
+    if not uri.startswith("models:"):
+        if not (Path(uri) / "generator.json").is_file():
+            raise UserError(f"{uri} is no generator folder (it has no generator.json) and no models:/ URI.")
+        return Path(uri)
+    version = resolve(uri)
+    cached = _cached(version)
+    return cached if version.weights_sha256 and checksum(cached) == version.weights_sha256 else bring(version)
+
+
+def bring(version: Version) -> Path:
+    """Copies a version's files here from MLflow, whether there is a copy or not; checked against its SHA-256.
+
+    Raises:
+        UserError: its files are missing or damaged; MLflow cannot be reached.
+    """
+    expected, cached = version.weights_sha256, _cached(version)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".partial-") as aside:
+        downloaded = download(f"{version.uri}/{GENERATOR}", Path(aside))
+        if not expected or checksum(downloaded) != expected:
+            raise UserError(
+                f"{version.uri}: the weights in MLflow are damaged (their SHA-256 is not its weights_sha256); "
+                "bring them back from a backup, or put another version in service (`colorize promote V`)."
+            )
+        shutil.rmtree(cached, ignore_errors=True)  # damaged, or half removed
+        try:
+            downloaded.rename(cached)
+        except OSError:
+            if checksum(cached) != expected:  # else another process was first, with the same files
+                raise
+    return cached
+
+
+def _cached(version: Version) -> Path:
+    return workspace() / "cache" / "models" / version.weights_sha256
+
+
+def resolve(uri: str) -> Version:
+    """The version that "models:/colorizer@alias" or "models:/colorizer/3" names.
+
+    Raises:
+        UserError: it is neither, or names nothing.
+    """
+    named = re.fullmatch(rf"models:/{MODEL}(?:@(?P<alias>[\w-]+)|/(?P<number>[1-9]\d*))", uri)
+    if not named:
+        raise UserError(f"{uri}: write models:/{MODEL}@champion, models:/{MODEL}/3, or the path of a generator folder.")
+    if named["number"]:
+        return get(int(named["number"]))
+    found = by_alias(named["alias"])
+    if found is None:
+        advice = (
+            "`make run` trains and registers one" if named["alias"] == "champion" else "`colorize models` lists all"
+        )
+        raise UserError(f"There is no {named['alias']} yet: {advice}.")
+    return found
+
+
+@tracking.explained()
+def download(uri: str, folder: Path) -> Path:
+    """Copies what MLflow keeps at "models:/..." or "runs:/..." into a folder, below its own name.
+
+    Raises:
+        UserError: it is missing in the artifact store; MLflow cannot be reached.
+    """
+    tracking.connect()
+    import mlflow
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    except OSError as error:
+        raise UserError(f"{uri}: the files are missing in MLflow's artifact store ({error}).") from error
+
+
+@tracking.explained()
+def kept(version: Version, name: str, folder: Path) -> Path | None:
+    """Copies a file that is kept with a version's evaluation into a folder; None where there is none of that name.
+
+    Raises:
+        UserError: it is missing in the artifact store; MLflow cannot be reached.
+    """
+    _, run, place = version.evaluation.rsplit("/", 2)
+    listed = tracking.connect().list_artifacts(run, place)
+    if not any(file.path == f"{place}/{name}" for file in listed):
+        return None
+    return download(f"{version.evaluation}/{name}", folder)
+
+
+def checksum(folder: Path) -> str | None:
+    """SHA-256 of a generator folder's weights; None when they are missing, or other than generator.json says."""
+    try:
+        described = json.loads((folder / "generator.json").read_bytes())["weights_sha256"]
+        with (folder / "generator.safetensors").open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return actual if actual == described else None
+
+
+def _version(found: "ModelVersion") -> Version:
+    return Version(int(found.version), dict(found.tags), found.run_id, found.creation_timestamp)

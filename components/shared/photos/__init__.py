@@ -1,0 +1,1 @@
+"""Photographs in a folder, a DVC remote or an S3 prefix."""

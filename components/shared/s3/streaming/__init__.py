@@ -1,0 +1,1 @@
+"""Datasets published to S3 and streamed from it."""

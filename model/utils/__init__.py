@@ -1,0 +1,1 @@
+"""Errors, files, settings and signals: what every room uses."""

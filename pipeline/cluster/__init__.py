@@ -1,0 +1,1 @@
+"""Runs, schedules and images on a Kubeflow cluster."""

@@ -1,0 +1,235 @@
+"""Kubeflow Pipelines' API: kfp's client with timeouts and retries, and its refusals as sentences."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kfp_server_api
+import urllib3
+from kfp import client as kfp_client
+from kfp_server_api import ApiException, V2beta1Experiment, V2beta1Pipeline
+
+from components.shared.machine.api_errors import said
+from model.utils.errors import UserError
+
+TIMEOUT = (10, 60)
+"""Seconds until a connection, and until each answer."""
+PAUSES = (1, 2, 4, 8)
+"""Seconds before each further try of what a server that is busy or starting up has refused."""
+_BUSY = (429, 503)
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where Kubeflow Pipelines is, and as whom to speak to it; what is not given is found as kfp's own client does.
+
+    Attributes:
+        host: Address of the API, such as https://kubeflow.example.org/pipeline.
+        namespace: A Kubeflow profile's; kubeflow means that of a standalone installation, which has no profiles.
+        token_file: A service account's token; read anew when it has expired.
+        ca_file: Certificates to trust, PEM.
+    """
+
+    host: str | None
+    namespace: str
+    token_file: Path | None
+    ca_file: Path | None
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator["Client"]:
+        """A client; what goes wrong with it inside the block becomes a sentence.
+
+        Raises:
+            UserError: the server cannot be reached, denies access, or refuses what it was asked.
+        """
+        for file in (self.token_file, self.ca_file):
+            if file and not file.is_file():
+                raise UserError(f"{file}: no such file; correct --token-file or --ca-file.")
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each try
+        credentials = kfp_client.ServiceAccountTokenVolumeCredentials(str(self.token_file)) if self.token_file else None
+        with warnings.catch_warnings(), _explained(self):
+            warnings.simplefilter("ignore", FutureWarning)  # that it wants a server of version 2
+            with contextlib.redirect_stdout(io.StringIO()):  # kfp's word that there is no configuration of kubectl
+                client = Client(
+                    host=self.host,
+                    namespace=self.namespace,
+                    cookies=os.environ.get("KF_PIPELINES_COOKIES"),
+                    ssl_ca_cert=str(self.ca_file) if self.ca_file else None,
+                    credentials=credentials,
+                )
+            yield client
+
+
+class Client(kfp_client.Client):  # type: ignore[misc]
+    """kfp's client that does not wait for ever, and finds or makes what has a name."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._be_patient()
+
+    def _load_config(self, host: str | None, client_id: str | None, namespace: str, *options: Any) -> Any:
+        # Without a host, kfp looks for the API in the namespace of the runs; it is in Kubeflow's own.
+        return super()._load_config(host, client_id, "kubeflow", *options)
+
+    def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
+        """Asked by kfp's constructor where no namespace is given."""
+        self._be_patient()
+        return self._healthz_api.healthz_service_get_healthz()
+
+    def _be_patient(self) -> None:
+        rest = self._healthz_api.api_client.rest_client
+        rest.request = _patiently(type(rest).request.__get__(rest))
+        # Of requests that only read: what changes something may have been carried out although no answer came.
+        retries = urllib3.Retry(connect=2, read=1, backoff_factor=0.5)
+        rest.pool_manager.connection_pool_kw["retries"] = retries
+
+    def run_address(self, run_id: str) -> str:
+        """Of a run's page."""
+        return f"{self._get_url_prefix().rstrip('/')}/#/runs/details/{run_id}"
+
+    def pipeline(self, name: str) -> str:
+        """Id of the pipeline of this name, made if missing."""
+
+        def find() -> str | None:
+            found = self.list_pipelines(namespace=self.get_user_namespace(), filter=_named(name)).pipelines
+            return found[0].pipeline_id if found else None
+
+        def make() -> str:
+            wanted = V2beta1Pipeline(display_name=name, name=name, namespace=self.get_user_namespace())
+            return str(self._pipelines_api.pipeline_service_create_pipeline(wanted).pipeline_id)
+
+        return _find_or_make(find, make)
+
+    def version(self, pipeline_id: str, name: str, digest: str, package: Path) -> str:
+        """Id of the pipeline's version with this content; uploaded if missing.
+
+        Args:
+            pipeline_id: Of the pipeline.
+            name: Of a new version; ends in the digest.
+            digest: Of the content.
+            package: Compiled pipeline.
+        """
+
+        def find() -> str | None:
+            found = self.list_pipeline_versions(pipeline_id, filter=_named(digest, "IS_SUBSTRING")).pipeline_versions
+            return found[0].pipeline_version_id if found else None
+
+        def make() -> str:
+            with contextlib.redirect_stdout(io.StringIO()):  # kfp prints addresses
+                return str(self.upload_pipeline_version(str(package), name, pipeline_id).pipeline_version_id)
+
+        return _find_or_make(find, make)
+
+    def experiment(self, name: str) -> str:
+        """Id of the experiment of this name, made if missing."""
+
+        def find() -> str | None:
+            found = self.list_experiments(namespace=self.get_user_namespace(), filter=_named(name)).experiments
+            return found[0].experiment_id if found else None
+
+        def make() -> str:
+            wanted = V2beta1Experiment(display_name=name, namespace=self.get_user_namespace())
+            return str(self._experiment_api.experiment_service_create_experiment(wanted).experiment_id)
+
+        return _find_or_make(find, make)
+
+    def start(self, **options: Any) -> kfp_server_api.V2beta1Run:
+        """`run_pipeline`, which takes the options, without what it prints."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return self.run_pipeline(**options)
+
+    def all_recurring_runs(self) -> list[kfp_server_api.V2beta1RecurringRun]:
+        """All of the namespace."""
+        found: list[kfp_server_api.V2beta1RecurringRun] = []
+        token = ""
+        while True:
+            page = self.list_recurring_runs(token, _PAGE, namespace=self.get_user_namespace())
+            found += page.recurring_runs or []
+            token = page.next_page_token or ""
+            if not token:
+                return found
+
+
+def _named(text: str, operation: str = "EQUALS") -> str:
+    return json.dumps({"predicates": [{"operation": operation, "key": "display_name", "string_value": text}]})
+
+
+def _find_or_make(find: Callable[[], str | None], make: Callable[[], str]) -> str:
+    found = find()
+    if found:
+        return found
+    try:
+        return make()
+    except ApiException as error:
+        if error.status != 409 or not (found := find()):
+            raise
+        return found  # somebody else was first
+
+
+def _patiently(request: Callable[..., Any]) -> Callable[..., Any]:
+    """The client's request with a timeout, and tried again while the server is busy."""
+
+    def patient(method: str, url: str, headers: dict[str, str], **options: Any) -> Any:
+        options["_request_timeout"] = TIMEOUT
+        try:
+            for pause in PAUSES:
+                try:
+                    answer = request(method, url, headers=dict(headers), **options)
+                    break
+                except ApiException as error:
+                    if error.status not in _BUSY:
+                        raise
+                    time.sleep(pause)
+            else:
+                answer = request(method, url, headers=dict(headers), **options)
+            if "json" not in answer.getheader("Content-Type", ""):  # a page to sign in, behind a redirect
+                raise ApiException(401, "a page for people came instead of an answer")
+        except ApiException as error:
+            error.body = error.body or b""  # the generated client decodes it, also where there is none
+            raise
+        return answer
+
+    return patient
+
+
+@contextlib.contextmanager
+def _explained(endpoint: Endpoint) -> Iterator[None]:
+    where = endpoint.host or os.environ.get(kfp_client.client.KF_PIPELINES_ENDPOINT_ENV) or "the cluster of kubectl"
+    try:
+        yield
+    except ApiException as error:
+        raise UserError(_sentence(where, endpoint.namespace, error)) from error
+    except urllib3.exceptions.HTTPError as error:
+        cause = getattr(error, "reason", None) or error
+        if isinstance(cause, urllib3.exceptions.ReadTimeoutError):
+            what = f"did not answer within {TIMEOUT[1]} s; see in its pages what was carried out, and try again"
+        elif isinstance(cause, urllib3.exceptions.ProtocolError):
+            what = "closed the connection without an answer; see in its pages what was carried out, and try again"
+        elif isinstance(cause, urllib3.exceptions.SSLError):
+            what = "has a certificate that is not trusted; name its CA with --ca-file"
+        else:
+            what = "cannot be reached; set KF_PIPELINES_ENDPOINT or --host, and check that it runs"
+        raise UserError(f"Kubeflow Pipelines at {where} {what}.") from error
+
+
+def _sentence(where: str, namespace: str, error: ApiException) -> str:
+    words = said(error)
+    if error.status in (401, 403):
+        return (
+            f"Kubeflow Pipelines at {where} denies access to namespace {namespace} ({words}); check --token-file "
+            "(KF_PIPELINES_SA_TOKEN_PATH) or KF_PIPELINES_COOKIES, and --namespace."
+        )
+    if error.status == 404:
+        return f"Kubeflow Pipelines at {where} does not find it ({words}); check --host, and whether it was deleted."
+    if error.status in _BUSY:
+        return f"Kubeflow Pipelines at {where} is busy or starting up ({words}); try again later."
+    return f"Kubeflow Pipelines at {where} refuses ({words})."

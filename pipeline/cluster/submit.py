@@ -1,0 +1,189 @@
+"""One run on a cluster: the compiled pipeline as a version, its arguments, the run, and how it gets on."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import kfp_server_api
+import yaml
+
+from components.images.names import CPU_IMAGE, GPU_IMAGE
+from components.shared.machine.code import git_commit
+from components.shared.photos.remote import LATEST
+from model.config import Config
+from model.utils.errors import UserError
+from pipeline import ROOT
+from pipeline import compile as compiled
+from pipeline.arguments import retraining_arguments, sweep_arguments
+from pipeline.cluster.client import Client
+from pipeline.graph import retraining
+from pipeline.local.journal import STEPS
+from pipeline.variants import Variants
+
+POLL_SECONDS = 10
+_REGISTER = STEPS.index("register")
+_ORDER = (*STEPS[:_REGISTER], "choose", *STEPS[_REGISTER:])
+_SHORT = {"resolve-variants": "resolve", "report-outcome": "report"}
+_ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where on a cluster runs find and leave things.
+
+    Attributes:
+        photos: s3://bucket/prefix of a DVC remote, or a folder that is mounted into the steps.
+        checkpoints: s3://bucket/prefix, or such a folder.
+        experiment: Of Kubeflow Pipelines.
+        service_account: Of the steps' pods.
+    """
+
+    photos: str
+    checkpoints: str
+    experiment: str
+    service_account: str
+
+
+@dataclass(frozen=True)
+class Package:
+    """The compiled pipeline: its file, its names for people, a digest of its content."""
+
+    file: Path
+    pipeline: str
+    version: str
+    digest: str
+
+    @classmethod
+    def current(cls, cluster: Path | None = None, sweep: bool = False) -> Self:
+        """The YAML in the repository: of `retraining`, or of the sweep.
+
+        Args:
+            cluster: File that overrides some of cluster.yaml, as it was compiled with.
+
+        Raises:
+            UserError: it is not what the graph compiles to.
+        """
+        file, pipeline = (compiled.SWEEP, "colorizer-sweep") if sweep else (compiled.COMPILED, retraining.name)
+        digest = compiled.digest(cluster, file)
+        commit, _, dirty = git_commit().partition("-")
+        version = "-".join(part for part in (commit[:12], dirty, digest) if part)
+        return cls(file, pipeline, version, digest)
+
+    def upload(self, client: Client) -> tuple[str, str]:
+        """Ids of pipeline and version; what is there already stays."""
+        pipeline_id = client.pipeline(self.pipeline)
+        return pipeline_id, client.version(pipeline_id, self.version, self.digest, self.file)
+
+
+def cluster_arguments(config: Config, recipe: str, place: Place, data_version: str) -> dict[str, Any]:
+    """What the graph is given on a cluster. With `LATEST` data a run ends at once when there is nothing new."""
+    return retraining_arguments(
+        config,
+        recipe,
+        place.photos,
+        data_version,
+        place.checkpoints,
+        f"{CPU_IMAGE} {GPU_IMAGE}",
+        only_if_changed=data_version == LATEST,
+    )
+
+
+def cluster_sweep_arguments(variants: Variants, place: Place, data_version: str) -> dict[str, Any]:
+    """As `cluster_arguments`, for a sweep."""
+    images = f"{CPU_IMAGE} {GPU_IMAGE}"
+    changed = data_version == LATEST
+    return sweep_arguments(variants, place.photos, data_version, place.checkpoints, images, only_if_changed=changed)
+
+
+def recorded_version(root: Path = ROOT) -> str:
+    """The data version of data.dvc, without a look at data/.
+
+    Raises:
+        UserError: there is no such file, or it has no version.
+    """
+    tracked = root / "data.dvc"
+    try:
+        return str(yaml.safe_load(tracked.read_text(encoding="utf-8"))["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        raise UserError(f"{tracked} does not say which version of the data to use; give one with --data.") from None
+
+
+def request(package: Package, arguments: dict[str, Any], place: Place, namespace: str) -> dict[str, Any]:
+    """All that `submit` sends, as people read it."""
+    return {
+        "namespace": namespace,
+        "pipeline": package.pipeline,
+        "version": package.version,
+        "experiment": place.experiment,
+        "run": {
+            "display_name": _run_name(arguments),
+            "service_account": place.service_account,
+            "runtime_config": {"parameters": arguments},
+        },
+    }
+
+
+def submit(client: Client, package: Package, arguments: dict[str, Any], place: Place) -> str:
+    """Starts a run, and returns its id.
+
+    Raises:
+        ApiException: the server refuses.
+    """
+    pipeline_id, version_id = package.upload(client)
+    run = client.start(
+        experiment_id=client.experiment(place.experiment),
+        job_name=_run_name(arguments),
+        params=arguments,
+        pipeline_id=pipeline_id,
+        version_id=version_id,
+        service_account=place.service_account,
+    )
+    return str(run.run_id)
+
+
+def follow(client: Client, run_id: str) -> None:
+    """Prints a line whenever a step changes its state, until the run has ended.
+
+    Raises:
+        UserError: the run failed or was stopped; names the step and what it said.
+    """
+    shown: dict[str, str] = {}
+    while True:
+        run = client.get_run(run_id)
+        tasks = _tasks(run)
+        for name, task in tasks.items():
+            if task.state and shown.get(name) != task.state:
+                shown[name] = task.state
+                print(f"{name}: {task.state.lower()}{_seconds(task)}", flush=True)
+        if run.state in _ENDED:
+            break
+        time.sleep(POLL_SECONDS)
+    if run.state != "SUCCEEDED":
+        failed = [f"{name}: {task.error.message}" for name, task in tasks.items() if task.error and task.error.message]
+        reason = "; ".join(failed) or (run.error and run.error.message) or "no step says why"
+        raise UserError(f"The run {run.state.lower()} ({reason.rstrip('.')}); see {client.run_address(run_id)}.")
+    print(f"The run succeeded: {client.run_address(run_id)}")
+
+
+def _tasks(run: kfp_server_api.V2beta1Run) -> dict[str, Any]:
+    """The run's steps by name, in the graph's order; Kubeflow lists its own drivers and groups beside them."""
+    details = (run.run_details and run.run_details.task_details) or []
+    by_name: dict[str, Any] = {}
+    for task in sorted(details, key=_progress, reverse=True):  # of partitions, the one that is least far counts
+        by_name[_SHORT.get(task.display_name, task.display_name)] = task
+    return {step: by_name[step] for step in _ORDER if step in by_name}
+
+
+def _progress(task: Any) -> int:
+    return {"FAILED": 0, "CANCELED": 0, "SUCCEEDED": 2, "SKIPPED": 2}.get(task.state, 1)
+
+
+def _seconds(task: Any) -> str:
+    if not (task.start_time and task.end_time and task.end_time > task.start_time):
+        return ""
+    return f", {(task.end_time - task.start_time).total_seconds():.0f} s"
+
+
+def _run_name(arguments: dict[str, Any]) -> str:
+    return f"{arguments['recipe']} {time.strftime('%Y-%m-%d %H:%M:%S')}"

@@ -1,0 +1,1 @@
+"""Versions of the photographs and the champion that the repository ships."""

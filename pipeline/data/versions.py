@@ -1,0 +1,285 @@
+"""The photographs in data/, and the shipped model in champion/: DVC brings them, and says which version they are.
+
+`python -m pipeline.data.versions pull` and `push` do what `dvc pull data.dvc` and `dvc push data.dvc` do, and say in one
+sentence what went wrong. `publish` pushes, too, and makes that version the one that schedules on "latest" data use.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from components.shared.step import step
+from components.shared.photos.remote import LATEST
+from components.shared.s3.client import inside
+from model.utils.errors import UserError
+from pipeline.data.errors import explained
+
+if TYPE_CHECKING:  # DVC takes half a second to import: not for those who only want --help
+    from dvc.ignore import DvcIgnoreFilter
+    from dvc.repo import Repo
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_data.hashfile.tree import Tree
+    from dvc_objects.fs.base import FileSystem
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """Which photographs these are.
+
+    Attributes:
+        version: MD5 of the folder as DVC computes it, such as "f7af12c06f5a9ef9c9650dedaffa2393.dir".
+        files: How many files the folder holds.
+        note: What a user should know about it, in one sentence; empty when data/ is just what data.dvc says.
+    """
+
+    version: str
+    files: int
+    note: str = ""
+
+
+def ensure_data(root: Path, name: str = "data") -> DataVersion:
+    """Sees to it that root/<name> holds its files, and says which version of them.
+
+    Missing files are pulled. A folder that holds another version that DVC keeps (after `git pull`, say) is brought to
+    the version of <name>.dvc. A folder that a user has changed stays as it is.
+
+    Raises:
+        UserError: no <name>.dvc; or the files cannot be had, and why; or the version names a file outside the folder.
+    """
+    with _project(root, name=name) as project:
+        if project.needs_pull():
+            project.pull()
+        found = project.tree()
+        note = ""
+        if found.hash_info != project.recorded:
+            if project.keeps(found):
+                project.pull()
+                found = project.tree()
+                note = f"{name}/ held another version that DVC keeps; it has been brought to that of {name}.dvc."
+            else:
+                note = project.difference(found)
+        return DataVersion(found.oid, len(found), note)
+
+
+def pull(root: Path, remote: str | None = None) -> int:
+    """Brings data/ to the version of data.dvc; returns how many files were fetched from the remote.
+
+    Raises:
+        UserError: remote unreachable, credentials refused, bucket or photograph missing, changes in data/ that would
+            be lost, ...
+    """
+    with _project(root, remote) as project:
+        return project.pull()
+
+
+def push(root: Path, remote: str | None = None) -> int:
+    """Copies the version of data.dvc to the remote; returns how many files were new there.
+
+    Raises:
+        UserError: as `pull`; or this clone does not have all that data.dvc lists.
+    """
+    with _project(root, remote) as project:
+        return project.push()
+
+
+def publish(root: Path, remote: str | None = None) -> str:
+    """Pushes, then writes the version of data.dvc to the file `latest` of the remote; returns the version.
+
+    Raises:
+        UserError: as `push`.
+    """
+    with _project(root, remote) as project:
+        project.push()
+        return project.publish()
+
+
+def folder_version(folder: Path) -> str:
+    """The MD5 that DVC computes for any folder of photographs, tracked or not."""
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_objects.fs.local import localfs
+
+    path = str(folder.resolve())
+    return _tree(HashFileDB(localfs, path), path, localfs).oid
+
+
+@contextmanager
+def _project(root: Path, remote: str | None = None, name: str = "data") -> Iterator["_Project"]:
+    root = root.resolve()
+    tracked = root / f"{name}.dvc"
+    if not tracked.exists():
+        raise UserError(f"{tracked}: no such file; `dvc add {name}` makes it of what is in {name}/.")
+    from dvc.config import Config  # an image without photographs of its own lacks DVC
+    from dvc.repo import Repo
+
+    with explained():
+        config = {
+            # Moving data needs no git, and DVC's notes on file times belong to the clone: there it can write.
+            "core": {"no_scm": True, "site_cache_dir": str(root / ".dvc" / "tmp" / "site")},
+            # A damaged photograph must not get into the cache.
+            "remote": {name: {"verify": True} for name in Config(str(root / ".dvc"))["remote"]},
+        }
+        with Repo(str(root), config=config) as repo:
+            yield _Project(repo, remote, name)
+
+
+class _Project:
+    """An open DVC repository, seen as one tracked folder."""
+
+    def __init__(self, repo: "Repo", remote: str | None, name: str) -> None:
+        self._repo, self._remote, self._name = repo, remote, name
+        self._file = str(Path(repo.root_dir) / f"{name}.dvc")
+        self._output = repo.stage.load_one(self._file).outs[0]
+        self._unfinished = Path(repo.tmp_dir) / f"{name}-pull-unfinished"
+        self.recorded = self._output.hash_info
+
+    def needs_pull(self) -> bool:
+        folder = Path(self._output.fs_path)
+        return self._unfinished.exists() or not (folder.is_file() or any(path.is_file() for path in folder.rglob("*")))
+
+    def tree(self) -> "Tree":
+        """Every file of the folder and its MD5; a file whose time and size are as they were is not read again."""
+        output = self._output
+        return _tree(output.cache, output.fs_path, output.fs, output.dvcignore)
+
+    def keeps(self, tree: "Tree") -> bool:
+        """Whether DVC's cache holds all of this folder, so that nothing is lost when it is replaced."""
+        cache = self._output.cache
+        return cache.exists(tree.oid) and all(map(cache.exists, _files(tree).values()))
+
+    def difference(self, found: "Tree") -> str:
+        listed = self._output.get_obj()
+        if listed is None:
+            counts = "how is unknown, for DVC's cache lacks the list"
+        else:
+            before, now = _files(listed), _files(found)
+            changed = sum(before[path] != now[path] for path in before.keys() & now.keys())
+            added, deleted = len(now.keys() - before.keys()), len(before.keys() - now.keys())
+            counts = f"{changed} changed, {added} added, {deleted} deleted"
+        return (
+            f"{self._name}/ differs from {self._name}.dvc ({counts}) and is used as it is; "
+            f"`dvc add {self._name}` records it, `dvc checkout --force {self._name}` drops the changes."
+        )
+
+    def pull(self) -> int:
+        self._unfinished.touch()
+        with explained(self._remote_url(), self._absence):
+            fetched = self._repo.fetch(targets=[self._file], remote=self._remote)
+            self._require_inside()
+            self._repo.checkout(targets=[self._file])
+        self._unfinished.unlink()
+        return int(fetched)
+
+    def _require_inside(self) -> None:
+        """Refuses a version whose list of files, now in the cache, leads out of the folder: DVC would write there."""
+        if self.recorded.isdir and (listed := self._output.get_obj()):
+            for path in _files(listed):
+                inside(Path(self._output.fs_path), path)
+
+    def push(self) -> int:
+        with explained(self._remote_url(), self._absence):
+            pushed = self._repo.push(targets=[self._file], remote=self._remote)
+            complete = self._store().exists(self.recorded.value)  # DVC pushes the list last, if all else is there
+        if not complete:
+            raise UserError(
+                f"The push is incomplete, for DVC's cache here lacks some of what {self._name}.dvc lists; "
+                f"`dvc add {self._name}` puts the files of {self._name}/ there."
+            )
+        return int(pushed)
+
+    def publish(self) -> str:
+        with explained(self._remote_url()):
+            remote = self._repo.cloud.get_remote(self._remote)
+            with remote.fs.open(remote.fs.join(remote.path, LATEST), "w") as file:
+                file.write(f"{self.recorded.value}\n")
+        return str(self.recorded.value)
+
+    def _store(self) -> "HashFileDB":
+        store: HashFileDB = self._repo.cloud.get_remote_odb(self._remote, hash_name="md5")
+        return store
+
+    def _remote_url(self) -> str:
+        config = self._repo.config
+        settings = config["remote"].get(self._remote or config["core"].get("remote"), {})
+        return " at ".join(settings[key] for key in ("url", "endpointurl") if key in settings)
+
+    def _listed(self) -> "Tree | None":
+        """What data.dvc stands for; None when neither DVC's cache nor the remote can tell."""
+        from dvc_data.hashfile.transfer import find_tree_by_obj_id
+
+        return find_tree_by_obj_id([self._output.cache, self._store()], self.recorded)
+
+    def _absence(self) -> str:
+        """What it is that the remote does not have."""
+        store, url = self._store(), self._remote_url()
+        bucket = store.path.split("/")[0]
+        if store.fs.protocol == "s3" and not store.fs.exists(bucket):
+            return f"{url}: there is no bucket named {bucket}; create it, or correct the url (`dvc remote modify`)."
+        if store.fs.protocol == "local" and not Path(store.path).is_dir():
+            return f"{url}: there is no such folder; bring it back, or name another remote."
+        listed = self._listed()
+        if listed is None:
+            return (
+                f"{url}: it does not hold the version {self.recorded.value} of {self._name}.dvc; "
+                "push it from where it was added (`dvc push`), or name another remote."
+            )
+        absent = {path: md5 for path, md5 in sorted(_files(listed).items()) if not self._output.cache.exists(md5)}
+        path, md5 = next(iter(absent.items()))
+        others = f" (and {len(absent) - 1} other files)" if len(absent) > 1 else ""
+        trouble = "has a damaged copy of" if store.exists(md5) else "lacks"
+        return f"{url}: it {trouble} {self._name}/{path}{others}; push again from a clone that has it (`dvc push`)."
+
+
+def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: "DvcIgnoreFilter | None" = None) -> "Tree":
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.tree import Tree
+
+    _, _, tree = build(store, path, fs, "md5", ignore=ignore, dry_run=True)
+    if not isinstance(tree, Tree):
+        raise UserError(f"{path}: not a folder; it must be a folder of photographs.")
+    return tree
+
+
+def _files(tree: "Tree") -> dict[str, str]:
+    """MD5 by path."""
+    return {"/".join(key): md5.value for key, _, md5 in tree}
+
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_Remote = Annotated[str | None, typer.Option(help="A remote other than the default one.")]
+
+
+@app.command("pull")
+def _pull(remote: _Remote = None) -> None:
+    """Brings data/ to the version of data.dvc."""
+    with step("pull"):
+        print(f"data/ is the version of data.dvc; {pull(Path(), remote)} files were fetched.")
+
+
+@app.command("push")
+def _push(remote: _Remote = None) -> None:
+    """Copies the version of data.dvc to the remote."""
+    with step("push"):
+        print(f"The remote has the version of data.dvc; {push(Path(), remote)} files were new there.")
+
+
+@app.command("publish")
+def _publish(remote: _Remote = None) -> None:
+    """Pushes, and makes the version of data.dvc the latest of the remote."""
+    with step("publish"):
+        print(f"The remote has {publish(Path(), remote)}, and it is the latest there.")
+
+
+@app.command("version")
+def _version() -> None:
+    """Says which version of the photographs data/ holds."""
+    with step("version"):
+        data = ensure_data(Path())
+        print(f"{data.version}, {data.files} files. {data.note}".rstrip())
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,257 @@
+"""The whole graph on this machine, through kfp.local."""
+
+import contextlib
+import copy
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+from kfp import dsl, local
+from kfp.dsl.graph_component import GraphComponent
+
+from components.resolve.step import resolve
+from components.shared.machine.code import code_version
+from components.shared.machine.workspace import VARIABLE, workspace
+from components.shared.mlflow.tree import RUN_ID
+from components.shared.step import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, require_room
+from model.config import Config
+from model.utils.errors import Interrupted, UserError
+from model.utils.signals import handled
+from pipeline import ROOT
+from pipeline.arguments import TRIAL_STEPS, retraining_arguments, sweep_arguments, trial_arguments
+from pipeline.cluster.settings import load_cluster
+from pipeline.data.versions import ensure_data, folder_version
+from pipeline.graph import retraining, trial
+from pipeline.local import journal
+from pipeline.local.console import quiet
+from pipeline.local.journal import STEPS, StepResult
+from pipeline.sweep import build as build_sweep
+from pipeline.variants import Variants
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run's steps in order, and the folders that `register` saw: generator, evaluation, registration."""
+
+    steps: tuple[StepResult, ...]
+    folders: dict[str, Path]
+    seconds: float
+    log: Path
+
+    @property
+    def trouble(self) -> StepResult | None:
+        """The step that ended the run, if one did."""
+        return next((step for step in self.steps if step.outcome in ("failed", "interrupted")), None)
+
+    @property
+    def exit_status(self) -> int:
+        if self.trouble is None:
+            return 0
+        return RETRY_ME if self.trouble.outcome == "interrupted" else 1
+
+
+def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
+    """Runs the graph. Steps whose inputs, parameters and code are unchanged are reused.
+
+    Args:
+        config: All sections.
+        recipe: Its name, for the record.
+        photos: Folder of photographs; data/ as DVC knows it when not given.
+
+    Raises:
+        UserError: the data cannot be had, or another run is at work in the workspace. A failing step raises nothing:
+            see `RunResult.trouble`.
+        Interrupted: SIGTERM or Ctrl-C came while no step was at work.
+    """
+    started = time.monotonic()
+    with _Session(tree=True) as session:
+        folder, data_version = _photographs(photos)
+        images = "none: run on a machine without images"
+        arguments = retraining_arguments(config, recipe, folder, data_version, session.checkpoints, images)
+        session.execute(retraining, **arguments, partitions=1)
+        steps, folders = session.result()
+    return RunResult(steps, folders, time.monotonic() - started, session.log)
+
+
+def run_sweep(variants: Variants, photos: Path | None = None) -> RunResult:
+    """Runs a sweep, one variant after the other, as `run` runs a recipe. One that fails keeps none of the others from
+    being trained; the sweep then ends before it chooses, and started again reuses what is finished."""
+    started = time.monotonic()
+    with _Session(tree=True) as session:
+        folder, data_version = _photographs(photos)
+        images = "none: run on a machine without images"
+        arguments = sweep_arguments(variants, folder, data_version, session.checkpoints, images)
+        pairs = tuple(f"{step} {name}" for name in variants.configs for step in ("train", "evaluate"))
+        place = STEPS.index("train")
+        session.steps = (*STEPS[:place], *pairs, "choose", *STEPS[place + 2 :])
+        session.execute(build_sweep(load_cluster(), at_once=1), **arguments, partitions=1)
+        steps, folders = session.result()
+    return RunResult(steps, folders, time.monotonic() - started, session.log)
+
+
+def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
+    """Runs preprocess, train and evaluate, as `run` does, and registers nothing.
+
+    Returns:
+        The folders: dataset, generator, evaluation.
+
+    Raises:
+        UserError: as `run`; or a step failed, in its own words.
+    """
+    with _Session(tree=False) as session:  # MLflow shows a run for each variant, with scores beside losses
+        folder, data_version = _photographs(photos)
+        arguments = trial_arguments(config, folder, data_version, session.checkpoints)
+        codes = {name: code_version(name) for name in TRIAL_STEPS}
+        settled = resolve(folder, data_version, config.preprocess, config.train, codes)
+        outputs = session.execute(trial, **arguments | {"train_config": settled.train_config})
+        steps, _ = session.result()
+    for step in steps:
+        if step.outcome in ("failed", "interrupted"):
+            raise UserError(f"{step.step} {step.outcome}: {step.message}")
+    return {name: Path(artifact.path) for name, artifact in outputs.items()}
+
+
+class _Session:
+    """One execution of a graph in a workspace: its lock, its environment, its folder with journal and log.
+
+    With `tree`, its steps' MLflow runs are one tree.
+    """
+
+    def __init__(self, tree: bool) -> None:
+        self.workspace = workspace()
+        self.stamp = time.strftime("%Y%m%d-%H%M%S")
+        self.run_id = f"local-{self.stamp}-{secrets.token_hex(2)}" if tree else ""
+        folder = self.workspace / "runs" / self.stamp
+        self.journal = folder / "journal.jsonl"
+        self.log = folder / "log.txt"
+        self.checkpoints = str(self.workspace / "checkpoints")
+        self.steps: tuple[str, ...] = STEPS
+        self.ended_by = ""
+
+    def __enter__(self) -> "_Session":
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_alone(self.workspace))
+            stack.enter_context(_environment(self.journal, self.run_id))
+            stack.enter_context(_stoppable())
+            self.journal.parent.mkdir(parents=True, exist_ok=True)
+            for name in ("cache", "checkpoints", "pipeline"):  # kfp has no words for a folder that is closed to it
+                (self.workspace / name).mkdir(exist_ok=True)
+                tempfile.TemporaryFile(dir=self.workspace / name).close()
+            for half_made in (self.workspace / "pipeline").glob("*/*/.*.partial"):  # of runs that were killed
+                shutil.rmtree(half_made, ignore_errors=True)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def execute(self, pipeline: GraphComponent, **arguments: object) -> dict[str, dsl.Artifact]:
+        """Runs a graph and returns its outputs; none if a step failed, for the journal says which and why.
+
+        A damaged output of an earlier run, which a step has come upon, is removed, so that the next run makes it anew.
+        """
+        graph = copy.deepcopy(pipeline)
+        for component in (graph.pipeline_spec.root, *graph.pipeline_spec.components.values()):
+            for task in component.dag.tasks.values():
+                task.ClearField("retry_policy")  # for lost nodes; here a failure should be seen at once
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(self.workspace / "pipeline"),
+            cache_root=str(self.workspace / "cache" / "kfp"),
+            enable_caching=True,
+            raise_on_error=True,
+        )
+        try:
+            with self.log.open("w", encoding="utf-8") as log, quiet(log):
+                return dict(graph(**arguments).outputs)
+        except (RuntimeError, OSError) as error:  # what kfp raises when a task has failed, or the disk is full
+            self.ended_by = journal.failed_task(str(error), self.steps)
+            steps, _ = self.result()
+            if not any(step.outcome in ("failed", "interrupted") for step in steps):
+                require_room()
+                raise
+        for entry in journal.entries(self.journal).values():
+            damaged = Path(entry["notes"].get(DAMAGED, ""))
+            if damaged.is_relative_to(self.workspace / "pipeline"):
+                shutil.rmtree(damaged)
+        return {}
+
+    def result(self) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
+        """How each step ended, and the folders that the last ones noted."""
+        return journal.read(self.journal, self.steps, self.ended_by)
+
+
+def _photographs(folder: Path | None) -> tuple[str, str]:
+    """The folder, data/ when none is given, and the version of what is in it."""
+    if folder is not None:
+        return str(folder.resolve()), folder_version(folder)
+    data = ensure_data(ROOT)
+    print(f"{data.files} files in data/, version {data.version}. {data.note}".rstrip(), flush=True)
+    return str(ROOT / "data"), data.version
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with at_work(exclusive=True):
+                pass
+        except BlockingIOError:
+            raise UserError(f"{folder}: another run, or a step of it, is at work here; wait for it to end.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Passes SIGTERM and Ctrl-C on to the step that is at work, and lets the run come to its end by that.
+
+    Raises:
+        Interrupted: none was.
+    """
+
+    def stop(*_: object) -> None:
+        steps = [step for shell in psutil.Process().children() for step in shell.children()]
+        for step in steps:
+            step.terminate()
+        if not steps:
+            raise KeyboardInterrupt
+
+    with handled({signal.SIGTERM: stop, signal.SIGINT: stop}):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(f"the run was told to stop; {AGAIN}.") from None
+
+
+@contextlib.contextmanager
+def _environment(journal_file: Path, run_id: str) -> Iterator[None]:
+    """What the steps' processes inherit."""
+    ours = {
+        JOURNAL: str(journal_file),
+        RUN_ID: run_id,
+        VARIABLE: str(workspace()),
+        "PYTHONUNBUFFERED": "1",
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

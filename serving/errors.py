@@ -1,0 +1,70 @@
+"""Errors as problem details (RFC 9457, application/problem+json)."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from model.data.images import FormatError, TooLargeError
+from model.utils.errors import UserError
+from serving.served_models import NotReadyError, NoVersionError
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY = {"Retry-After": "2"}  # seconds
+_STATUSES = {
+    TooLargeError: 413,
+    FormatError: 415,
+    NoVersionError: 404,
+    NotReadyError: 503,
+    UserError: 422,
+}
+"""The first that an error is an instance of."""
+
+
+class Problem(BaseModel):
+    """What went wrong."""
+
+    title: str
+    """The status in words."""
+    status: int
+    detail: str
+    """A sentence for a person."""
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for these statuses."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Has the app answer every error so."""
+
+    @app.exception_handler(HTTPException)
+    async def _refused(request: Request, error: HTTPException) -> JSONResponse:
+        return _response(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+        return _response(422, "; ".join(found), {})
+
+    @app.exception_handler(UserError)
+    async def _mistaken(request: Request, error: UserError) -> JSONResponse:
+        status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+        return _response(status, getattr(error, "reason", str(error)).rstrip("."), {})
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        return _response(500, "an error of the server's own; its log has it", {})
+
+
+def _response(status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
+    if status in (429, 503):
+        headers |= _RETRY
+    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail).model_dump()
+    return JSONResponse(content, status, headers, MEDIA_TYPE)

@@ -1,0 +1,118 @@
+"""components/images/Dockerfile and the workflow that builds it: what can be said of them without building."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+
+from pipeline import ROOT
+from pipeline.cluster.images import IMAGES
+
+TOOLS = Path(sys.executable).parent
+DOCKERFILE = ROOT / "components" / "images" / "Dockerfile"
+REQUIREMENTS = ROOT / "components" / "images" / "requirements"
+LOCKED = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def names(file: str) -> list[str]:
+    lines = (REQUIREMENTS / file).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def lint(program: str, file: Path) -> str:
+    return subprocess.run([TOOLS / program, file], capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("model", "components", "serving", include_external_packages=True, cache_dir=None)
+
+
+def reached(imports: grimp.ImportGraph, modules: set[str]) -> set[str]:
+    """Packages, not of this repository and not Python's own, that these modules import, wherever in their code."""
+    found = set(modules).union(*(imports.find_upstream_modules(module) for module in modules))
+    return {name for name in found if imports.is_module_squashed(name)} - sys.stdlib_module_names
+
+
+def test_hadolint_and_shellcheck_pass() -> None:
+    assert lint("hadolint", DOCKERFILE) == ""
+    assert lint("shellcheck", DOCKERFILE.with_name("install.sh")) == ""
+
+
+def test_they_would_find_something(tmp_path: Path) -> None:
+    careless = tmp_path / "Dockerfile"
+    careless.write_text("FROM debian:latest\nRUN sudo apt-get install gcc\n")
+    assert "DL3004" in lint("hadolint", careless)
+
+
+def test_every_base_is_pinned_by_digest() -> None:
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    stages = set(re.findall(r"^FROM .* AS (\w[\w-]*)$", text, re.MULTILINE))
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - stages
+    assert bases == {"${BASE}"}
+    assert re.search(r"^ARG BASE=\S+:[\w.-]+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert set(IMAGES) < stages
+
+
+@pytest.mark.parametrize(("image", "packages"), [("cpu", ("components", "serving")), ("gpu", ("components.train",))])
+def test_an_image_gets_what_it_imports(imports: grimp.ImportGraph, image: str, packages: tuple[str, ...]) -> None:
+    distributions = packages_distributions() | {"mlflow": ["mlflow"]}
+    modules = {module for package in packages for module in imports.find_descendants(package)}
+    found = reached(imports, modules) - {"kfp"}  # which comes by itself
+    assert sorted(distributions[name][0].lower().replace("_", "-") for name in found) == names(f"{image}.txt")
+
+
+def test_no_step_imports_kfp_where_it_runs(imports: grimp.ImportGraph) -> None:
+    faces = {name for name in imports.modules if name.endswith(".component")}  # of which the body runs
+    assert imports.find_modules_that_directly_import("kfp") == faces
+    assert {name for face in faces for name in imports.find_modules_that_directly_import(face)} == set()
+
+
+def test_all_requirements_are_locked() -> None:
+    assert {*names("cpu.txt"), *names("gpu.txt"), "kfp"} <= LOCKED
+
+
+def test_cpu_images_leave_out_all_of_cuda() -> None:
+    of_cuda = {name for name in LOCKED if name.startswith(("nvidia-", "cuda-", "triton"))}
+    assert set(names("cuda.txt")) == of_cuda
+
+
+@pytest.fixture(scope="module")
+def workflow() -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / "images.yml").read_text(encoding="utf-8"))
+
+
+def test_the_workflow_s_jobs_hold_together(workflow: dict) -> None:
+    jobs = workflow["jobs"]
+    for job in jobs.values():
+        assert job["runs-on"] != "ubuntu-latest"
+        assert set(job.get("needs", ())) <= jobs.keys()
+        assert all(("uses" in each) != ("run" in each) for each in job["steps"])
+
+
+def test_the_workflow_runs_only_pinned_actions_with_few_rights(workflow: dict) -> None:
+    assert workflow["permissions"] == {"contents": "read"}
+    used = [each["uses"] for job in workflow["jobs"].values() for each in job["steps"] if "uses" in each]
+    assert any("trivy" in action for action in used)
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_the_workflow_s_make_targets_exist(workflow: dict) -> None:
+    commands = "\n".join(each.get("run", "") for job in workflow["jobs"].values() for each in job["steps"])
+    targets = set(re.findall(r"\bmake ([\w-]+)", commands))
+    assert {"images", "images-check"} <= targets
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert targets <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+
+
+def test_the_workflow_scans_every_image_before_it_pushes(workflow: dict) -> None:
+    steps = workflow["jobs"]["images"]["steps"]
+    scanned = [each["with"]["image-ref"].partition(":")[0] for each in steps if "trivy" in each.get("uses", "")]
+    assert scanned == list(IMAGES.values())
+    push = next(index for index, each in enumerate(steps) if "REGISTRY=" in each.get("run", ""))
+    assert all("trivy" not in each.get("uses", "") for each in steps[push:])

@@ -1,0 +1,225 @@
+"""Registration and the gate's two branches, on a real SQLite store."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.register.step import promote, register, reject
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
+from model.config import RegisterConfig, Rule, load_config
+from model.utils.errors import UserError
+from tests.support.retrained import PROTOCOL, RULES, TAGS, aliases, evaluated, trained
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_first_model_becomes_champion_with_everything_said(
+    workplace: Path, retrain: Callable[..., dict[str, Any]]
+) -> None:
+    record = retrain(0.5)
+    assert aliases() == {"challenger": 1, "champion": 1}
+    version = registry.get(1)
+    assert TAGS.items() <= version.tags.items()
+    assert json.loads(version.tags["metrics"]) == {"ab_intersection": 0.5, "l1_ab": 8.0}
+    assert PROTOCOL.items() <= json.loads(version.tags["metrics_protocol"]).items()
+    assert version.tags["gate"] == "promote"
+    assert version.tags["gate.ab_intersection"].startswith("holds: 0.5 is within the bound (at least 0.2)")
+    assert version.tags["promotion_reason"].startswith("gate: All 1 rules hold: the first model")
+    assert json.loads((workplace / "registration" / "registration.json").read_bytes()) == record
+    assert record["weights_sha256"] == version.weights_sha256 == registry.checksum(workplace / "model-1")
+    assert (record["version"], record["model_uri"], record["champion"]) == (1, "models:/colorizer/1", None)
+    assert "no champion to compare with" in (workplace / "registration" / "verdict.md").read_text(encoding="utf-8")
+
+    run_id = json.loads((workplace / "model-1" / "training.json").read_bytes())["mlflow_run_id"]
+    assert version.run_id == record["run_id"] == run_id
+    client = tracking.connect()
+    assert client.get_run(run_id).info.status == "FINISHED"
+    logged = [Path(file.path).name for file in client.list_artifacts(run_id, "evaluation")]
+    assert sorted(logged) == ["card.md", "metrics.json", "report.html", "samples.png"]
+    card = Path(client.download_artifacts(run_id, "evaluation/card.md")).read_text(encoding="utf-8")
+    for fact in (
+        record["weights_sha256"],
+        TAGS["git_commit"],
+        TAGS["data_version"],
+        "| ab_intersection | 0.5 |",
+        "fid",
+    ):
+        assert fact in card
+
+
+def test_a_better_model_takes_over_and_a_worse_one_does_not(retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    assert retrain(0.51, 0.5)["champion"] == 1
+    assert aliases() == {"challenger": 2, "champion": 2, "previous": 1}
+    assert registry.get(2).tags["promoted_from"] == "1"
+
+    record = retrain(0.512, 0.51)
+    assert aliases() == {"challenger": 3, "champion": 2, "previous": 1}
+    rejected = registry.get(3)
+    assert (record["promote"], rejected.tags["gate"]) == (False, "reject")
+    assert rejected.tags["gate.ab_intersection"].startswith("fails: 0.512 is better by 0.002 than the champion's 0.51")
+    assert rejected.tags["rejection_reason"] == "gate: 1 of 1 rules failed: ab_intersection."
+    assert "promoted_at" not in rejected.tags
+
+
+@pytest.mark.parametrize("score", [None, math.nan, 0.1])
+def test_a_first_model_without_a_sound_figure_is_no_champion(
+    retrain: Callable[..., dict[str, Any]], score: float | None
+) -> None:
+    assert retrain(score)["outcome"] == "reject"
+    assert aliases() == {"challenger": 1}
+
+
+def test_registering_again_gives_the_same_version(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    retrain(0.4, 0.5)
+    model = workplace / "model-2"
+    again = register(model, evaluated(model, 0.6, 0.5), workplace / "again", RULES, TAGS)
+    assert (again["version"], again["promote"]) == (2, True)
+    assert registry.get(2).tags["gate"] == "promote"
+    assert json.loads(registry.get(2).tags["metrics"])["ab_intersection"] == 0.6
+    with pytest.raises(UserError, match="no version 3"):
+        registry.get(3)
+    other = RegisterConfig(rules={"l1_ab": Rule(direction="down", change=0.0, bound=20.0)})
+    register(model, workplace / "evaluation", workplace / "again", other, TAGS)
+    reasons = {name for name in registry.get(2).tags if name.startswith("gate.")}
+    assert reasons == {"gate.summary", "gate.l1_ab"}  # and not what another rule said before
+
+
+def test_other_data_make_another_version(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    other = register(
+        workplace / "model-1", workplace / "evaluation", workplace / "other", RULES, TAGS | {"data_version": "d2"}
+    )
+    assert other["version"] == 2
+    assert (other["outcome"], other["promote"]) == ("unchanged", False)
+
+
+def test_the_champion_again_stays_and_keeps_its_reasons(
+    workplace: Path, retrain: Callable[..., dict[str, Any]]
+) -> None:
+    retrain(0.5)
+    before = registry.get(1)
+    model = workplace / "model-1"
+    again = register(model, evaluated(model, 0.5, 0.5), workplace / "again", RULES, TAGS)
+    reject(workplace / "again")
+    assert (again["outcome"], again["promote"], again["version"]) == ("unchanged", False, 1)
+    assert "champion's already (version 1)" in again["summary"]
+    renewed = {"metrics", "metrics_protocol", "metrics_champion", "judged"}
+    after = registry.get(1)
+    assert {n: v for n, v in after.tags.items() if n not in renewed} == {
+        n: v for n, v in before.tags.items() if n not in renewed
+    }
+    assert aliases() == {"challenger": 1, "champion": 1}
+
+
+def test_a_champion_that_was_not_scored_stays(retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    record = retrain(0.9)
+    assert record["outcome"] == "reject"
+    assert "champion (version 1) was not scored" in record["summary"]
+    assert aliases() == {"challenger": 2, "champion": 1}
+
+
+def test_scores_beside_a_former_champion_do_not_count(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.5)
+    slow = trained(workplace / "slow")
+    late = evaluated(slow, 0.9, 0.5).rename(workplace / "late")
+    retrain(0.6, 0.5)
+    record = register(slow, late, workplace / "out", RULES, TAGS)
+    assert record["outcome"] == "reject"
+    assert "champion (version 2) was not scored" in record["summary"]
+
+
+def test_scores_of_another_model_are_refused(workplace: Path) -> None:
+    evaluation = evaluated(trained(workplace / "one"), 0.5)
+    with pytest.raises(UserError, match=r"metrics\.json is of another model"):
+        register(trained(workplace / "other"), evaluation, workplace / "out", RULES, TAGS)
+    assert registry.by_alias("challenger") is None
+
+
+def test_a_verdict_against_a_former_champion_is_not_acted_on(
+    workplace: Path, retrain: Callable[..., dict[str, Any]]
+) -> None:
+    retrain(0.5)
+    stale, slow = workplace / "stale", trained(workplace / "slow")
+    register(slow, evaluated(slow, 0.6, 0.5), stale, RULES, TAGS)
+    retrain(0.7, 0.5)
+    with pytest.raises(UserError, match="champion is version 3, but version 2 was compared with 1"):
+        promote(stale)
+    assert aliases()["champion"] == 3
+
+
+def test_only_a_promotion_is_promoted(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+    retrain(0.1)
+    with pytest.raises(UserError, match="not to be promoted"):
+        promote(workplace / "registration")
+    assert registry.champion() is None
+
+
+@pytest.mark.parametrize("at", ["log_model_artifacts", "create_model_version", "set_registered_model_alias"])
+def test_a_crash_leaves_no_alias_on_a_half_made_version_and_is_mended(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    model = trained(workplace / "model")
+    evaluation = evaluated(model, 0.5)
+    with monkeypatch.context() as crashing:
+
+        def crash(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        crashing.setattr(f"mlflow.MlflowClient.{at}", crash)
+        with pytest.raises(KeyboardInterrupt):
+            register(model, evaluation, workplace / "out", RULES, TAGS)
+    assert aliases() == {}
+    assert not (workplace / "out").exists()
+    record = register(model, evaluation, workplace / "out", RULES, TAGS)
+    assert record["version"] == 1
+    assert aliases() == {"challenger": 1}
+    assert registry.checksum(registry.fetch("models:/colorizer@challenger")) == record["weights_sha256"]
+
+
+def test_damaged_or_missing_input_is_refused(workplace: Path) -> None:
+    model = trained(workplace / "model")
+    evaluation = evaluated(model, 0.5)
+    with pytest.raises(UserError, match="recipe missing"):
+        register(model, evaluation, workplace / "out", RULES, {n: v for n, v in TAGS.items() if n != "recipe"})
+    (evaluation / "metrics.json").unlink()
+    with pytest.raises(UserError, match=r"metrics\.json: No such file"):
+        register(model, evaluation, workplace / "out", RULES, TAGS)
+    with (model / "generator.safetensors").open("ab") as file:
+        file.write(b"!")
+    with pytest.raises(UserError, match=r"generator\.safetensors is missing or damaged"):
+        register(model, evaluation, workplace / "out", RULES, TAGS)
+    assert registry.by_alias("challenger") is None
+
+
+def test_the_command_line_registers_judges_and_promotes(workplace: Path) -> None:
+    model = trained(workplace / "model")
+    evaluation = evaluated(model, 0.5)
+    command = [sys.executable, "-m", "components.register", "--params", str(ROOT / "params.yaml")]
+    command += ["--model", str(model), "--evaluation", str(evaluation), "--out", "registration"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *reasons = done.stdout.splitlines()
+    assert first == "version 1: promote. All 2 rules hold: the first model, within all bounds."
+    rules = load_config(ROOT / "params.yaml").register_.rules
+    assert [line.split()[:2] for line in reasons] == [["holds", f"{metric}:"] for metric in rules]
+    assert registry.get(1).tags["data_version"] == TAGS["data_version"]
+    assert len(registry.get(1).tags["git_commit"].removesuffix("-dirty")) in (7, 40)
+    assert aliases() == {"challenger": 1, "champion": 1}
+    (evaluation / "metrics.json").unlink()
+    failed = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert failed.stderr.count("\n") == 1

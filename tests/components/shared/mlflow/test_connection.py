@@ -1,0 +1,196 @@
+"""MLflow's runs against a real SQLite store, and servers that are away or say no."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from components.shared.mlflow import connection as tracking
+from model.utils.errors import UserError
+from tests.support.trainings import CrashError, crash
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def _status(run_id: str) -> str:
+    return str(tracking.connect().get_run(run_id).info.status)
+
+
+def test_everything_lies_in_workspace(workplace: Path) -> None:
+    note = workplace / "note.txt"
+    note.write_text("hello", encoding="utf-8")
+    with tracking.run("train") as run:
+        run.log_artifact(note)
+    assert sorted(path.name for path in workplace.iterdir()) == ["note.txt", "workspace"]
+    assert [path.read_text(encoding="utf-8") for path in workplace.glob("workspace/mlartifacts/**/note.txt")] == [
+        "hello"
+    ]
+    assert tracking.connect().get_run(run.id).info.run_name == "train"
+    assert tracking.connect().get_experiment_by_name("colorizer") is not None
+
+
+def test_the_location_follows_the_folder(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tracking.run("train"):
+        pass
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    elsewhere = workplace / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert tracking.uri() == f"sqlite:///{elsewhere}/workspace/mlflow.db"
+
+
+def test_what_is_logged_can_be_read(workplace: Path) -> None:
+    folder = workplace / "samples"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a", encoding="utf-8")
+    with tracking.run("train") as run:
+        for _ in range(2):  # a resumed run logs its parameters again
+            run.log_params(
+                {"train": {"learning_rate": 2e-4, "generator": {"skip": True, "norm": "group"}}, "betas": [0, 1]}
+            )
+        run.log_metrics({"loss": 2.0, "d_accuracy": 0.5}, step=100)
+        run.log_metrics({"loss": 1.0}, step=200)
+        run.set_tags({"recipe": "demo"})
+        run.log_dataset("photographs", "0123456789abcdef0123456789abcdef.dir", "training")
+        run.log_artifact(folder, "grids")
+    client = tracking.connect()
+    points = [(point.step, point.value) for point in client.get_metric_history(run.id, "loss")]
+    found = client.get_run(run.id)
+    assert found.data.params == {
+        "train.learning_rate": "0.0002",
+        "train.generator.skip": "true",
+        "train.generator.norm": "group",
+        "betas": "[0, 1]",
+    }
+    assert points == [(100, 2.0), (200, 1.0)]
+    assert found.data.tags["recipe"] == "demo"
+    (used,) = found.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("photographs", "0123456789abcdef0123456789abcdef.dir")
+    assert {tag.key: tag.value for tag in used.tags} == {"mlflow.data.context": "training"}
+    assert [file.path for file in client.list_artifacts(run.id, "grids/samples")] == ["grids/samples/a.txt"]
+
+
+def test_a_run_ends_as_its_block_does_and_can_be_resumed(workplace: Path) -> None:
+    with pytest.raises(ZeroDivisionError), tracking.run("train") as run:
+        raise ZeroDivisionError
+    assert _status(run.id) == "FAILED"
+    with tracking.run("again", run_id=run.id) as resumed:
+        assert resumed.id == run.id
+        assert _status(run.id) == "RUNNING"
+    assert _status(run.id) == "FINISHED"
+    assert tracking.connect().get_run(run.id).info.run_name == "train"
+
+
+def test_a_run_that_is_gone_is_begun_anew(workplace: Path) -> None:
+    with tracking.run("train", run_id="0" * 32) as run:
+        pass
+    assert run.id != "0" * 32
+    tracking.connect().delete_run(run.id)
+    with tracking.run("train", run_id=run.id) as other:
+        assert other.id != run.id
+
+
+def test_an_injected_run_is_joined_in_its_own_experiment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = tracking.connect()
+    injected = client.create_run(client.create_experiment("a team's own")).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", injected)
+    with tracking.run("train", run_id="0" * 32) as run:
+        run.log_metrics({"loss": 1.0}, step=1)
+    assert run.id == injected
+    assert client.get_run(injected).data.metrics == {"loss": 1.0}
+    assert client.get_experiment_by_name("colorizer") is None
+
+
+def test_an_injected_run_that_does_not_exist_is_an_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(UserError, match="0" * 32), tracking.run("train"):
+        pass
+
+
+def test_system_metrics(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
+    with tracking.run("train", system_metrics=True) as run:
+        threading.Event().wait(2.5)
+    assert "system/cpu_utilization_percentage" in tracking.connect().get_run(run.id).data.metrics
+
+
+def test_a_server_that_is_away(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    expected = r"http://127\.0\.0\.1:9 cannot be used .*refused.*MLFLOW_TRACKING_URI"
+    with pytest.raises(UserError, match=expected) as caught, tracking.run("train"):
+        pass
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def denying(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that answers everything with one status."""
+
+    class Denying(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(request.param)
+            self.end_headers()
+            self.wfile.write(b"You shall not pass.")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Denying)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("denying", [401, 403], indirect=True)
+def test_a_server_that_denies_access(workplace: Path, monkeypatch: pytest.MonkeyPatch, denying: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", denying)
+    with pytest.raises(UserError, match=f"{denying} denies access .*MLFLOW_TRACKING_PASSWORD"), tracking.run("train"):
+        pass
+
+
+def test_a_folder_of_files_is_refused_with_mlflows_reason(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(workplace / "mlruns"))
+    with pytest.raises(UserError, match="maintenance mode"), tracking.run("train"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workplace / "file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/file/mlflow.db")
+    with pytest.raises(UserError, match=r"file: .*MLFLOW_TRACKING_URI"), tracking.run("train"):
+        pass
+
+
+def test_two_processes_may_begin_at_once_and_are_quiet(tmp_path: Path) -> None:
+    code = "from components import tracking\nwith tracking.run('train', system_metrics=True) as run: pass"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
+    environment["PYTHONPATH"] = str(ROOT)
+    command = [sys.executable, "-c", code]
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[0].decode() for process in both] == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
+
+
+def test_tables_that_a_kill_left_halfway_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with monkeypatch.context() as patch, suppress(CrashError):
+        patch.setattr("mlflow.store.db.utils._upgrade_db", crash)
+        tracking.connect()
+    assert Path("workspace/.mlflow.db.partial").exists()
+    assert not Path("workspace/mlflow.db").exists()
+    assert tracking.connect().search_experiments()
+    assert not Path("workspace/.mlflow.db.partial").exists()

@@ -1,0 +1,98 @@
+"""How a step ends when it is told to stop, when the disk refuses, and when what it was given is damaged."""
+
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.shared.step import DAMAGED, JOURNAL, RETRY_ME, refused, step
+from model.utils.errors import Damaged, UserError
+from tests.support.trainings import terminate
+
+
+@pytest.fixture
+def journal(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(JOURNAL, str(workplace / "journal.jsonl"))
+    return workplace / "journal.jsonl"
+
+
+def test_a_step_that_is_told_to_stop_clears_up_and_says_so(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    cleared = False
+
+    def evaluate() -> None:
+        nonlocal cleared
+        os.kill(os.getpid(), signal.SIGINT)  # of a terminal: the run is to decide
+        try:
+            terminate(0)
+        finally:
+            terminate(0)  # a second one does not disturb
+            cleared = True
+
+    with pytest.raises(SystemExit) as ended, step("evaluate"):
+        evaluate()
+    assert ended.value.code == RETRY_ME
+    assert cleared
+    assert capsys.readouterr().err == (
+        "interrupted: it was told to stop; start it again: it goes on from what is finished.\n"
+    )
+    assert json.loads(journal.read_text())["outcome"] == "interrupted"
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_it_is_stopped_also_where_python_swallows_that(journal: Path) -> None:
+    class Gone:
+        def __del__(self) -> None:
+            terminate(0)
+
+    def evaluate() -> None:
+        Gone()
+        time.sleep(10)
+        raise AssertionError("it went on")
+
+    before = sys.unraisablehook
+    with pytest.raises(SystemExit) as ended, step("evaluate"):
+        evaluate()
+    assert ended.value.code == RETRY_ME
+    assert json.loads(journal.read_text())["outcome"] == "interrupted"
+    assert sys.unraisablehook is before
+
+
+@pytest.mark.parametrize(
+    ("number", "where", "said"),
+    [
+        (errno.ENOSPC, None, "workspace: No space left on device; make room, then start it again"),
+        (errno.EACCES, "a.jpg", "a.jpg: Permission denied; give the user who runs this access, then start it again"),
+        (errno.EROFS, "a.jpg", "a.jpg: Read-only file system; make it writable, then start it again"),
+    ],
+)
+def test_what_the_disk_refuses_is_a_sentence(
+    journal: Path, capsys: pytest.CaptureFixture[str], number: int, where: str | None, said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended, step("train"):
+        raise ValueError("of a library that says it in its own way") from OSError(number, os.strerror(number), where)
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{said}: it goes on from what is finished." in line
+    assert said in json.loads(journal.read_text())["message"]
+
+
+def test_a_bug_is_no_sentence(journal: Path) -> None:
+    assert refused(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.jpg")) is None
+    assert refused(PermissionError(errno.EACCES, "Permission denied")) is None  # of a port, say
+    with pytest.raises(ZeroDivisionError), step("train"):
+        1 / 0  # noqa: B018
+
+
+def test_the_journal_names_what_must_be_made_anew(journal: Path) -> None:
+    with pytest.raises(SystemExit), step("train"):
+        raise Damaged("dataset/train-00000.npy is damaged", Path("dataset"))
+    assert json.loads(journal.read_text())["notes"] == {DAMAGED: "dataset"}
+    with pytest.raises(SystemExit), step("train"):
+        raise UserError("no such photographs")
+    assert json.loads(journal.read_text().splitlines()[1])["notes"] == {}

@@ -1,0 +1,177 @@
+"""The train step, killed at random moments and started anew on an empty node: nobody can tell from its result."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from components.shared.machine.code import code_version
+from components.shared.s3.client import Address
+from components.train.step import train
+from model.utils.errors import Interrupted
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.remote import contents, latest
+from tests.support.s3 import S3Server
+from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
+from tests.support.trainings import history, terminate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LONGER = ("images=3200", "log_every=80", "sample_every=1600", "checkpoint_every=80")
+LONGEST = ("images=16000", "log_every=800", "sample_every=4000", "checkpoint_every=400")
+UPLOADS = r"^PUT .*-checkpoint-"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("tiny"))
+
+
+class Nodes:
+    """The train step as a process in a new, empty folder each time, as on a new node."""
+
+    def __init__(
+        self, folder: Path, dataset: Path, proxy: FaultyProxy, root: Address, seed: int, overrides: tuple[str, ...]
+    ) -> None:
+        self._folder, self._proxy = folder, proxy
+        self._draw = random.Random(seed)
+        sets = [part for override in overrides for part in ("--set", f"train.{override}")]
+        self._command = [sys.executable, "-m", "components.train", "--params", str(ROOT / "params.yaml")]
+        self._command += ["--dataset", str(dataset), "--out", "model", "--checkpoints", str(root)]
+        self._command += [*tiny_overrides(), *sets]
+        mlflow = f"sqlite:///{folder / 'workspace' / 'mlflow.db'}"  # on a server of its own
+        self._environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "MLFLOW_TRACKING_URI": mlflow,
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._count = 0
+
+    def run(
+        self, kill: signal.Signals | None = None, after: tuple[int, int] = (0, 0), counted: str = ""
+    ) -> tuple[Path, int, str]:
+        """Starts the step and sends the signal a moment after a number of requests to S3, drawn from a range.
+
+        Args:
+            kill: the signal; None lets the step end by itself.
+            after: the range.
+            counted: a pattern of the requests that count; all by default.
+
+        Returns:
+            The node's folder, the exit status, and what it said on stderr.
+        """
+        self._count += 1
+        node = self._folder / f"node-{self._count}"
+        node.mkdir()
+        begin, until = len(self._proxy.requests), self._draw.randint(*after)
+        process = subprocess.Popen(
+            self._command, cwd=node, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        if kill:
+            seen: list[str] = []
+            while process.poll() is None and len(seen) < until:
+                time.sleep(0.005)
+                seen = [request for request in self._proxy.requests[begin:] if re.search(counted, request)]
+            time.sleep(self._draw.uniform(0, 0.2))
+            with suppress(ProcessLookupError):
+                process.send_signal(kill)
+        _, errors = process.communicate()
+        return node, process.returncode, errors
+
+
+@pytest.fixture
+def termination_ignored() -> Iterator[None]:
+    """By this process, where training does not catch it."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def _terminate_at_upload(number: int) -> Callable[[str], None]:
+    """An `answer` of the proxy's: passes every request on, and sends SIGTERM to this process at one upload."""
+    left = number
+
+    def answer(request: str) -> None:
+        nonlocal left
+        left -= bool(re.search(UPLOADS, request))
+        if not left:
+            terminate(0)
+
+    return answer
+
+
+def _same_as_undisturbed(node: Path, dataset: Path, overrides: tuple[str, ...]) -> None:
+    train(dataset, Path("undisturbed"), Path("elsewhere"), tiny_config(*overrides))
+    for name in ("generator.safetensors", "generator.json"):
+        assert (node / "model" / name).read_bytes() == Path("undisturbed", name).read_bytes()
+    assert history(node / "model") == history(Path("undisturbed"))
+    pictures = [
+        {path.name: path.read_bytes() for path in (out / "samples").iterdir()}
+        for out in (node / "model", Path("undisturbed"))
+    ]
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.usefixtures("termination_ignored")
+def test_a_lost_node_leaves_no_trace(
+    workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address
+) -> None:
+    proxy.planned = {"^PUT .*-checkpoint-": "truncate request", "^GET .*-checkpoint-": "truncate answer"}
+    _, status, errors = Nodes(workplace, dataset, proxy, root, 1, LONGER).run(signal.SIGKILL, (4, 5), UPLOADS)
+    assert status == -signal.SIGKILL, errors
+    first = latest(s3, root)
+    assert 0 < first["images"] < 3200
+
+    def go_on() -> None:
+        """On another node; in this process, which is quicker."""
+        shutil.rmtree("workspace/checkpoints", ignore_errors=True)
+        train(dataset, Path("model"), str(root), tiny_config(*LONGER), code_version("train"))
+
+    proxy.answer = _terminate_at_upload(3)
+    with pytest.raises(Interrupted) as interrupted:
+        go_on()
+    second = latest(s3, root)
+    saved = re.search(r"^(\d+) of 3200 images .* has the checkpoint of (\d+) images$", str(interrupted.value))
+    assert saved, interrupted.value
+    assert int(saved[1]) == int(saved[2]) == second["images"] > first["images"]
+    (rows,) = [
+        content for key, content in contents(s3, root).items() if key.endswith(second["files"]["history.jsonl"]["key"])
+    ]
+
+    proxy.planned |= {"^PUT .*-checkpoint-": "stall", "^PUT .*/latest.json": "refuse after", "^GET .*-history": "drop"}
+    go_on()
+    assert not proxy.planned
+    assert Path("model/history.jsonl").read_bytes().startswith(rows)  # times too: it went on from there
+    _same_as_undisturbed(workplace, dataset, LONGER)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ten_lost_nodes_leave_no_trace(
+    workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address, seed: int
+) -> None:
+    proxy.share = 0.25
+    nodes = Nodes(workplace, dataset, proxy, root, seed, LONGEST)
+    positions = [0]
+    for kill in 5 * (signal.SIGKILL, signal.SIGTERM):
+        _, status, errors = nodes.run(kill, after=(1, 40))  # while it takes over, fetches, trains, uploads
+        assert status in (-kill, 75), errors
+        positions.append(latest(s3, root)["images"])
+    proxy.stall_seconds = 25  # longer than boto3's patience
+    node, status, errors = nodes.run()
+    assert status == 0, errors
+    assert positions == sorted(positions)
+    assert 0 < positions[-1] < 16000
+    assert sum(proxy.faults.values()) > 20
+    _same_as_undisturbed(node, dataset, LONGEST)

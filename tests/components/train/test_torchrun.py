@@ -1,0 +1,117 @@
+"""Several processes on one node: torchrun inside the step, which ends as one process would."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from components.shared.mlflow import connection as tracking
+from components.train.environment import PROCESSES
+from components.train.launch import train
+from model.data.shards import Shards
+from model.training.distributed import Processes
+from model.training.loop import _loader
+from model.utils.errors import UserError
+from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LONGER = ("images=1600", "log_every=400", "sample_every=800", "checkpoint_every=80")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("tiny"))
+
+
+def start(dataset: Path, out: str, *overrides: str) -> subprocess.Popen[str]:
+    """The step, as two processes."""
+    sets = [part for override in overrides for part in ("--set", f"train.{override}")]
+    command = [
+        sys.executable,
+        "-m",
+        "components.train",
+        "--params",
+        str(ROOT / "params.yaml"),
+        *tiny_overrides(),
+        *sets,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", PROCESSES: "2"}
+    return subprocess.Popen(
+        [*command, "--dataset", str(dataset), "--out", out],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_a_checkpoint(process: subprocess.Popen[str], workplace: Path) -> None:
+    while process.poll() is None and not list(workplace.glob("workspace/checkpoints/*/checkpoint-*")):
+        time.sleep(0.01)
+
+
+def test_it_ends_as_one_process_would(workplace: Path, dataset: Path) -> None:
+    """Stopped by SIGTERM, killed, and then to the end."""
+    process = start(dataset, "model", *LONGER)
+    wait_for_a_checkpoint(process, workplace)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate()
+    assert process.returncode == 75, errors
+    (said,) = re.findall(r"^interrupted: (\d+) of 1600 images are trained and saved in .*; start again", errors, re.M)
+    assert "Traceback" not in errors
+
+    process = start(dataset, "model", *LONGER)
+    while process.poll() is None and len(children := psutil.Process(process.pid).children()) < 2:
+        time.sleep(0.01)
+    children[1].kill()
+    output, errors = process.communicate()
+    assert process.returncode == 1, errors
+    assert "Signal 9 (SIGKILL)" in errors
+
+    process = start(dataset, "model", *LONGER)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert output.count("train: 1600 of 1600 images") == 1
+    assert json.loads(Path("model/training.json").read_text())["processes"] == 2
+    client = tracking.connect()
+    (run,) = client.search_runs([client.get_experiment_by_name("colorizer").experiment_id])
+    assert run.info.status == "FINISHED"
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "reconstruction")]
+    assert steps == [400, 800, 1200, 1600]
+    assert int(said) > 0
+
+
+def test_a_mistake_is_one_sentence(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROCESSES, "two")
+    with pytest.raises(UserError, match=r"COLORIZE_PROCESSES is 'two'; give a number of processes"):
+        train(dataset, Path("model"), "checkpoints", tiny_config())
+    process = start(dataset, "model", "batch_size=9")
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    (said,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert said == "error: train.batch_size is 9; it must be a multiple of the 2 processes."
+    assert "Traceback" not in errors
+
+
+def test_what_reads_for_a_gpu_outlives_torchruns_sigterm(dataset: Path) -> None:
+    """torchrun sends it to a whole group of processes; the last step needs its batch all the same."""
+    gpu = Processes(0, 1, torch.device("cuda"))
+    loader = _loader(tiny_config(), Shards.open(dataset, "train"), gpu, range(100))
+    loader.pin_memory = False  # there need be no GPU
+    before = {child.pid for child in psutil.Process().children()}
+    batches = iter(loader)
+    next(batches)
+    readers = [child for child in psutil.Process().children() if child.pid not in before]
+    assert len(readers) == 4
+    for reader in readers:
+        reader.terminate()
+    assert len(list(batches)) == 99

@@ -1,0 +1,176 @@
+"""Damages: a and b are never touched, each does what its name says, and what is random follows from the draws."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from torch import Tensor
+
+from model.data.batches import seeded
+from model.color import encode_lab, srgb_to_lab
+from model.data.damage import DAMAGES, damaged, damaged_at_random
+from model.data.images import decode
+
+SIDE = 128
+names = st.sampled_from(sorted(DAMAGES))
+pictures = st.tuples(st.integers(1, 20), st.integers(1, 20)).flatmap(
+    lambda sides: hnp.arrays(np.uint8, (3, *sides)).map(torch.from_numpy)
+)
+
+
+@pytest.fixture(scope="module")
+def photographs(photos: Path) -> Tensor:
+    """Real ones, (8, 3, SIDE, SIDE) uint8 stored LAB."""
+    found = sorted(photos.rglob("*.jpg"))
+    stored = []
+    for path in found[:: len(found) // 8][:8]:
+        rgb = torch.from_numpy(decode(path, min_side=SIDE).rgb.copy()).permute(2, 0, 1)[None].float() / 255
+        stored.append(encode_lab(srgb_to_lab(F.interpolate(rgb, (SIDE, SIDE), mode="area")))[0])
+    return torch.stack(stored)
+
+
+def _after(photographs: Tensor, name: str, strength: float = 1.0, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The lightness of the photographs, as it is and damaged: (8, SIDE, SIDE) float each, 0..1."""
+    after = [damaged(photograph, name, strength, seeded(seed, place)) for place, photograph in enumerate(photographs)]
+    return photographs[:, 0] / 255, torch.stack(after)[:, 0] / 255
+
+
+def _details(lightness: Tensor) -> Tensor:
+    """How much neighbors differ, of each."""
+    return lightness.diff(dim=1).diff(dim=2).square().mean(dim=(1, 2))
+
+
+@settings(deadline=None, max_examples=75)
+@given(stored=pictures, name=names, strength=st.floats(0, 1), seed=st.integers(0, 99))
+def test_no_damage_touches_a_or_b(stored: Tensor, name: str, strength: float, seed: int) -> None:
+    before = stored.clone()
+    after = damaged(stored, name, strength, seeded(seed))
+    assert torch.equal(stored, before)
+    assert (after.shape, after.dtype) == (stored.shape, torch.uint8)
+    assert torch.equal(after[1:], stored[1:])
+    assert torch.equal(after, damaged(stored, name, strength, seeded(seed)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(stored=pictures, probability=st.floats(0, 1), seed=st.integers(0, 99))
+def test_nor_does_training(stored: Tensor, probability: float, seed: int) -> None:
+    after = damaged_at_random(stored, probability, seeded(seed))
+    assert torch.equal(after[1:], stored[1:])
+    assert torch.equal(after, damaged_at_random(stored, probability, seeded(seed)))
+    assert torch.equal(damaged_at_random(stored, 0.0, seeded(seed)), stored)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_strength_goes_from_nothing_to_much(photographs: Tensor, name: str) -> None:
+    changes = []
+    assert all(torch.equal(damaged(photograph, name, 0.0, seeded(0)), photograph) for photograph in photographs)
+    for strength in (0.1, 0.5, 1.0):
+        before, after = _after(photographs, name, strength)
+        changes.append((after - before).abs().mean().item())
+    assert changes == sorted(changes)
+    assert 0.005 < changes[-1] < 0.2
+
+
+@pytest.mark.parametrize("name", sorted(DAMAGES.keys() - {"blur", "jpeg"}))
+def test_other_draws_another_damage(photographs: Tensor, name: str) -> None:
+    assert not torch.equal(_after(photographs, name, seed=0)[1], _after(photographs, name, seed=1)[1])
+
+
+def test_blur_takes_details_and_leaves_the_rest(photographs: Tensor) -> None:
+    before, after = _after(photographs, "blur")
+    assert (_details(after) < 0.1 * _details(before)).all()
+    assert (F.avg_pool2d(before, 16) - F.avg_pool2d(after, 16)).abs().max() < 0.03
+    half = _after(photographs, "blur", 0.5)[1]
+    assert (_details(after) < _details(half)).all()
+    assert (_details(half) < _details(before)).all()
+
+
+def test_fade_narrows_the_range_and_keeps_the_order(photographs: Tensor) -> None:
+    before, after = _after(photographs, "fade")
+    assert (after.amin(dim=(1, 2)) >= 0.1 - 1 / 255).all()
+    assert (after.amax(dim=(1, 2)) <= 0.95 + 1 / 255).all()
+    assert _keeps_the_order(before, after)
+
+
+@pytest.mark.parametrize("name", ["film_curve", "sepia"])
+def test_curves_keep_the_order_and_the_ends(name: str) -> None:
+    levels = torch.full((3, 1, 256), 128, dtype=torch.uint8)
+    levels[0] = torch.arange(256)
+    for seed in range(20):
+        after = damaged(levels, name, 1.0, seeded(seed))[0, 0].int()
+        assert (after[0], after[-1]) == (0, 255)
+        assert (after.diff() >= 0).all()
+
+
+def test_the_film_curve_steepens_the_middle() -> None:
+    levels = torch.full((3, 1, 256), 128, dtype=torch.uint8)
+    levels[0] = torch.arange(256)
+    slopes = [damaged(levels, "film_curve", 1.0, seeded(seed))[0, 0].double().diff() for seed in range(50)]
+    mean = torch.stack(slopes).mean(dim=0)
+    assert mean[96:160].mean() > 1.25
+    assert mean[:16].mean() < 0.75 > mean[-16:].mean()
+
+
+def test_grain_is_strongest_in_the_middle_and_none_at_the_ends() -> None:
+    gray = torch.full((3, 64, 64), 128, dtype=torch.uint8)
+    deviations = []
+    for level in (0, 26, 128, 255):
+        gray[0] = level
+        noisy = torch.stack([damaged(gray, "grain", 1.0, seeded(seed))[0] for seed in range(20)]) / 255
+        assert abs(noisy.mean() - level / 255) < 0.003
+        deviations.append(noisy.std().item())
+    assert deviations[0] == deviations[3] == 0
+    assert deviations[1] == pytest.approx(0.08 * 0.6, rel=0.1)  # twice the root of 0.1 * 0.9
+    assert deviations[2] == pytest.approx(0.08, rel=0.1)
+
+
+def test_grain_is_coarse_half_the_time() -> None:
+    gray = torch.full((3, 64, 64), 128, dtype=torch.uint8)
+    alike = []
+    for seed in range(60):
+        noise = damaged(gray, "grain", 1.0, seeded(seed))[0].double() - 128
+        alike.append(((noise[:, 1:] * noise[:, :-1]).mean() / noise.square().mean()).item())
+    assert 15 < sum(correlation < 0.1 for correlation in alike) < 45
+    assert max(alike) > 0.4
+
+
+def test_jpeg_leaves_blocks(photographs: Tensor) -> None:
+    before, after = _after(photographs, "jpeg")
+
+    def at_borders(lightness: Tensor) -> Tensor:
+        steps = lightness.diff(dim=2).abs().mean(dim=(0, 1))
+        return steps[7::8].mean() / steps.mean()
+
+    assert at_borders(after) > 1.05 * at_borders(before)
+
+
+def test_old_emulsions_darken_red_whiten_blue_and_leave_gray() -> None:
+    def after(rgb: tuple[int, int, int], seed: int) -> int:
+        color = encode_lab(srgb_to_lab(torch.tensor(rgb, dtype=torch.uint8)[:, None, None]))
+        return int(damaged(color, "emulsion", 1.0, seeded(seed))[0]) - int(color[0])
+
+    for seed in range(10):
+        assert after((200, 60, 50), seed) < -30
+        assert after((100, 150, 230), seed) > 20
+        assert abs(after((128, 128, 128), seed)) <= 1
+
+
+def test_training_damages_as_many_as_it_is_told_and_in_every_way(photographs: Tensor) -> None:
+    photograph = photographs[0]
+    seen = [damaged_at_random(photograph, 0.3, seeded(place)) for place in range(400)]
+    assert 80 < sum(not torch.equal(after, photograph) for after in seen) < 160
+    assert len({after.numpy().tobytes() for after in seen}) > 80
+
+
+def _keeps_the_order(before: Tensor, after: Tensor) -> bool:
+    for one, other in zip(before.flatten(1), after.flatten(1), strict=True):
+        order = one.argsort(stable=True)
+        rises = one[order].diff() > 0
+        if (other[order].diff()[rises] < 0).any():
+            return False
+    return True

@@ -1,0 +1,155 @@
+"""Reading photographs as the world makes them, and writing them as they were."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms
+
+from model.data.images import ImageError, decode, encode
+from tests.support.bombs import BOMBS
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def gradient(width: int = 64, height: int = 48) -> Image.Image:
+    y, x = np.mgrid[0:height, 0:width]
+    return Image.fromarray(np.stack((x * 255 // width, y * 255 // height, 255 - x * 255 // width), -1).astype(np.uint8))
+
+
+def saved(image: Image.Image, file_format: str, **options: object) -> bytes:
+    content = io.BytesIO()
+    image.save(content, file_format, **options)
+    return content.getvalue()
+
+
+def apart(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.abs(first.astype(int) - second.astype(int)).mean())
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_every_format_is_read_and_written_in_kind(file_format: str):
+    picture = gradient()
+    options = {"quality": 95} if file_format in ("JPEG", "WEBP") else {}
+    photograph = decode(saved(picture, file_format, **options))
+    assert photograph.format == file_format
+    assert photograph.rgb.shape == (48, 64, 3)
+    assert apart(photograph.rgb, np.asarray(picture)) < (20 if file_format == "GIF" else 4)
+    again = decode(encode(photograph.rgb, photograph))
+    assert again.format == ("JPEG" if file_format == "GIF" else file_format)
+    assert apart(again.rgb, photograph.rgb) < 4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "RGB"])
+def test_every_mode_becomes_rgb(mode: str):
+    gray = gradient().convert("L")
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    else:
+        image = (gray if mode in ("1", "L", "LA") else gradient()).convert(mode)
+    photograph = decode(saved(image, "TIFF" if mode in ("CMYK", "I;16") else "PNG"))
+    assert photograph.rgb.dtype == np.uint8
+    assert photograph.rgb.shape == (48, 64, 3)
+    if mode in ("L", "LA", "I;16"):
+        assert apart(photograph.rgb[..., 0], np.asarray(gray)) < 1.5, "16 bits are scaled, not cut"
+
+
+def test_transparent_pixels_lie_on_white():
+    clear = Image.new("RGBA", (5, 5), (200, 0, 0, 0))
+    assert (decode(saved(clear, "PNG")).rgb == 255).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_and_then_said_to_be_upright(orientation: int):
+    upright = gradient(40, 24)
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that lays the upright picture so
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.Artist] = "Somebody"
+    photograph = decode(saved(stored, "PNG", exif=exif))
+    assert np.array_equal(photograph.rgb, np.asarray(upright))
+    with Image.open(io.BytesIO(encode(photograph.rgb, photograph))) as written:
+        assert written.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        assert written.getexif()[ExifTags.Base.Artist] == "Somebody"
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("details", [False, True])
+def test_exif_comes_through_in_every_format_that_has_it(file_format: str, details: bool):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Somebody"
+    if details:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "1936:05:01 12:00:00"
+        exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    photograph = decode(saved(gradient(), file_format, exif=exif.tobytes()))
+    with Image.open(io.BytesIO(encode(photograph.rgb, photograph))) as written:
+        read = written.getexif()
+        assert read[ExifTags.Base.Artist] == "Somebody"
+        if details:
+            assert read.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "1936:05:01 12:00:00"
+            assert read.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+
+def test_exif_that_cannot_be_written_is_left_out():
+    photograph = replace(decode(saved(gradient(), "TIFF")), exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x07\0\xff")
+    assert apart(decode(encode(photograph.rgb, photograph)).rgb, photograph.rgb) == 0
+
+
+def test_an_embedded_profile_is_kept_and_a_gray_one_replaced():
+    photograph = decode(saved(gradient(), "PNG", icc_profile=SRGB))
+    with Image.open(io.BytesIO(encode(photograph.rgb, photograph))) as written:
+        assert written.info["icc_profile"] == SRGB
+    broken = decode(saved(gradient(), "PNG", icc_profile=b"no profile at all, just some bytes"))
+    assert apart(broken.rgb, np.asarray(gradient())) == 0
+
+
+def test_another_rgb_space_is_converted_and_converted_back():
+    swapped = bytearray(SRGB)  # exchanging the red and green primaries makes an honest profile of another space
+    red, green = swapped.index(b"rXYZ"), swapped.index(b"gXYZ")
+    swapped[red], swapped[green] = swapped[green], swapped[red]
+    profile = bytes(swapped)
+    photograph = decode(saved(gradient(), "PNG", icc_profile=profile))
+    assert apart(photograph.rgb, np.asarray(gradient())[..., [1, 0, 2]]) < 3
+    with Image.open(io.BytesIO(encode(photograph.rgb, photograph))) as written:
+        assert written.info["icc_profile"] == profile
+        assert apart(np.asarray(written), np.asarray(gradient())) < 3
+
+
+def test_a_scale_hint_saves_work_and_keeps_what_is_needed(photos: Path):
+    path = max((photos / "lomiri-wallpapers-16.04").glob("*.jpg"), key=lambda file: file.stat().st_size)
+    whole, small = decode(path), decode(path, min_side=64)
+    assert (small.width, small.height) == (whole.width, whole.height)
+    assert 64 <= min(small.rgb.shape[:2]) < min(whole.rgb.shape[:2]) / 2
+
+
+def test_a_bomb_is_refused():
+    content = saved(Image.new("L", (2000, 2000)), "PNG")
+    with pytest.raises(ImageError, match="2000 x 2000 pixels, more than the limit"):
+        decode(content, max_pixels=1_000_000)
+    for name, bomb in BOMBS.items():
+        with pytest.raises(ImageError, match=r"more pixels than the limit|Decompressed data too large"):
+            decode(bomb)
+        assert len(bomb) < 200_000, name
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_a_truncated_file_is_refused(file_format: str, tmp_path: Path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    path = tmp_path / "short.img"
+    content = saved(noise, file_format)
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(ImageError, match=r"short\.img"):
+        decode(path)
+
+
+def test_what_is_no_photograph_is_refused(tmp_path: Path):
+    for content in (b"", b"plain text", b"\x89PNG\r\n\x1a\n"):
+        with pytest.raises(ImageError):
+            decode(content)
+    with pytest.raises(ImageError):
+        decode(saved(gradient(), "PPM"))  # a format that Pillow knows and we do not open
+    with pytest.raises(ImageError, match=r"nowhere\.jpg"):
+        decode(tmp_path / "nowhere.jpg")

@@ -1,0 +1,77 @@
+"""The generator at use, on pictures of any side."""
+
+import pytest
+import torch
+
+from model.config import GeneratorConfig
+from model.inference.predict import predict_ab
+from model.networks.generator import Generator
+
+
+def made(test_time_augmentation: bool) -> Generator:
+    torch.manual_seed(0)
+    config = GeneratorConfig(
+        encoder="none",
+        channels=8,
+        levels=4,
+        skip=True,
+        noise="gaussian",
+        noise_size=3,
+        norm="group",
+        upsample="resize",
+        labels=(),
+        test_time_augmentation=test_time_augmentation,
+    )
+    return Generator(config).eval()
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return made(test_time_augmentation=False)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 16), (31, 45), (1, 5), (100, 7)])
+def test_any_size_comes_back_at_its_size(generator: Generator, shape: tuple[int, int]) -> None:
+    L = torch.rand(2, 1, *shape) * 2 - 1
+    ab = predict_ab(generator, L, torch.randn(2, 3))
+    assert ab.shape == (2, 2, *shape)
+    assert ab.dtype == torch.float32
+    assert ab.abs().max() <= 1
+    assert ab.isfinite().all()
+
+
+def test_a_side_that_divides_is_not_scaled(generator: Generator) -> None:
+    L, z = torch.rand(2, 1, 32, 48) * 2 - 1, torch.randn(2, 3)
+    with torch.inference_mode():
+        plain = generator(L, z)
+    torch.testing.assert_close(predict_ab(generator, L, z), plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("side", "inside"), [(1, 16), (23, 16), (24, 16), (25, 32), (39, 32), (40, 32), (41, 48), (286, 288)]
+)
+def test_the_network_works_at_the_nearest_side_that_divides(generator: Generator, side: int, inside: int) -> None:
+    seen = []
+    with generator.encoder[0].register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:]))):
+        predict_ab(generator, torch.zeros(1, 1, side, 32), torch.zeros(1, 3))
+    assert seen == [(inside, 32)]
+
+
+@pytest.mark.parametrize("shape", [(37, 40), (300, 21), (16, 16)])
+def test_scaling_keeps_places(generator: Generator, shape: tuple[int, int]) -> None:
+    """With a network that answers L itself, ramps in both directions come back where they were."""
+    down, across = torch.linspace(-1, 1, shape[0])[:, None], torch.linspace(-0.5, 0.5, shape[1])
+    L = (down * 0.5 + across).expand(1, 1, *shape)
+    with generator.register_forward_hook(lambda _, inputs, __: inputs[0].repeat(1, 2, 1, 1)):
+        ab = predict_ab(generator, L, torch.zeros(1, 3))
+    inner = (..., slice(4, -4), slice(4, -4))  # at the border there is nothing to interpolate with
+    torch.testing.assert_close(ab[inner], L[inner].expand(1, 2, -1, -1), atol=0.01, rtol=0)
+
+
+def test_augmented_a_mirror_image_is_colored_as_a_mirror_image() -> None:
+    L, z = torch.rand(2, 1, 37, 52, generator=torch.Generator().manual_seed(0)) * 2 - 1, torch.randn(2, 3)
+    for augmented in (False, True):
+        generator = made(augmented)
+        colored, mirrored = predict_ab(generator, L, z), predict_ab(generator, L.flip(-1), z).flip(-1)
+        assert colored.shape == (2, 2, 37, 52)
+        assert torch.allclose(colored, mirrored, atol=1e-6) == augmented

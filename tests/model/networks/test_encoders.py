@@ -1,0 +1,130 @@
+"""Pretrained encoders: their features are the original network's, they learn at a pace of their own, they travel."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from timm.models import create_model
+from torch import Tensor, nn
+
+from model.config import TrainConfig
+from model.networks.encoders import Pretrained, packaged_weights
+from model.networks.generator import Generator
+from model.networks.weights import Weights
+from model.training.distributed import processes
+from model.training.gan import Game
+from model.training.start import new_generator, trained_generator
+from model.training.state import load_generator, save_generator
+from model.utils.errors import UserError
+from tests.support.tiny import tiny_config
+
+TIMM = {"efficientnet_lite0": "tf_efficientnet_lite0", "resnet18": "resnet18", "convnext_tiny": "convnext_tiny"}
+
+
+def config(encoder: str = "efficientnet_lite0", *overrides: str) -> TrainConfig:
+    return tiny_config(f"generator.encoder={encoder}", "generator.levels=5", "crop=32", *overrides, size=32)
+
+
+def lightness(side: int = 64) -> Tensor:
+    return torch.rand(2, 1, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def weights_of(encoder: str) -> Weights:
+    """Random ones with batch norms that have seen something."""
+    torch.manual_seed(3)
+    network = create_model(TIMM[encoder])
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return Weights(network.state_dict(), "")
+
+
+@pytest.mark.parametrize("encoder", list(TIMM))
+def test_features_are_those_of_the_network_on_a_gray_picture(encoder: str) -> None:
+    weights = packaged_weights() if encoder == "efficientnet_lite0" else weights_of(encoder)
+    network = create_model(TIMM[encoder]).eval()
+    network.load_state_dict(weights.state)
+    mean, std = (torch.tensor(network.pretrained_cfg[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    gray = ((lightness() + 1) / 2).expand(-1, 3, -1, -1)
+    expected = network.forward_intermediates((gray - mean) / std, intermediates_only=True, norm=False)
+    found = Pretrained(encoder, weights)
+    features = found(lightness())
+    assert [0 if feature is None else feature.shape[1] for feature in features] == found.widths
+    for level, feature in enumerate(features):
+        assert feature is None or feature.shape[-1] == 64 // 2 ** (level + 1)
+    for mine, theirs in zip([feature for feature in features if feature is not None], expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("encoder", list(TIMM))
+def test_a_generator_around_it_colors_and_learns(encoder: str) -> None:
+    generator = Generator(config(encoder).generator, weights_of(encoder))
+    ab = generator(lightness(), generator.sample_noise(2, torch.Generator()))
+    assert ab.shape == (2, 2, 64, 64)
+    ab.square().mean().backward()
+    missing = [name for name, parameter in generator.named_parameters() if parameter.grad is None]
+    assert missing == []
+
+
+def test_a_rate_of_zero_leaves_it_as_it_is() -> None:
+    chosen = config("efficientnet_lite0", "encoder_learning_rate=0", "decay=none")
+    generator = new_generator(chosen)
+    before = {name: parameter.detach().clone() for name, parameter in generator.named_parameters()}
+    with processes() as team:
+        Game(chosen, generator, team).play(torch.randint(90, 160, (8, 3, 32, 32), dtype=torch.uint8), 0)
+    moved = {name for name, parameter in generator.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved
+    assert not {name for name in moved if name.startswith("encoder.")}
+
+
+def test_it_has_its_own_learning_rate() -> None:
+    chosen = config("efficientnet_lite0", "learning_rate=0.01", "encoder_learning_rate=0.0001", "decay=none")
+    generator = new_generator(chosen)
+    before = {name: parameter.detach().clone() for name, parameter in generator.named_parameters()}
+    with processes() as team:
+        game = Game(chosen, generator, team)
+        game.play(torch.randint(90, 160, (8, 3, 32, 32), dtype=torch.uint8), 0)
+    moved = {name: (parameter - before[name]).abs().max().item() for name, parameter in generator.named_parameters()}
+    encoder = [distance for name, distance in moved.items() if name.startswith("encoder.")]
+    decoder = [distance for name, distance in moved.items() if not name.startswith("encoder.")]
+    assert max(encoder) == pytest.approx(1e-4, rel=0.05)  # Adam's first step is as long as the learning rate
+    assert max(decoder) == pytest.approx(1e-2, rel=0.05)
+
+
+def test_a_new_one_begins_with_the_package_s_weights_a_trained_one_with_its_own(tmp_path: Path) -> None:
+    generator = new_generator(config())
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(0.01)
+    save_generator(tmp_path, generator, crop=32, size=32, images=1)
+    loaded, _ = load_generator(tmp_path)
+    z = generator.sample_noise(2, torch.Generator())
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(lightness(), z), generator.eval()(lightness(), z), rtol=0, atol=5e-3)
+    again = trained_generator(config(), tmp_path)
+    assert all(map(torch.equal, again.state_dict().values(), loaded.state_dict().values()))
+    first = next(new_generator(config()).encoder.parameters())
+    assert not torch.equal(first, next(again.encoder.parameters()))
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "resnet18.pth"
+    torch.save(weights_of("resnet18").state, path)
+    generator = new_generator(config("resnet18", f"encoder_weights={path}"))
+    expected = Pretrained("resnet18", weights_of("resnet18"))
+    assert torch.equal(next(generator.encoder.parameters()), next(expected.parameters()))
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no package brings those of resnet18"):
+        new_generator(config("resnet18"))
+    path = tmp_path / "other.pth"
+    torch.save({"conv1.weight": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match="do not fit timm's resnet18"):
+        new_generator(config("resnet18", f"encoder_weights={path}"))
+    with pytest.raises(UserError, match=r"levels \(4\) must be 5"):
+        config("resnet18", "generator.levels=4")
+    save_generator(tmp_path, new_generator(config()), crop=32, size=32, images=1)
+    with pytest.raises(UserError, match="channels: 8 -> 16"):
+        trained_generator(config("efficientnet_lite0", "generator.channels=16"), tmp_path)

@@ -1,0 +1,79 @@
+"""Calibration: colorings become as colorful as photographs, by their chroma alone, and stay so when they travel."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import Tensor
+
+from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
+from model.data.batches import seeded
+from model.data.shards import Shards
+from model.inference.predict import predict_ab, with_chroma
+from model.metrics.colorfulness import colorfulness
+from model.networks.generator import Generator
+from model.training.calibration import calibrate
+from model.training.start import new_generator, trained_generator
+from model.training.state import load_generator, save_generator
+from tests.support.tiny import tiny_config, tiny_dataset
+
+colors = arrays("float32", (1, 2, 3, 3), elements=st.floats(-1, 1, width=32)).map(torch.from_numpy)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    return Shards.open(tiny_dataset(tmp_path_factory.mktemp("dataset"), train=2, val=20), "val")
+
+
+def made(strength: float) -> Generator:
+    """An untrained generator whose colors are as strong as its last layer."""
+    generator = new_generator(tiny_config()).eval()
+    for name, parameter in generator.named_parameters():
+        if "to_ab" in name:
+            torch.nn.init.normal_(parameter, 0, strength)
+    return generator
+
+
+def colorful(generator: Generator, photographs: Shards) -> tuple[float, float]:
+    """Mean colorfulness of colorings and of photographs."""
+    lab = decode_lab(torch.from_numpy(photographs[:]))
+    L, _ = to_network(lab)
+    colored = into_gamut(from_network(L, predict_ab(generator, L, generator.sample_noise(len(L), seeded(9)))))
+    found, real = (colorfulness(to_uint8(lab_to_srgb(x))).mean().item() for x in (colored, lab))
+    return found, real
+
+
+def test_pale_colorings_become_as_colorful_as_the_photographs(photographs: Shards) -> None:
+    generator = made(0.02)
+    before, real = colorful(generator, photographs)
+    slope = calibrate(generator, photographs)
+    after, _ = colorful(generator, photographs)
+    assert before < 0.9 * real
+    assert slope == generator.chroma_slope > 0
+    assert after == pytest.approx(real, rel=0.05)
+
+
+def test_strong_colors_are_left_alone(photographs: Shards) -> None:
+    assert calibrate(made(3), photographs) == pytest.approx(0, abs=0.01)
+
+
+def test_it_travels_with_the_generator_and_not_into_another_training(tmp_path: Path, photographs: Shards) -> None:
+    generator = made(0.02)
+    calibrate(generator, photographs)
+    save_generator(tmp_path, generator, crop=16, size=24, images=64)
+    assert load_generator(tmp_path)[0].chroma_slope == generator.chroma_slope
+    assert trained_generator(tiny_config(), tmp_path).chroma_slope == 0
+
+
+@given(colors, st.floats(0, 2))
+def test_hue_stays_and_the_order_of_chroma_too(ab: Tensor, slope: float) -> None:
+    stronger = with_chroma(ab, slope)
+    cross = ab[:, 0] * stronger[:, 1] - ab[:, 1] * stronger[:, 0]
+    torch.testing.assert_close(cross, torch.zeros_like(cross), atol=1e-3, rtol=0)
+    assert ((ab * stronger).sum(dim=1) >= 0).all()
+    before, after = ab.square().sum(dim=1).sqrt().flatten(), stronger.square().sum(dim=1).sqrt().flatten()
+    assert (after >= before - 1e-6).all()
+    assert (after[before.argsort()].diff() >= -1e-4).all()

@@ -1,0 +1,142 @@
+"""Validation: it measures as evaluation does, disturbs nothing, and the best snapshot is what is handed on."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.evaluate.accumulate import Tally, look
+from components.evaluate.candidates import GeneratorContestant
+from components.evaluate.features import Instruments
+from model.color import decode_lab
+from model.data.shards import Shards
+from model.networks.generator import Generator
+from model.training.distributed import Processes
+from model.training.loop import train
+from model.training.state import load_generator, save_generator
+from model.training.validation import FIGURES, Validation
+from model.utils.errors import UserError
+from tests.support.tiny import tiny_config, tiny_dataset
+from tests.support.trainings import CrashError, crash, history, same, stop_at
+
+ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
+GAME = ("images=96", "validate_every=16", "learning_rate=0.005")
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("tiny"), val=19)
+
+
+@pytest.fixture(scope="module")
+def shards(dataset: Path) -> Shards:
+    return Shards.open(dataset, "train")
+
+
+def test_it_measures_as_evaluation_does(dataset: Path) -> None:
+    val = Shards.open(dataset, "val")
+    torch.manual_seed(0)
+    generator = Generator(tiny_config("generator.noise=none").generator).eval()
+    torch.nn.init.normal_(generator.to_ab[0].weight, 0, 0.3)  # colors, some out of gamut
+    stored, bare = torch.from_numpy(val[:]), Instruments((), None, {}, {})
+    truth, tally, seen = Tally(), Tally(), look(decode_lab(stored), bare)
+    truth.add_truth(seen)
+    contestant = GeneratorContestant(generator, val, 2, 0)
+    tally.add(seen, stored[:, :1], contestant(stored[:, :1], range(len(val))), bare)
+    scores = tally.scores(truth, ())
+    assert scores["l1_ab"] > 1
+    measured = Validation(val, ALONE)(generator)
+    assert tuple(measured) == FIGURES
+    assert list(measured.values()) == pytest.approx(
+        [scores["l1_ab"], scores["delta_colorfulness"], scores["ab_intersection"]], rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "dropout"])
+def test_it_measures_the_same_every_time(dataset: Path, noise: str) -> None:
+    generator = Generator(tiny_config(f"generator.noise={noise}").generator).eval()
+    validate = Validation(Shards.open(dataset, "val"), ALONE)
+    first, state = validate(generator), torch.get_rng_state()
+    torch.randn(7)
+    torch.set_rng_state(state)
+    assert validate(generator) == first
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_coloring_that_is_no_number_voids_it(dataset: Path) -> None:
+    generator = Generator(tiny_config().generator).eval()
+    torch.nn.init.constant_(generator.to_ab[0].bias, math.nan)
+    assert all(math.isnan(value) for value in Validation(Shards.open(dataset, "val"), ALONE)(generator).values())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [(), ("generator.noise=dropout", "generator.norm=batch", "discriminator.norm=batch", "ema_half_life=0")],
+    ids=["default", "dropout, batch norm, no average"],
+)
+def test_it_disturbs_nothing(tmp_path: Path, shards: Shards, overrides: tuple[str, ...]) -> None:
+    without = train(tiny_config(*overrides), shards, tmp_path / "without", {})
+    measured = train(tiny_config("validate_every=16", *overrides), shards, tmp_path / "with", {})
+    assert same(without.generator, measured.generator)
+    assert without.snapshot is measured.snapshot is None
+    rows = history(tmp_path / "with")
+    assert all(set(FIGURES) <= row.keys() for row in rows)
+    assert [{name: row[name] for name in row if name not in FIGURES} for row in rows] == history(tmp_path / "without")
+
+
+def test_rows_have_it_when_it_is_due_and_at_the_end(tmp_path: Path, shards: Shards) -> None:
+    train(tiny_config("validate_every=48", "images=80"), shards, tmp_path, {})
+    assert [row["images"] for row in history(tmp_path) if FIGURES[0] in row] == [48, 80]
+
+
+def _score(select: str, row: dict[str, float]) -> float:
+    return row["val_l1_ab"] + (row["val_delta_colorfulness"] / 10 if select == "balance" else 0)
+
+
+@pytest.mark.parametrize("select", ["l1_ab", "balance"])
+def test_the_best_of_the_game_is_handed_on(tmp_path: Path, shards: Shards, select: str) -> None:
+    trained = train(tiny_config(*GAME, f"select={select}"), shards, tmp_path, {})
+    scores = {row["images"]: _score(select, row) for row in history(tmp_path) if row["phase"] == "full"}
+    assert trained.snapshot
+    assert trained.images == 96
+    assert trained.snapshot.images == min(scores, key=scores.__getitem__)
+    assert trained.snapshot.score == min(scores.values())
+
+    save_generator(tmp_path, trained.generator, crop=16, size=24, images=trained.snapshot.images)
+    measured = Validation(Shards.open(shards.folder, "val"), ALONE)(load_generator(tmp_path)[0])
+    assert _score(select, measured) == pytest.approx(trained.snapshot.score, rel=0.01)  # rounded to half precision
+
+
+def test_the_warm_up_counts_where_no_game_follows(tmp_path: Path, shards: Shards) -> None:
+    quiet = ("objective.adversarial=none", "images=48", "warmup_images=48", "validate_every=16")
+    trained = train(tiny_config(*quiet, "select=l1_ab"), shards, tmp_path, {})
+    rows = history(tmp_path)
+    assert {row["phase"] for row in rows} == {"warmup"}
+    assert trained.snapshot
+    assert trained.snapshot.score == min(row["val_l1_ab"] for row in rows)
+
+
+def test_a_kill_leaves_no_trace(tmp_path: Path, shards: Shards) -> None:
+    """The best so far survives in the checkpoint, also where the best is over before the kill."""
+    config = tiny_config(*GAME, "select=balance", "decay=none", "checkpoint_every=24")
+    whole = train(config, shards, tmp_path / "whole", {})
+
+    for images in (56, 88):
+        folder = tmp_path / str(images)
+        with pytest.raises(CrashError):
+            train(config, shards, folder, {}, on_step=stop_at(images, crash))
+        again = train(config, shards, folder, {})
+        assert again.snapshot == whole.snapshot
+        assert same(again.generator, whole.generator)
+        assert history(folder) == history(tmp_path / "whole")
+
+
+def test_without_photographs_for_validation(tmp_path: Path) -> None:
+    only = Shards.open(tiny_dataset(tmp_path / "data", val=0), "train")
+    with pytest.raises(UserError, match=r"train\.validate_every needs photographs for validation and .*data has none"):
+        train(tiny_config("validate_every=16"), only, tmp_path / "run", {})
+    train(tiny_config("images=8", "warmup_images=8"), only, tmp_path / "run", {})

@@ -1,0 +1,191 @@
+"""`colorize schedule` against a server that speaks Kubeflow Pipelines' API: the cluster comes to match the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import ROOT
+from tests.support.kfp_server import Fault, KfpServer
+
+Schedule = Callable[..., object]
+NIGHTLY = {"name": "nightly", "cron": "0 0 3 * * *", "time_zone": "UTC", "data": "latest", "enabled": True}
+PINNED = {
+    "name": "weekly",
+    "cron": "0 30 12 * * mon",
+    "time_zone": "Asia/Tokyo",
+    "data": "f7af12c06f5a9ef9c9650dedaffa2393.dir",
+    "recipe": "small",
+    "set": ["train.images=40000"],
+    "concurrency": 2,
+    "catch_up": True,
+}
+
+
+@pytest.fixture
+def schedule(kfp: KfpServer, colorize: Callable, tmp_path: Path) -> Schedule:
+    """Declares these schedules and runs the command."""
+
+    def run(*entries: dict, options: tuple[str, ...] = (), zone: str = "UTC") -> object:
+        file = tmp_path / "schedules.yaml"
+        file.write_text(yaml.safe_dump({"cluster_time_zone": zone, "schedules": list(entries)}))
+        return colorize("schedule", "--file", str(file), *options)
+
+    return run
+
+
+def changing(kfp: KfpServer) -> list[str]:
+    return [asked for asked in kfp.requests if not asked.startswith("GET")]
+
+
+def by_name(kfp: KfpServer) -> dict[str, dict]:
+    found = {run["display_name"]: run for run in kfp.recurring.values()}
+    assert len(found) == len(kfp.recurring)
+    return found
+
+
+def test_what_is_declared_is_made(kfp: KfpServer, schedule: Schedule):
+    done = schedule(NIGHTLY, PINNED)
+    assert done.status == 0, done.err
+    assert done.out.splitlines() == ["create: nightly", "create: weekly"]
+    nightly, weekly = by_name(kfp)["nightly"], by_name(kfp)["weekly"]
+    assert nightly["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
+    assert weekly["trigger"]["cron_schedule"]["cron"] == "0 30 3 * * mon"
+    assert (nightly["status"], weekly["status"]) == ("ENABLED", "DISABLED")
+    assert (int(nightly["max_concurrency"]), int(weekly["max_concurrency"])) == (1, 2)
+    assert (nightly["no_catchup"], weekly["no_catchup"]) == (True, False)
+    latest, pinned = (run["runtime_config"]["parameters"] for run in (nightly, weekly))
+    assert (latest["data_version"], latest["only_if_changed"]) == ("latest", True)
+    assert (pinned["data_version"], pinned["only_if_changed"]) == (PINNED["data"], False)
+    assert pinned["train_config"]["images"] == 40000
+    assert nightly["service_account"] == "colorizer-steps"
+
+
+def test_a_schedule_and_a_submission_are_given_the_same(kfp: KfpServer, schedule: Schedule, colorize: Callable):
+    schedule(PINNED)
+    colorize("submit", "--recipe", "small", "--set", "train.images=40000", "--data", PINNED["data"])
+    (run,), (recurring,) = kfp.runs.values(), kfp.recurring.values()
+    assert run["runtime_config"] == recurring["runtime_config"]
+    assert run["pipeline_version_reference"] == recurring["pipeline_version_reference"]
+
+
+def test_a_second_run_changes_nothing(kfp: KfpServer, schedule: Schedule, monkeypatch: pytest.MonkeyPatch):
+    schedule(NIGHTLY, PINNED)
+    kfp.requests.clear()
+    monkeypatch.setattr("pipeline.arguments.git_commit", lambda: "f" * 40)  # a commit of documentation, say
+    done = schedule(NIGHTLY, PINNED)
+    assert done.status == 0
+    assert done.out == "The cluster matches schedules.yaml.\n"
+    assert not changing(kfp)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cron": "0 0 4 * * *"},
+        {"recipe": "small"},
+        {"set": ["train.seed=1"]},
+        {"data": PINNED["data"]},
+        {"concurrency": 2},
+        {"catch_up": True},
+    ],
+)
+def test_what_differs_is_made_anew_before_the_old_one_goes(kfp: KfpServer, schedule: Schedule, change: dict):
+    schedule(NIGHTLY, PINNED)
+    before = by_name(kfp)
+    kfp.requests.clear()
+    done = schedule(NIGHTLY | change, PINNED)
+    assert done.out == "replace: nightly\n"
+    made, deleted = changing(kfp)
+    assert made == "POST /apis/v2beta1/recurringruns"
+    assert deleted == f"DELETE /apis/v2beta1/recurringruns/{before['nightly']['recurring_run_id']}"
+    assert by_name(kfp)["weekly"] == before["weekly"]
+    assert schedule(NIGHTLY | change, PINNED).out == "The cluster matches schedules.yaml.\n"
+
+
+def test_pausing_and_enabling_keep_the_recurring_run(kfp: KfpServer, schedule: Schedule):
+    schedule(NIGHTLY)
+    identity = by_name(kfp)["nightly"]["recurring_run_id"]
+    assert schedule(NIGHTLY | {"enabled": False}).out == "pause: nightly\n"
+    assert by_name(kfp)["nightly"]["status"] == "DISABLED"
+    assert schedule(NIGHTLY).out == "enable: nightly\n"
+    assert by_name(kfp)["nightly"]["status"] == "ENABLED"
+    assert by_name(kfp)["nightly"]["recurring_run_id"] == identity
+
+
+def test_what_is_no_longer_declared_goes_and_what_others_made_stays(kfp: KfpServer, schedule: Schedule):
+    foreign = {"display_name": "nightly", "description": "by hand", "namespace": "colorizer", "status": "ENABLED"}
+    for number in range(150):  # more than a page
+        kfp.recurring[str(number)] = foreign | {"recurring_run_id": str(number)}
+    schedule(NIGHTLY, PINNED)
+    assert schedule(PINNED).out == "delete: nightly\n"
+    assert schedule().out == "delete: weekly\n"
+    assert list(kfp.recurring.values()) == [foreign | {"recurring_run_id": str(number)} for number in range(150)]
+
+
+def test_a_replacement_that_was_interrupted_is_mended(kfp: KfpServer, schedule: Schedule):
+    schedule(NIGHTLY)
+    kfp.faults = [Fault("DELETE", times=1, status=500)]
+    changed = NIGHTLY | {"cron": "0 0 4 * * *"}
+    assert schedule(changed).status == 1
+    assert len(kfp.recurring) == 2
+    assert schedule(changed).status == 0
+    assert by_name(kfp)["nightly"]["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
+
+
+def test_check_shows_the_difference_and_changes_nothing(kfp: KfpServer, schedule: Schedule):
+    schedule(NIGHTLY, PINNED)
+    kfp.requests.clear()
+    done = schedule(NIGHTLY | {"enabled": False}, NIGHTLY | {"name": "new"}, options=("--check",))
+    assert done.status == 1
+    assert done.out.splitlines() == ["to pause: nightly", "to create: new", "to delete: weekly"]
+    assert not changing(kfp)
+    assert schedule(NIGHTLY, PINNED, options=("--check",)).status == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cron": "0 3 * * *"}, ("nightly: cron", "5 fields", "six")),
+        ({"time_zone": "Europe/Berlin"}, ("nightly: cron", "CRON_SCHEDULE_TIMEZONE")),
+        ({"time_zone": "Europe/Atlantis"}, ("time_zone", "Europe/Atlantis")),
+        ({"data": "newest"}, ("schedules.0.data", "newest")),
+        ({"concurency": 2}, ("schedules.0.concurency", "docs/schedules.md")),
+        ({"concurrency": 11}, ("schedules.0.concurrency", "11")),
+        ({"enabled": "yes"}, ("schedules.0.enabled", "yes")),
+        ({"name": "Nightly run"}, ("schedules.0.name", "Nightly run")),
+        ({"recipe": "nonesuch"}, ("nonesuch", "demo")),
+        ({"set": ["train.imgs=3"]}, ("train.imgs", "not a known key")),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence(kfp: KfpServer, schedule: Schedule, change: dict, words: tuple):
+    done = schedule(NIGHTLY | change)
+    assert (done.status, done.err.count("\n")) == (1, 1), done.err
+    for word in words:
+        assert word in done.err
+    assert not kfp.requests
+
+
+def test_a_name_is_given_once(schedule: Schedule):
+    assert "nightly is given twice" in schedule(NIGHTLY, NIGHTLY).err
+
+
+def test_the_file_in_the_repository_is_valid_and_so_are_its_examples(
+    kfp: KfpServer, colorize: Callable, tmp_path: Path
+):
+    assert "matches schedules.yaml" in colorize("schedule").out
+    text = (ROOT / "schedules.yaml").read_text(encoding="utf-8")
+    head, examples = text.split("schedules: []\n")
+    assert examples
+    file = tmp_path / "schedules.yaml"
+    file.write_text(f"{head}schedules:\n" + "\n".join(line.removeprefix("# ") for line in examples.splitlines()))
+    done = colorize("schedule", "--file", str(file))
+    assert done.out.splitlines() == ["create: nightly", "create: weekly-of-2026"], done.err
+
+
+def test_a_server_that_refuses_is_one_sentence(kfp: KfpServer, schedule: Schedule):
+    kfp.token = "a token"
+    done = schedule(NIGHTLY)
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "denies access" in done.err

@@ -1,0 +1,47 @@
+"""A fresh clone colors photographs before anything was trained: with the champion that DVC brings."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from components.shared.mlflow import registry
+from model.color import srgb_to_lab
+from model.data.images import decode
+from pipeline import ROOT
+from pipeline.data.versions import ensure_data
+
+COLORIZE = Path(sys.executable).with_name("colorize")
+
+
+def test_it_is_small_enough_to_travel_and_says_what_it_is():
+    ensure_data(ROOT, "champion")
+    folder = ROOT / "champion"
+    assert (folder / "generator.safetensors").stat().st_size < 40 << 20
+    card = (folder / "evaluation" / "card.md").read_text(encoding="utf-8")
+    for words in ("What it was made of", "commit", "`best`", "| ab_intersection |", "What it is for"):
+        assert words in card
+    checksum = registry.checksum(folder)
+    assert checksum
+    assert checksum in card
+
+
+def test_photo_works_at_once_and_imports_it_once(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch):
+    picture = sorted((photos / "endless-sky-data").glob("*.jpg"))[3]
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLORIZE_WORKSPACE", str(tmp_path / "workspace"))
+    outputs = []
+    for out in ("first", "second"):
+        command = [COLORIZE, "photo", picture, "--out", tmp_path / out]
+        outputs.append(subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout)
+    assert "version 1, in service" in outputs[0]
+    assert "version" not in outputs[1]
+    (colored,) = (tmp_path / "first").glob("*.jpg")
+    lab = [srgb_to_lab(torch.tensor(decode(path).rgb).permute(2, 0, 1)) for path in (picture, colored)]
+    assert (lab[0][0] - lab[1][0]).abs().mean() < 2  # a JPEG's rounding
+    assert np.hypot(*lab[1][1:].numpy()).mean() > 4

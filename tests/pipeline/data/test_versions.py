@@ -1,0 +1,266 @@
+"""data/ is brought by DVC, its version is told, and every failure is one clear sentence; S3 is a real server."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model.utils.errors import UserError
+from pipeline.data import versions as data
+from tests.support.dvc_project import Project
+from tests.support.s3 import S3Server
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Project:
+    return Project.create(tmp_path_factory.mktemp("original"), photos)
+
+
+@pytest.fixture
+def project(original: Project, tmp_path: Path) -> Project:
+    """A fresh clone: its photographs are in .dvc/remote alone."""
+    return original.clone(tmp_path)
+
+
+def test_missing_photographs_come_from_the_remote_in_the_repository(project: Project, original: Project) -> None:
+    found = data.ensure_data(project.root)
+    assert found == data.DataVersion(original.version, 4, note="")
+    assert project.photographs == original.photographs
+    assert data.ensure_data(project.root) == found
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_folder_outside_git_will_do(project: Project, original: Project) -> None:
+    shutil.rmtree(project.root / ".git")
+    assert data.ensure_data(project.root).version == original.version
+    assert project.photographs == original.photographs
+
+
+def test_nothing_is_written_outside_the_clone(project: Project, tmp_path: Path) -> None:
+    before = {path for path in tmp_path.rglob("*") if project.root not in path.parents}
+    del project.environment["DVC_SITE_CACHE_DIR"]
+    project.environment["HOME"] = str(tmp_path / "nowhere")
+    project.run("pipeline.data.versions", "version")
+    assert {path for path in tmp_path.rglob("*") if project.root not in path.parents} == before
+    assert (project.root / ".dvc" / "tmp" / "site").is_dir()
+
+
+def test_changed_photographs_are_used_as_they_are_with_a_word_about_it(project: Project, photos: Path) -> None:
+    recorded = data.ensure_data(project.root).version
+    (project.root / "data" / "mate-backgrounds" / "Dune.jpg").unlink()
+    project.add(photos / "mate-backgrounds" / "Storm.jpg", "scratch/Nature__lake.jpg")
+    project.add(photos / "scratch" / "Nature__tree.jpg", "new/tree.jpg")
+    project.add(photos / "scratch" / "Nature__hill.jpg", "new/hill.jpg")
+    as_it_is = project.photographs
+
+    found = data.ensure_data(project.root)
+    assert found.version != recorded
+    assert found.files == 5
+    assert "1 changed, 2 added, 1 deleted" in found.note
+    assert "`dvc add data`" in found.note
+    assert project.photographs == as_it_is
+
+    project.run("dvc", "add", "data")
+    assert project.version == found.version == data.folder_version(project.root / "data")
+    assert data.ensure_data(project.root).note == ""
+
+
+def test_renaming_a_photograph_is_a_change(project: Project) -> None:
+    before = data.ensure_data(project.root)
+    folder = project.root / "data" / "scratch"
+    (folder / "Nature__lake.jpg").rename(folder / "lake.jpg")
+    after = data.ensure_data(project.root)
+    assert after.version != before.version
+    assert "0 changed, 1 added, 1 deleted" in after.note
+
+
+def test_what_file_managers_leave_behind_is_no_change(project: Project) -> None:
+    before = data.ensure_data(project.root)
+    (project.root / "data" / ".DS_Store").write_bytes(b"\0")
+    assert data.ensure_data(project.root) == before
+
+
+def test_the_folder_follows_data_dvc_through_versions(project: Project, photos: Path) -> None:
+    first = data.ensure_data(project.root).version
+    first_photographs = project.photographs
+    project.add(photos / "scratch" / "Nature__tree.jpg", "scratch/Nature__tree.jpg")
+    project.record("A fifth photograph")
+    assert data.ensure_data(project.root).files == 5
+
+    project.git("checkout", "--quiet", "HEAD~1", "data.dvc")
+    found = data.ensure_data(project.root)
+    assert found.version == first
+    assert "another version that DVC keeps" in found.note
+    assert project.photographs == first_photographs
+
+
+def test_an_interrupted_pull_is_completed(project: Project, original: Project) -> None:
+    lake = original.stored("scratch/Nature__lake.jpg").relative_to(original.root)
+    away = project.root / "away"
+    (project.root / lake).rename(away)
+    with pytest.raises(UserError, match="lacks"):
+        data.ensure_data(project.root)
+    project.add(original.root / "data" / "mate-backgrounds" / "Dune.jpg", "mate-backgrounds/Dune.jpg")
+    away.rename(project.root / lake)
+    assert data.ensure_data(project.root) == data.DataVersion(original.version, 4)
+
+
+def test_a_missing_photograph_is_named(project: Project, original: Project) -> None:
+    (project.root / original.stored("mate-backgrounds/Dune.jpg").relative_to(original.root)).unlink()
+    line = project.refusal("pipeline.data.versions", "pull")
+    assert line.startswith("error: ")
+    assert "it lacks data/mate-backgrounds/Dune.jpg;" in line
+    assert "`dvc push`" in line
+
+
+def test_a_missing_version_is_named(project: Project, original: Project) -> None:
+    (project.root / original.stored("").relative_to(original.root)).unlink()
+    assert f"it does not hold the version {original.version} of data.dvc" in project.refusal("pipeline.data.versions", "pull")
+
+
+def test_a_damaged_photograph_is_refused(project: Project, original: Project) -> None:
+    stored = project.root / original.stored("mate-backgrounds/Dune.jpg").relative_to(original.root)
+    stored.write_bytes(stored.read_bytes()[:-1])
+    assert "data/mate-backgrounds/Dune.jpg" in project.refusal("pipeline.data.versions", "pull")
+    stored.write_bytes((original.root / "data" / "mate-backgrounds" / "Dune.jpg").read_bytes())
+    project.run("pipeline.data.versions", "pull")
+    assert project.photographs == original.photographs
+
+
+def test_a_version_that_leads_out_of_the_folder_is_refused(project: Project, original: Project) -> None:
+    md5 = hashlib.md5(original.photographs["mate-backgrounds/Dune.jpg"]).hexdigest()
+    listed = json.dumps([{"md5": md5, "relpath": name} for name in ("inside.jpg", "a/../../outside.jpg")]).encode()
+    version = f"{hashlib.md5(listed).hexdigest()}.dir"
+    stored = project.root / ".dvc" / "remote" / "files" / "md5" / version[:2] / version[2:]
+    stored.parent.mkdir(exist_ok=True)
+    stored.write_bytes(listed)
+    tracked = project.root / "data.dvc"
+    tracked.write_text(tracked.read_text().replace(original.version, version))
+    assert "'a/../../outside.jpg' leads out of the folder" in project.refusal("pipeline.data.versions", "version")
+    assert "leads out of the folder" in project.refusal("pipeline.data.versions", "pull")  # what is in the cache by now, too
+    assert not list(project.root.parent.rglob("outside.jpg"))
+    assert not (project.root / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arrange", "sentence"),
+    [
+        (lambda root: (root / "data.dvc").unlink(), r"data.dvc: no such file; `dvc add data` makes it"),
+        (lambda root: (root / "data.dvc").write_text("<<<<<<< HEAD\n"), r"data\.dvc"),
+        (lambda root: (root / "data").write_text("no folder"), r"data: not a folder"),
+        (lambda root: shutil.rmtree(root / ".dvc" / "remote"), r"there is no such folder"),
+        (lambda root: shutil.rmtree(root / ".dvc"), r"not inside of a DVC repository"),
+        (lambda root: (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n"), "no remote specified"),
+    ],
+)
+def test_what_is_wrong_with_the_clone_is_said(project: Project, arrange, sentence: str) -> None:
+    arrange(project.root)
+    with pytest.raises(UserError, match=sentence) as caught:
+        data.ensure_data(project.root)
+    assert "\n" not in str(caught.value)
+
+
+def test_changes_are_never_lost_by_pulling(project: Project, photos: Path) -> None:
+    data.ensure_data(project.root)
+    project.add(photos / "scratch" / "Nature__tree.jpg", "scratch/Nature__lake.jpg")
+    before = project.photographs
+    assert "data/ has changes that would be lost" in project.refusal("pipeline.data.versions", "pull")
+    assert project.photographs == before
+
+
+def test_an_unknown_remote_is_named(project: Project) -> None:
+    assert "'nowhere'" in project.refusal("pipeline.data.versions", "push", "--remote", "nowhere")
+
+
+def test_pushing_what_is_not_here_is_refused(project: Project) -> None:
+    project.run("dvc", "remote", "add", "elsewhere", str(project.root.parent / "elsewhere"))
+    assert "DVC's cache here lacks" in project.refusal("pipeline.data.versions", "push", "--remote", "elsewhere")
+
+
+# S3: the same, against a real server.
+
+
+@pytest.fixture
+def on_s3(project: Project, s3: S3Server, request: pytest.FixtureRequest) -> Project:
+    """A clone with its photographs, whose default remote is a folder of its own in a bucket."""
+    data.ensure_data(project.root)
+    project.run("dvc", "remote", "add", "--default", "storage", f"s3://{s3.bucket}/{request.node.name}")
+    project.run("dvc", "remote", "modify", "storage", "endpointurl", s3.endpoint)
+    project.environment |= s3.environment
+    return project
+
+
+def _object(s3: S3Server, project: Project, original: Project, path: str) -> dict[str, str]:
+    """Where the bucket has a photograph."""
+    key = original.stored(path).relative_to(original.root / ".dvc" / "remote")
+    folder = (project.root / ".dvc" / "config").read_text().split(f"s3://{s3.bucket}/")[1].split()[0]
+    return {"Bucket": s3.bucket, "Key": f"{folder}/{key.as_posix()}"}
+
+
+def test_s3_publish_says_which_version_is_the_latest(
+    on_s3: Project, s3: S3Server, request: pytest.FixtureRequest
+) -> None:
+    assert on_s3.version in on_s3.run("pipeline.data.versions", "publish")
+    latest = s3.client().get_object(Bucket=s3.bucket, Key=f"{request.node.name}/latest")
+    assert latest["Body"].read().decode() == f"{on_s3.version}\n"
+    assert "0 files were new" in on_s3.run("pipeline.data.versions", "push")
+
+
+def test_s3_there_and_back(on_s3: Project, original: Project, photos: Path) -> None:
+    assert "5 files were new" in on_s3.run("pipeline.data.versions", "push")
+    assert "0 files were new" in on_s3.run("pipeline.data.versions", "push")
+    on_s3.forget()
+    assert "5 files were fetched" in on_s3.run("pipeline.data.versions", "pull")
+    assert on_s3.photographs == original.photographs
+
+    on_s3.add(photos / "scratch" / "Nature__tree.jpg", "scratch/Nature__tree.jpg")
+    on_s3.record("A fifth photograph")
+    on_s3.git("checkout", "--quiet", "HEAD~1", "data.dvc")
+    on_s3.forget()
+    on_s3.run("dvc", "pull")  # plain DVC does as well
+    assert on_s3.photographs == original.photographs
+
+
+def test_s3_a_wrong_key(on_s3: Project, s3: S3Server) -> None:
+    for command, variable in (("push", "AWS_ACCESS_KEY_ID"), ("pull", "AWS_SECRET_ACCESS_KEY")):
+        on_s3.environment |= s3.environment | {variable: "wrong"}
+        line = on_s3.refusal("pipeline.data.versions", command)
+        assert f"at {s3.endpoint}: access refused; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in line
+        on_s3.forget()
+
+
+def test_s3_no_key(on_s3: Project) -> None:
+    del on_s3.environment["AWS_SECRET_ACCESS_KEY"], on_s3.environment["AWS_ACCESS_KEY_ID"]
+    line = on_s3.refusal("pipeline.data.versions", "push")
+    assert "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment" in line
+
+
+def test_s3_a_missing_bucket(on_s3: Project, s3: S3Server) -> None:
+    on_s3.run("dvc", "remote", "modify", "storage", "url", "s3://no-such-bucket/colorize")
+    for command in ("push", "pull"):
+        line = on_s3.refusal("pipeline.data.versions", command)
+        assert f"s3://no-such-bucket/colorize at {s3.endpoint}: there is no bucket named no-such-bucket" in line
+        on_s3.forget()
+
+
+def test_s3_missing_and_damaged_objects(on_s3: Project, original: Project, s3: S3Server) -> None:
+    on_s3.run("pipeline.data.versions", "push")
+    dune = _object(s3, on_s3, original, "mate-backgrounds/Dune.jpg")
+    on_s3.forget()
+    s3.client().put_object(**dune, Body=b"damaged")
+    assert "it has a damaged copy of data/mate-backgrounds/Dune.jpg;" in on_s3.refusal("pipeline.data.versions", "pull")
+    s3.client().delete_object(**dune)
+    assert "it lacks data/mate-backgrounds/Dune.jpg;" in on_s3.refusal("pipeline.data.versions", "pull")
+    s3.client().delete_object(**_object(s3, on_s3, original, ""))
+    on_s3.forget()
+    assert f"it does not hold the version {original.version}" in on_s3.refusal("pipeline.data.versions", "pull")
+
+
+def test_s3_out_of_reach(on_s3: Project) -> None:
+    on_s3.environment["AWS_MAX_ATTEMPTS"] = "1"  # in a row; DVC still tries five times
+    on_s3.forget()
+    on_s3.run("dvc", "remote", "modify", "storage", "endpointurl", "http://127.0.0.1:9")
+    line = on_s3.refusal("pipeline.data.versions", "pull")
+    assert "at http://127.0.0.1:9: it cannot be reached" in line

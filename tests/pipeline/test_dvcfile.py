@@ -1,0 +1,137 @@
+"""`dvc repro` runs the steps for real in a clone; a change reruns what depends on it, and the runs can be compared."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model.config import load_config
+from tests.support.dvc_project import ROOT, bare_environment
+
+STEPS = ("code", "preprocess", "inspect", "train", "evaluate", "register")
+FOLDERS = ("scratch", "tuxpaint-data", "tuxtype-data", "mate-backgrounds", "gnome-control-center-data")
+TINY = {
+    "preprocess": {"size": 48, "min_side": 48, "min_photographs": 20},
+    "train": {
+        "images": 64,
+        "warmup_images": 32,
+        "batch_size": 8,
+        "crop": 32,
+        "log_every": 16,
+        "sample_every": 64,
+        "checkpoint_every": 64,
+        "generator": {"channels": 8, "levels": 3},
+        "discriminator": {"channels": 8, "receptive_field": 16},
+    },
+}
+
+
+class Clone:
+    def __init__(self, folder: Path, photos: Path) -> None:
+        self.root = folder / "colorize"
+        user = {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        self._environment = bare_environment(folder / "home") | user
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.root)], check=True, timeout=60)
+        for name in FOLDERS:
+            shutil.copytree(photos / name, self.root / "data" / name)
+        self.dvc("add", "--quiet", "data")
+        self.recipe(TINY)
+        text = (self.root / "dvc.yaml").read_text()
+        assert text.count("recipes/small.yaml") == 1
+        (self.root / "dvc.yaml").write_text(text.replace("recipes/small.yaml", "recipes/tiny.yaml"))
+        (self.root / "dvc.lock").unlink(missing_ok=True)
+
+    def recipe(self, values: dict[str, object]) -> None:
+        (self.root / "recipes" / "tiny.yaml").write_text(yaml.safe_dump(values))
+
+    def commit(self) -> None:
+        for command in (("add", "--all"), ("commit", "--quiet", "--message", "A run")):
+            subprocess.run(["git", *command], cwd=self.root, env=self._environment, check=True, timeout=60)
+
+    def dvc(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.root,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def repro(self) -> list[str]:
+        """The steps that ran."""
+        lines = self.dvc("repro").splitlines()
+        ran = [step for step in STEPS if f"Running stage '{step}':" in lines]
+        assert all(f"Stage '{step}' didn't change, skipping" in lines for step in STEPS if step not in ran)
+        return ran
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+def test_repro_twice_and_what_changed_in_between(tmp_path: Path, photos: Path) -> None:
+    clone = Clone(tmp_path, photos)
+    assert clone.repro() == list(STEPS)
+    first = json.loads((clone.root / "outputs/evaluation/metrics.json").read_text())
+    assert "champion" not in first
+    assert json.loads((clone.root / "outputs/registration/registration.json").read_text())["version"] == 1
+    assert clone.repro() == []
+    clone.commit()
+
+    # A parameter of the training: the code and the photographs stay, and the champion is there to compare with.
+    clone.recipe({**TINY, "train": {**TINY["train"], "images": 128}})
+    ran = clone.repro()
+    assert ran[-3:] == ["train", "evaluate", "register"]
+    assert "code" not in ran
+    second = json.loads((clone.root / "outputs/evaluation/metrics.json").read_text())
+    assert second["champion"]["l1_ab"] == pytest.approx(first["l1_ab"], rel=1e-4)
+
+    difference = json.loads(clone.dvc("metrics", "diff", "--json"))["outputs/evaluation/figures.json"]
+    assert difference["l1_ab"] == {
+        "old": first["l1_ab"],
+        "new": second["l1_ab"],
+        "diff": pytest.approx(second["l1_ab"] - first["l1_ab"]),
+    }
+    parameters = json.loads(clone.dvc("params", "diff", "--json"))
+    assert parameters["recipes/tiny.yaml"]["train.images"] == {"old": 64, "new": 128, "diff": 64}
+    plots = json.loads(clone.dvc("plots", "diff", "--json", "--out", str(tmp_path / "plots")))
+    assert not plots.get("errors")
+    curve = plots["data"]["Reconstruction (ab / 110)"][0]
+    assert curve["revisions"] == ["workspace", "HEAD"]
+    seen = {(row["rev"], int(row["images"])) for row in curve["content"]["data"]["values"]}
+    assert {("HEAD", 64), ("workspace", 128)} <= seen
+    pictures = plots["data"]["outputs/evaluation/samples.png"]
+    assert sorted(picture["revisions"] for picture in pictures) == [["HEAD"], ["workspace"]]
+
+    # Code that only the evaluation reaches.
+    with (clone.root / "model" / "metrics" / "ssim.py").open("a") as file:
+        file.write("# a remark\n")
+    assert clone.repro() == ["code", "evaluate", "register"]
+
+
+def test_every_stage_and_recipe_is_there() -> None:
+    """A broken dvc.yaml would fail even `dvc pull`."""
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    assert tuple(pipeline["stages"]) == STEPS
+    variables = {name: value for entry in pipeline["vars"] for name, value in entry.items()}
+    config = load_config(ROOT / "params.yaml", (ROOT / variables["recipe"],))
+    for step in STEPS[1:]:
+        assert step in config.sections()
+        assert pipeline["stages"][step]["params"][0] == step
+        assert f"outputs/code/{step}.txt" in pipeline["stages"][step]["deps"]
+        assert f"-m components.{step} " in pipeline["stages"][step]["cmd"]
+    listed = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list", "--name-only"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert tuple(listed.stdout.split()) == STEPS

@@ -1,0 +1,57 @@
+"""What the tests of the evaluate step are about: sizes, names, a configuration, generators."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.config import EvaluateConfig, GeneratorConfig
+from model.networks.generator import Generator
+from model.training.state import save_generator
+
+SIZE = 40
+TRAIN, TEST = 20, 9
+HOSTILE = "a\"'><script>alert(1)</script>&amp;.jpg"
+ALWAYS = {
+    "l1_ab",
+    "l1_ab_best",
+    "psnr",
+    "ssim",
+    "colorfulness",
+    "colorfulness_real",
+    "delta_colorfulness",
+    "ab_intersection",
+    "kid_efflite0",
+    "diversity",
+}
+
+
+def config(**changes: Any) -> EvaluateConfig:
+    values = {
+        "batch_size": 5,
+        "photographs": 100,
+        "samples": 3,
+        "seed": 0,
+        "confidence": 0.95,
+        "inception_weights": "",
+        "lpips_weights": "",
+    }
+    return EvaluateConfig(**(values | changes))
+
+
+def make_generator(folder: Path, seed: int, noise: str = "gaussian", broken: bool = False) -> Path:
+    """A random network, whose last layer is made strong enough to give real colors."""
+    torch.manual_seed(seed)
+    generator = Generator(
+        GeneratorConfig.model_validate(
+            {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": noise, "noise_size": 4}
+            | {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False}
+        )
+    )
+    for name, parameter in generator.named_parameters():
+        if "to_ab" in name or "modulate" in name:
+            torch.nn.init.normal_(parameter, 0, 0.15)
+    if broken:
+        next(generator.parameters()).data[0, 0, 0, 0] = float("nan")
+    save_generator(folder, generator, crop=32, size=SIZE, images=1000 + seed)
+    return folder

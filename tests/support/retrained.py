@@ -1,0 +1,60 @@
+"""What train and evaluate leave, made by hand in a moment: a generator of random weights, and scores to order."""
+
+import json
+from pathlib import Path
+
+from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import registry
+from model.config import RegisterConfig, Rule
+from model.networks.generator import Generator
+from model.training.state import save_generator
+from tests.support.tiny import tiny_config
+
+RULES = RegisterConfig(rules={"ab_intersection": Rule(direction="up", change=0.005, bound=0.2)})
+TAGS = {
+    "git_commit": "0123abc",
+    "data_version": "0123456789abcdef0123456789abcdef.dir",
+    "recipe": "demo",
+    "pipeline_run_id": "local-1",
+    "image_digest": "none",
+}
+PROTOCOL = {"images": 94, "size": 286, "crop": 256}
+
+
+def trained(folder: Path) -> Path:
+    """What train leaves: a generator of random weights, in a run of its own."""
+    with tracking.run("train") as run:
+        save_generator(folder, Generator(tiny_config().generator), crop=16, size=24, images=64)
+        facts = {"mlflow_run_id": run.id, "data_version": TAGS["data_version"]}
+        (folder / "training.json").write_text(json.dumps(facts), encoding="utf-8")
+    return folder
+
+
+def evaluated(model: Path, score: float | None, champion: float | None = None) -> Path:
+    """What evaluate leaves: the model's score, and that of the champion of now."""
+    folder = model.parent / "evaluation"
+    folder.mkdir(exist_ok=True)
+    protocol = PROTOCOL | {"challenger": {"weights_sha256": registry.checksum(model)}}
+    metrics = {"l1_ab": 8.0, "gray": {"ab_intersection": 0.1}, "absent": {"fid": "no weights"}, "protocol": protocol}
+    if score is not None:
+        metrics["ab_intersection"] = score
+    in_service = registry.champion()
+    if champion is not None and in_service is not None:
+        metrics["champion"] = {"ab_intersection": champion, "l1_ab": 8.1}
+        if score is not None:
+            metrics["difference"] = {"ab_intersection": exactly(score - champion), "l1_ab": exactly(-0.1)}
+        protocol["champion"] = {"uri": in_service.uri, "weights_sha256": in_service.weights_sha256}
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    (folder / "report.html").write_text("<p>report", encoding="utf-8")
+    (folder / "samples.png").write_bytes(b"a picture")
+    return folder
+
+
+def exactly(difference: float) -> dict[str, float]:
+    """The interval of a difference that no draw of photographs changes."""
+    return {"value": difference, "low": difference, "high": difference, "confidence": 0.95}
+
+
+def aliases() -> dict[str, int]:
+    versions = {alias: registry.by_alias(alias) for alias in ("challenger", "champion", "previous")}
+    return {alias: version.number for alias, version in versions.items() if version}
