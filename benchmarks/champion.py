@@ -26,10 +26,10 @@ from components.evaluate.step import evaluate
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.config import Config, TrainConfig, load_config
 from model.data.shards import Shards
+from model.inference.saved import load_generator
 from model.training.distributed import processes
 from model.training.gan import Game
 from model.training.start import new_generator
-from model.training.state import load_generator
 from model.utils.files import folder_aside
 from pipeline import ROOT
 from pipeline.local.run import run_trial

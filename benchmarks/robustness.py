@@ -31,7 +31,7 @@ from model.config import load_config
 from model.data.batches import seeded
 from model.data.damage import DAMAGES, damaged
 from model.data.shards import Shards
-from model.training.state import load_generator
+from model.inference.saved import load_generator
 from model.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

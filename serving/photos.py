@@ -17,7 +17,7 @@ from components.shared.machine.progress import progress
 from components.shared.photos.listing import SUFFIXES
 from model.data.images import ImageError, Photograph, decode, encode
 from model.inference.colorizer import Colorizer
-from model.training.state import load_generator
+from model.inference.saved import load_generator
 from model.utils.errors import UserError
 from serving.record import Ledger, Origin, sha256_of
 

@@ -23,8 +23,8 @@ from components.register.step import register
 from components.train.step import train
 from model.config import Config, load_config
 from model.data import shards
+from model.inference.saved import save_generator
 from model.networks.generator import Generator
-from model.training.state import save_generator
 
 SIZE = 16
 """Pixels of a side: here rows are counted; what a pixel costs the other half measures."""

@@ -24,7 +24,7 @@ from components.shared.s3.streaming.published import at_hand, open_shards, requi
 from model.color import decode_lab
 from model.config import EvaluateConfig
 from model.data.shards import Shards
-from model.training.state import GeneratorInfo, load_generator
+from model.inference.saved import GeneratorInfo, load_generator
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 

@@ -24,12 +24,12 @@ from components.train.remote import RemoteCheckpoints
 from components.train.report import draw_curves, sample_grid
 from model.config import TrainConfig
 from model.data.shards import SOURCES
+from model.inference.saved import save_generator
 from model.networks.generator import Generator
 from model.training import loop as training
 from model.training.calibration import calibrate
 from model.training.meters import HISTORY, Row
 from model.training.start import new_generator, trained_generator
-from model.training.state import save_generator
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 

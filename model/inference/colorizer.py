@@ -12,9 +12,9 @@ from torch import Tensor
 
 from model import color
 from model.inference.predict import predict_ab
+from model.inference.saved import load_generator
 from model.inference.upsampling import GuidedUpsampling
 from model.networks.generator import Generator
-from model.training.state import load_generator
 from model.utils.errors import UserError
 
 _MAX_ENLARGEMENT = 4.0  # a thumbnail below size / 4 has nothing that more pixels would show the network

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from model.config import TrainConfig
+from model.inference.saved import load_generator
 from model.networks.encoders import pretrained_weights
 from model.networks.generator import Generator
-from model.training.state import load_generator
 from model.utils.errors import UserError
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from model.config import EvaluateConfig, GeneratorConfig
+from model.inference.saved import save_generator
 from model.networks.generator import Generator
-from model.training.state import save_generator
 
 SIZE = 40
 TRAIN, TEST = 20, 9

@@ -6,8 +6,8 @@ from pathlib import Path
 from components.shared.mlflow import connection as tracking
 from components.shared.mlflow import registry
 from model.config import RegisterConfig, Rule
+from model.inference.saved import save_generator
 from model.networks.generator import Generator
-from model.training.state import save_generator
 from tests.support.tiny import tiny_config
 
 RULES = RegisterConfig(rules={"ab_intersection": Rule(direction="up", change=0.005, bound=0.2)})

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from model.data.shards import Shards
+from model.inference.saved import save_generator
 from model.training.loop import train
-from model.training.state import save_generator
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config
 

@@ -14,8 +14,8 @@ from model.data import shards
 from model.data.batches import seeded
 from model.data.shards import Shards
 from model.inference.predict import predict_ab
+from model.inference.saved import load_generator
 from model.networks.generator import Generator
-from model.training.state import load_generator
 from tests.support.made import TEST
 from tests.support.tiny import tiny_config, tiny_dataset
 

@@ -21,7 +21,7 @@ from components.evaluate.step import evaluate
 from components.shared.mlflow import connection as tracking
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.data.shards import Shards
-from model.training.state import load_generator
+from model.inference.saved import load_generator
 from tests.support.made import ALWAYS, SIZE, TEST, config
 
 

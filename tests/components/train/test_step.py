@@ -25,8 +25,8 @@ from components.train.report import curves_page, sample_grid
 from components.train.step import train
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.data.shards import Shards
+from model.inference.saved import load_generator
 from model.networks.generator import Generator
-from model.training.state import load_generator
 from model.utils.errors import Damaged, UserError
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
 

@@ -15,8 +15,8 @@ from model import color
 from model.data.images import decode
 from model.inference import colorizer
 from model.inference.colorizer import Colorizer
+from model.inference.saved import save_generator
 from model.networks.generator import Generator
-from model.training.state import save_generator
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config
 

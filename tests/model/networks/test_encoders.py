@@ -8,13 +8,13 @@ from timm.models import create_model
 from torch import Tensor, nn
 
 from model.config import TrainConfig
+from model.inference.saved import load_generator, save_generator
 from model.networks.encoders import Pretrained, packaged_weights
 from model.networks.generator import Generator
 from model.networks.weights import Weights
 from model.training.distributed import processes
 from model.training.gan import Game
 from model.training.start import new_generator, trained_generator
-from model.training.state import load_generator, save_generator
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config
 

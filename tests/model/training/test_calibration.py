@@ -13,11 +13,11 @@ from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_ne
 from model.data.batches import seeded
 from model.data.shards import Shards
 from model.inference.predict import predict_ab, with_chroma
+from model.inference.saved import load_generator, save_generator
 from model.metrics.colorfulness import colorfulness
 from model.networks.generator import Generator
 from model.training.calibration import calibrate
 from model.training.start import new_generator, trained_generator
-from model.training.state import load_generator, save_generator
 from tests.support.tiny import tiny_config, tiny_dataset
 
 colors = arrays("float32", (1, 2, 3, 3), elements=st.floats(-1, 1, width=32)).map(torch.from_numpy)

@@ -14,9 +14,10 @@ from model.data import shards
 from model.data.images import decode
 from model.data.shards import Shards
 from model.inference.predict import predict_ab
+from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
 from model.training.loop import train
-from model.training.state import checkpoints, load_generator, save_generator
+from model.training.state import checkpoints
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config, tiny_dataset
 

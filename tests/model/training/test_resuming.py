@@ -14,8 +14,9 @@ import torch
 
 from model.config import TrainConfig
 from model.data.shards import Shards
+from model.inference.saved import save_generator
 from model.training.loop import train
-from model.training.state import checkpoints, save_generator
+from model.training.state import checkpoints
 from model.utils.errors import Interrupted
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset
 from tests.support.trainings import CrashError, crash, history, same, stop_at, terminate

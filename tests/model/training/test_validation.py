@@ -11,10 +11,10 @@ from components.evaluate.candidates import GeneratorContestant
 from components.evaluate.features import Instruments
 from model.color import decode_lab
 from model.data.shards import Shards
+from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
 from model.training.distributed import Processes
 from model.training.loop import train
-from model.training.state import load_generator, save_generator
 from model.training.validation import FIGURES, Validation
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config, tiny_dataset

@@ -8,8 +8,8 @@ import pytest
 from components.shared.mlflow import connection as tracking
 from components.shared.mlflow import promotion, registry
 from components.shared.mlflow.promotion import promote, rollback
+from model.inference.saved import save_generator
 from model.networks.generator import Generator
-from model.training.state import save_generator
 from model.utils.errors import UserError
 from tests.support.made import make_generator
 from tests.support.retrained import aliases

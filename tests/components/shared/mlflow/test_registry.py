@@ -8,8 +8,8 @@ import pytest
 
 from components.shared.mlflow import connection as tracking
 from components.shared.mlflow import registry
+from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
-from model.training.state import load_generator, save_generator
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config
 
