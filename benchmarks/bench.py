@@ -20,8 +20,6 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "train_step": (),
     "train_step_gpu": (),
     "streaming": (),
-    "coloring": (),
-    "evaluation": (),
 }
 """The programs in their order, with what makes them quick."""
 

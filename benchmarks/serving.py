@@ -26,12 +26,13 @@ from statistics import median, quantiles
 from typing import Annotated, NamedTuple
 
 import typer
+from PIL import Image, ImageOps
 
-from benchmarks.coloring import mosaic
 from benchmarks.machine import FOLDER, ROOT, write
 
 SHAPES = ((1152, 864), (864, 1152), (1224, 816), (1000, 1000))
 _CORES = 2
+_TILE = (1000, 750)
 _BUSY = 6  # clients that keep it busy
 _OVER = 4  # times what it can serve
 
@@ -204,6 +205,17 @@ def _jpeg(shape: tuple[int, int]) -> bytes:
     content = io.BytesIO()
     mosaic(ROOT / "data", shape).save(content, "JPEG", quality=90)
     return content.getvalue()
+
+
+def mosaic(photos: Path, size: tuple[int, int]) -> Image.Image:
+    """A picture of this width and height made of large photographs at their own resolution."""
+    paths = sorted((photos / "tuxtype-data").glob("*.jpg")) + sorted((photos / "scratch").glob("*.jpg"))
+    picture = Image.new("RGB", size)
+    places = [(x, y) for y in range(0, size[1], _TILE[1]) for x in range(0, size[0], _TILE[0])]
+    for index, place in enumerate(places):
+        with Image.open(paths[index % len(paths)]) as photograph:
+            picture.paste(ImageOps.fit(photograph.convert("RGB"), _TILE), place)
+    return picture
 
 
 def _p95(values: list[float]) -> float:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import bench, machine, photo, reading, train_step, train_step_gpu
-from benchmarks.coloring import mosaic
+from benchmarks.serving import mosaic
 from model.data.shards import Shards
 from model.inference.colorizer import Colorizer
 from tests.model.inference.test_colorizer import generator_folder
