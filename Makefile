@@ -32,7 +32,7 @@ test: setup data
 test-slow: setup data
 	$(BIN)/python -m pytest -m slow
 
-# A real local run, broken in every way of docs/reliability.md; as root also with full disks.
+# A real local run, broken in every way of docs/operate/reliability.md; as root also with full disks.
 faults: setup data
 	@$(MAKE) --jobs 2 --output-sync faults-killed faults-others
 
@@ -70,7 +70,7 @@ bench: setup data
 AUDIT := .venv/audit
 
 # Known vulnerabilities of all that is locked, from the package index's advisories; fails where that cannot be asked.
-# docs/security.md says why each ignored one does no harm here.
+# docs/operate/security.md says why each ignored one does no harm here.
 audit: $(AUDIT)/ready
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 		--ignore-vuln CVE-2025-69872 $(patsubst %,-r %,$(wildcard requirements*.txt))

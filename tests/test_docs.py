@@ -40,7 +40,7 @@ def test_data(clone: Path, photos: Path, s3: S3Server, tmp_path: Path) -> None:
     shutil.copytree(photos / "endless-sky-data", home / "Pictures" / "landscapes")
     keys = " ".join(f"{name}='{value}'" for name, value in s3.environment.items())
     terminal = Terminal(clone, bare_environment(home) | USER)
-    page = commands(ROOT / "docs" / "data.md")
+    page = commands(ROOT / "docs" / "guide" / "data.md")
     assert len(page) > 20
     try:
         for command in page:
@@ -54,7 +54,7 @@ def test_data(clone: Path, photos: Path, s3: S3Server, tmp_path: Path) -> None:
         terminal.close()
 
 
-CLUSTER = [ROOT / "docs" / name for name in ("cluster.md", "troubleshooting.md")]
+CLUSTER = [ROOT / "docs" / "operate" / name for name in ("cluster.md", "troubleshooting.md")]
 TO_COME = {"submit", "schedule"}
 """Subcommands that the pages may name before they exist."""
 

@@ -45,7 +45,7 @@ DOLLARS = {
 
 
 def main() -> None:
-    """Prints the tables of docs/scale.md."""
+    """Prints the tables of docs/operate/scaling.md."""
     results = json.loads((FOLDER / "scale" / "results.json").read_bytes())
     print(_table(["step, by rows", *_MEASURED, "seconds grow as", "memory for each more"], _by_rows(results)))
     print(_table(["step, by real photographs", *_MEASURED], _real(results)))

@@ -105,7 +105,7 @@ def no_plain_secret(manifests: Manifests) -> Iterator[Finding]:
     for secret in manifests.of("Secret"):
         for part in ("data", "stringData"):
             if secret.get(part):
-                text = "holds a secret in the repository; make it with `kubectl create secret`, docs/cluster.md has how"
+                text = "holds a secret; make it with `kubectl create secret` (docs/operate/cluster.md) instead"
                 yield manifests.finding(secret, part, text)
     for pod in manifests.pods():
         for path, container in pod.containers():

@@ -32,7 +32,8 @@ def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Findin
             known = SECRETS.get(_name(wanted, "secret"), set())
             for key in wanted.get("keyToEnv", []):
                 if key["secretKey"] not in known:
-                    text = f"docs/cluster.md makes no Secret {_name(wanted, 'secret')} with a key {key['secretKey']}"
+                    secret = _name(wanted, "secret")
+                    text = f"docs/operate/cluster.md makes no Secret {secret} with a key {key['secretKey']}"
                     yield Finding(source, name, f"secretAsEnv[{number}]", text)
         for value in executor.get("podMetadata", {}).get("annotations", {}).values():
             if value.startswith("{"):

@@ -11,7 +11,7 @@ SECRETS = {
     "colorizer-postgres": {"PGUSER", "PGPASSWORD"},
     "mlflow-server": {"MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"},
 }
-"""Secrets that docs/cluster.md tells how to make, with their keys."""
+"""Secrets that docs/operate/cluster.md tells how to make, with their keys."""
 
 FOREIGN_LABELS = {"workflows.argoproj.io/workflow", "colorizer/trains"}
 """Labels of pods that others make: Argo, and Kubeflow Trainer (pipeline/cluster/trainjob.py)."""
@@ -156,7 +156,7 @@ def _references(manifests: Manifests, kind: str) -> Iterator[tuple[Pod, str, str
 
 def _secret(manifests: Manifests, owner: Object, path: str, name: str, key: str) -> Iterator[Finding]:
     if name not in SECRETS:
-        text = f"docs/cluster.md makes no Secret {name}; it makes: {', '.join(sorted(SECRETS))}"
+        text = f"docs/operate/cluster.md makes no Secret {name}; it makes: {', '.join(sorted(SECRETS))}"
         yield manifests.finding(owner, path, text)
     elif key and key not in SECRETS[name]:
         text = f"Secret {name} has no key {key}; it has: {', '.join(sorted(SECRETS[name]))}"

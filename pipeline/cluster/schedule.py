@@ -114,7 +114,7 @@ def load(path: Path) -> Schedules:
     Raises:
         UserError: the file is missing or no YAML, a key is unknown, a value is out of range.
     """
-    return check(Schedules, read_yaml(path), str(path), home="docs/schedules.md")
+    return check(Schedules, read_yaml(path), str(path), home="docs/operate/schedules.md")
 
 
 def wanted(declared: Schedules, package: Package, place: Place) -> list[Wanted]:

@@ -151,7 +151,7 @@ def test_check_shows_the_difference_and_changes_nothing(kfp: KfpServer, schedule
         ({"time_zone": "Europe/Berlin"}, ("nightly: cron", "CRON_SCHEDULE_TIMEZONE")),
         ({"time_zone": "Europe/Atlantis"}, ("time_zone", "Europe/Atlantis")),
         ({"data": "newest"}, ("schedules.0.data", "newest")),
-        ({"concurency": 2}, ("schedules.0.concurency", "docs/schedules.md")),
+        ({"concurency": 2}, ("schedules.0.concurency", "docs/operate/schedules.md")),
         ({"concurrency": 11}, ("schedules.0.concurrency", "11")),
         ({"enabled": "yes"}, ("schedules.0.enabled", "yes")),
         ({"name": "Nightly run"}, ("schedules.0.name", "Nightly run")),
