@@ -11,8 +11,7 @@ import typer
 import yaml
 
 from components.images.names import image
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry
 from components.shared.step import step
 from model.utils.errors import UserError
 
@@ -75,7 +74,7 @@ def manifest(version: registry.Version, storage: str, server: str) -> dict[str, 
     }
 
 
-@tracking.explained()
+@connection.explained()
 def storage_uri(version: registry.Version, destination: str) -> str:
     """Where a version's generator folder lies in S3.
 
@@ -85,7 +84,7 @@ def storage_uri(version: registry.Version, destination: str) -> str:
     Raises:
         UserError: MLflow keeps the version elsewhere than in S3.
     """
-    source = tracking.connect().get_model_version_download_uri(registry.MODEL, str(version.number))
+    source = connection.connect().get_model_version_download_uri(registry.MODEL, str(version.number))
     if source.startswith(_PROXY):
         source = f"{destination.rstrip('/')}/{source.removeprefix(_PROXY).lstrip('/')}"
     if not source.startswith("s3://"):

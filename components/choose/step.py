@@ -9,7 +9,7 @@ from typing import Any
 from components.choose import comparison as drawing
 from components.choose.report import table, write_report
 from components.evaluate.protocol import METRICS
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import runs
 from components.shared.s3.streaming.published import open_shards
 from model.config import ChooseConfig
 from model.utils.errors import UserError
@@ -42,7 +42,7 @@ def choose(dataset: Path, variants: Mapping[str, tuple[Path, Path]], output: Pat
     test = open_shards(dataset, "test")
     scored = range(metrics[names[place]]["protocol"]["images"])
     trials = [drawing.trial(name, model, test, scored) for name, (model, _) in variants.items()]
-    with tracking.run("choose") as run, folder_aside(output, marker="index.html") as aside:
+    with runs.start_run("choose") as run, folder_aside(output, marker="index.html") as aside:
         results = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
         (aside / "results.json").write_text(results, encoding="utf-8")
         (aside / "table.md").write_text(table(metrics), encoding="utf-8")

@@ -18,8 +18,7 @@ from components.evaluate.features import Instruments, prepare
 from components.evaluate.pictures import Shown, choose, histograms_svg, samples_picture, show
 from components.evaluate.report import write_report
 from components.shared.machine.progress import progress
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import registry, runs
 from components.shared.s3.streaming.published import at_hand, open_shards, require_whole
 from model.color import decode_lab
 from model.config import EvaluateConfig
@@ -49,7 +48,7 @@ def evaluate(
     Raises:
         UserError: MLflow cannot be used.
     """
-    with tracking.run(f"evaluate {variant}".rstrip(), _train_run(model)) as run:
+    with runs.start_run(f"evaluate {variant}".rstrip(), _train_run(model)) as run:
         result = score(dataset, model, output, config, champion, cache)
         run.log_dataset("photographs", result["protocol"]["data_version"], "evaluation")
         _log(run, result, output)
@@ -229,7 +228,7 @@ def _train_run(model: Path) -> str | None:
     return str(run_id) if run_id else None
 
 
-def _log(run: tracking.Run, result: Mapping[str, Any], output: Path) -> None:
+def _log(run: runs.Run, result: Mapping[str, Any], output: Path) -> None:
     images = result["protocol"]["challenger"]["images"]
     for who in ("challenger", "champion", "gray", "mean_by_lightness"):
         figures = result if who == "challenger" else result.get(who, {})

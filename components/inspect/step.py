@@ -11,8 +11,7 @@ from components.inspect.distributions import SCHEMA_VERSION, Distributions, meas
 from components.inspect.drift import Drift, Verdict
 from components.inspect.rejected import rejected
 from components.inspect.report import write_report
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import registry, runs
 from model.config import InspectConfig
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
@@ -53,7 +52,7 @@ def inspect(
         "psi": {name: vars(each) for name, each in found.items()},
         "alarm": alarm,
     }
-    with tracking.run("inspect") as run:
+    with runs.start_run("inspect") as run:
         with folder_aside(output, marker="drift.json") as aside:
             for name, content in ((FILE, ours.to_json()), ("drift.json", result)):
                 (aside / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import model
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry, runs
 
 _SCRIPT = Path(__file__).with_name("pyfunc_model.py")
 _REQUIRED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch")
 """The distributions that pyfunc_model.py and what it uses of `model` import; pinned to what is installed here."""
 
 
-def log_model(generator: Path, run: tracking.Run, tags: Mapping[str, str]) -> str:
+def log_model(generator: Path, run: runs.Run, tags: Mapping[str, str]) -> str:
     """Logs a generator folder as a model of `run`.
 
     What mlflow.pyfunc.log_model does, but for loading the model to try the example, which imports PyTorch and triples
@@ -27,7 +26,7 @@ def log_model(generator: Path, run: tracking.Run, tags: Mapping[str, str]) -> st
     Returns:
         Its id, "m-...".
     """
-    client = tracking.connect()
+    client = connection.connect()
     import mlflow
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model

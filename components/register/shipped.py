@@ -9,8 +9,7 @@ from pathlib import Path
 
 from components.register.logged_model import log_model
 from components.register.step import TAGS
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import promotion, registry
+from components.shared.mlflow import promotion, registry, runs
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -51,7 +50,7 @@ def adopt(folder: Path) -> registry.Version:
         raise UserError(f"{folder}: generator.safetensors is not the one that version.json names; fetch it again.")
     version = registry.find(identity)
     if version is None:
-        with tracking.run("import") as run:
+        with runs.start_run("import") as run:
             version = registry.create(log_model(folder, run, identity), run.id, tags)
             run.log_artifact(folder / "evaluation")
     return promotion.promote(version.number, "it came with the repository, and the registry was empty")

@@ -14,8 +14,7 @@ from components.register import gate
 from components.register.card import model_card
 from components.register.logged_model import log_model
 from components.register.photographs import INSPECTION, LINEAGE, sources_table
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import promotion, registry, tree
+from components.shared.mlflow import promotion, registry, runs, tree
 from model.config import RegisterConfig
 from model.utils.errors import Damaged, UserError
 from model.utils.files import folder_aside
@@ -87,12 +86,12 @@ def register(
         "judged": verdict.outcome,
         "judged_in": tags["pipeline_run_id"],
         "trained_in": _training_run(model) or "",
-        "data_drift": data_drift[: tracking.MAX_TAG],
+        "data_drift": data_drift[: runs.MAX_TAG],
     }
     version = registry.find(identity)
     if not (version and champion and version.number == champion.number):  # whose verdict says why it is in service
         renewed |= _tags(verdict)
-    with tracking.run("register", run_id=version.run_id if version else _training_run(model)) as run:
+    with runs.start_run("register", run_id=version.run_id if version else _training_run(model)) as run:
         renewed["judged_with"] = run.id
         if version is None:
             model_id = log_model(model, run, identity)
@@ -207,4 +206,4 @@ def _training(model: Path) -> dict[str, Any]:
 
 def _short(value: Mapping[str, Any]) -> str:
     text = json.dumps(value, separators=(",", ":"), sort_keys=True)
-    return text if len(text) <= tracking.MAX_TAG else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return text if len(text) <= runs.MAX_TAG else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -7,8 +7,7 @@ import os
 from typing import Any
 
 from components.report.webhook import VARIABLE, deliver
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry, tree
+from components.shared.mlflow import connection, registry, runs, tree
 
 KFP_UI, MLFLOW_UI = "COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI"
 """Environment: where people see Kubeflow Pipelines and MLflow; pods know other names for them."""
@@ -64,11 +63,11 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
     return outcome
 
 
-@tracking.explained()
+@connection.explained()
 def _ask_mlflow(outcome: dict[str, Any]) -> None:
     """Fills in what MLflow knows, and ends the tree."""
-    client = tracking.connect()
-    experiment = tracking.experiment(client)
+    client = connection.connect()
+    experiment = runs.experiment_id(client)
     parent = tree.find(client, experiment)
     version = registry.find({"judged_in": outcome["pipeline_run"]})
     if parent and outcome["outcome"] != "SUCCEEDED":
@@ -78,7 +77,7 @@ def _ask_mlflow(outcome: dict[str, Any]) -> None:
             outcome["failed_step"], outcome["message"] = failed
         elif version and outcome["outcome"] == "RUNNING":
             outcome["outcome"] = "SUCCEEDED"  # Kubeflow is late with the state of nested graphs
-    address = os.environ.get(MLFLOW_UI) or tracking.public(tracking.uri())
+    address = os.environ.get(MLFLOW_UI) or connection.redacted(connection.uri())
     ui = address.rstrip("/") if address.startswith("http") else None
     if version:
         outcome["version"] = version.number

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from components.shared.machine.workspace import workspace
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import runs
 from model.utils.errors import Damaged, Interrupted, UserError
 from model.utils.signals import handled, stoppable
 
@@ -133,7 +133,7 @@ def _undisturbed() -> AbstractContextManager[None]:
 
 def _note(name: str, reason: str) -> None:
     with suppress(Exception):  # MLflow may be what it died of
-        tracking.note_failure(name, reason)
+        runs.note_failure(name, reason)
 
 
 def _append(entry: dict[str, object]) -> None:

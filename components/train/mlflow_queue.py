@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection
 from model.utils.errors import UserError
 
 PATIENCE = 120
@@ -51,7 +51,9 @@ class Diary:
         if left and kind:
             _log.warning("MLflow lacks the last %d entries of this attempt; history.jsonl has its rows.", left)
         elif left:
-            raise self._trouble or UserError(f"MLflow at {tracking.public(tracking.uri())} is too slow; start again.")
+            raise self._trouble or UserError(
+                f"MLflow at {connection.redacted(connection.uri())} is too slow; start again."
+            )
 
     def write(self, entry: Callable[[], None]) -> None:
         """Has MLflow told, now or when it is back."""
@@ -67,7 +69,7 @@ class Diary:
                     return
                 entry = self._entries[0]
             try:
-                with tracking.explained():
+                with connection.explained():
                     entry()
             except Exception as error:  # whatever it is, training goes on
                 if not self._trouble:

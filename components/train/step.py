@@ -14,8 +14,7 @@ import torch
 
 from components.shared.machine.progress import progress
 from components.shared.machine.workspace import workspace
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import registry, runs
 from components.shared.s3.client import Address, is_s3
 from components.shared.s3.streaming.cache import require_room
 from components.shared.s3.streaming.published import at_hand, open_shards, require_whole
@@ -111,7 +110,7 @@ def train(
     with (
         mirror as remote,  # before anything looks into the folder
         folder_aside(output, marker="generator.json") as aside,
-        tracking.run(f"train {variant}".rstrip(), _read(remembered), system_metrics=True) as run,
+        runs.start_run(f"train {variant}".rstrip(), _read(remembered), system_metrics=True) as run,
         Diary() as diary,
         progress(config.images, "train", unit="images") as advance,
     ):

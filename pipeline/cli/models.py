@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.shared.machine.workspace import workspace
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import promotion, registry
+from components.shared.mlflow import connection, promotion, registry
 from model.config import load_config
 from pipeline import ROOT
 
@@ -167,7 +166,7 @@ def facts(version: registry.Version) -> dict[str, str]:
         "data": tags.get("data_version", ""),
         "pipeline run": tags.get("pipeline_run_id", ""),
         "MLflow run": run or "",
-        "report": f"{version.evaluation}/report.html at {tracking.public(tracking.uri())}",
+        "report": f"{version.evaluation}/report.html at {connection.redacted(connection.uri())}",
         "parameters": _parameters(tags.get("trained_in") or run),
     }
     return {name: text for name, text in found.items() if text}
@@ -185,7 +184,7 @@ def _moved(tags: Any, how: str, reason: str) -> str:
     return f"{tags[f'{how}_at'][:19].replace('T', ' ')} UTC by {tags.get(f'{how}_by', '')}: {tags.get(reason, '')}"
 
 
-@tracking.explained()
+@connection.explained()
 def _parameters(run: str | None) -> str:
     """Of the run that trained it; empty for a version that came from elsewhere."""
     from mlflow.exceptions import MlflowException
@@ -193,7 +192,7 @@ def _parameters(run: str | None) -> str:
     if not run:
         return ""
     try:
-        params = tracking.connect().get_run(run).data.params
+        params = connection.connect().get_run(run).data.params
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

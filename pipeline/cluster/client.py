@@ -17,7 +17,7 @@ import urllib3
 from kfp import client as kfp_client
 from kfp_server_api import ApiException, V2beta1Experiment, V2beta1Pipeline
 
-from components.shared.machine.api_errors import said
+from components.shared.machine.api_errors import api_error_message
 from model.utils.errors import UserError
 
 TIMEOUT = (10, 60)
@@ -222,7 +222,7 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
 
 
 def _sentence(where: str, namespace: str, error: ApiException) -> str:
-    words = said(error)
+    words = api_error_message(error)
     if error.status in (401, 403):
         return (
             f"Kubeflow Pipelines at {where} denies access to namespace {namespace} ({words}); check --token-file "

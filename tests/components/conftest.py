@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components.register.step import promote, register, reject
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection
 from components.shared.s3.client import Address
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.retrained import RULES, TAGS, evaluated, trained
@@ -23,8 +23,8 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        with tracking.explained():
-            tracking.connect().search_experiments()
+        with connection.explained():
+            connection.connect().search_experiments()
     finally:
         os.chdir(before)
     return folder / "workspace" / "mlflow.db"

@@ -15,8 +15,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import promotion, registry
+from components.shared.mlflow import connection, promotion, registry, runs
 from serving.app import create_app
 from serving.served_models import Aliases
 from serving.worker import Limits
@@ -30,8 +29,8 @@ Start = Callable[..., TestClient]
 def registered(folder: Path, gain: float) -> registry.Version:
     """A new version with an untrained generator, whose colors are the stronger the greater the gain."""
     generator = generator_folder(folder, gain=gain)
-    client = tracking.connect()
-    with tracking.run("train") as run:
+    client = connection.connect()
+    with runs.start_run("train") as run:
         experiment = client.get_run(run.id).info.experiment_id
         logged = client.create_logged_model(experiment, name="colorizer", source_run_id=run.id)
         client.log_model_artifacts(logged.model_id, str(generator), registry.GENERATOR)

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import registry, runs
 from model.config import RegisterConfig, Rule
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
@@ -23,7 +22,7 @@ PROTOCOL = {"images": 94, "size": 286, "crop": 256}
 
 def trained(folder: Path) -> Path:
     """What train leaves: a generator of random weights, in a run of its own."""
-    with tracking.run("train") as run:
+    with runs.start_run("train") as run:
         save_generator(folder, Generator(tiny_config().generator), crop=16, size=24, images=64)
         facts = {"mlflow_run_id": run.id, "data_version": TAGS["data_version"]}
         (folder / "training.json").write_text(json.dumps(facts), encoding="utf-8")

@@ -1,21 +1,21 @@
-"""What the clients that OpenAPI's generator writes (Kubernetes', Kubeflow's) raise when a server says no."""
+"""Errors of the Kubernetes and Kubeflow API clients, as text."""
 
 import json
 from typing import Protocol
 
 
-class Answer(Protocol):
-    """`ApiException` of each of them."""
+class ApiError(Protocol):
+    """Describes `ApiException`, which each generated OpenAPI client defines anew."""
 
     status: int
     body: bytes | str | None
     reason: str
 
 
-def said(error: Answer) -> str:
-    """The status and the server's own words, short: its JSON has a message."""
+def api_error_message(error: ApiError) -> str:
+    """Formats a Kubernetes or Kubeflow API error as one line: its status and the server's message, shortened."""
     try:
-        words = json.loads(error.body or b"")["message"]
+        message = json.loads(error.body or b"")["message"]
     except (TypeError, ValueError, KeyError):
-        words = error.reason
-    return f"{error.status}: {' '.join(str(words).split())[:300].rstrip('.')}"
+        message = error.reason
+    return f"{error.status}: {' '.join(str(message).split())[:300].rstrip('.')}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.shared.machine.workspace import workspace
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection
 from model.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class Version:
         return self.tags.get("weights_sha256", "")
 
 
-@tracking.explained()
+@connection.explained()
 def by_alias(alias: str) -> Version | None:
     """The version that an alias names, None when there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = tracking.connect().get_model_version_by_alias(MODEL, alias)
+        found = connection.connect().get_model_version_by_alias(MODEL, alias)
     except MlflowException as error:
         # No registered model, and no such alias: MLflow has a code for each.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
@@ -69,7 +69,7 @@ def champion() -> Version | None:
     return by_alias("champion")
 
 
-@tracking.explained()
+@connection.explained()
 def get(number: int) -> Version:
     """A version by its number.
 
@@ -79,24 +79,24 @@ def get(number: int) -> Version:
     from mlflow.exceptions import MlflowException
 
     try:
-        return _version(tracking.connect().get_model_version(MODEL, str(number)))
+        return _version(connection.connect().get_model_version(MODEL, str(number)))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise UserError(f"There is no version {number} of {MODEL} at {tracking.uri()}.") from None
+        raise UserError(f"There is no version {number} of {MODEL} at {connection.uri()}.") from None
 
 
-@tracking.explained()
+@connection.explained()
 def aliases(number: int) -> list[str]:
     """The aliases of a version, sorted."""
-    return sorted(tracking.connect().get_model_version(MODEL, str(number)).aliases)
+    return sorted(connection.connect().get_model_version(MODEL, str(number)).aliases)
 
 
-@tracking.explained()
+@connection.explained()
 def find_all(tags: Mapping[str, str]) -> list[Version]:
     """The versions with all of these tags, oldest first."""
     filters = [f"name = '{MODEL}'", *(f"tags.{key} = '{value}'" for key, value in tags.items())]
-    client, found, token = tracking.connect(), list[Version](), None
+    client, found, token = connection.connect(), list[Version](), None
     while True:
         page = client.search_model_versions(" and ".join(filters), page_token=token)
         found += map(_version, page)
@@ -118,13 +118,13 @@ class Model:
     tags: Mapping[str, str]
 
 
-@tracking.explained()
+@connection.explained()
 def model() -> Model:
     """Where every alias is, and the tags of the model as a whole; of both none where nothing was registered yet."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = tracking.connect().get_registered_model(MODEL)
+        found = connection.connect().get_registered_model(MODEL)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -132,18 +132,18 @@ def model() -> Model:
     return Model({alias: int(number) for alias, number in found.aliases.items()}, dict(found.tags))
 
 
-@tracking.explained()
+@connection.explained()
 def set_model_tag(key: str, value: str) -> None:
-    tracking.connect().set_registered_model_tag(MODEL, key, value)
+    connection.connect().set_registered_model_tag(MODEL, key, value)
 
 
-@tracking.explained()
+@connection.explained()
 def delete(number: int) -> None:
     """Removes a version; the logged model stays."""
-    tracking.connect().delete_model_version(MODEL, str(number))
+    connection.connect().delete_model_version(MODEL, str(number))
 
 
-@tracking.explained()
+@connection.explained()
 def create(model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
     """A new version. It has its tags from the first moment: MLflow writes both in one transaction.
 
@@ -153,7 +153,7 @@ def create(model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
     """
     from mlflow.exceptions import MlflowException
 
-    client = tracking.connect()
+    client = connection.connect()
     try:
         client.create_registered_model(MODEL)
     except MlflowException as error:
@@ -162,23 +162,23 @@ def create(model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
     return _version(client.create_model_version(MODEL, f"models:/{model_id}", run_id, dict(tags), model_id=model_id))
 
 
-@tracking.explained()
+@connection.explained()
 def set_tags(number: int, tags: Mapping[str, str]) -> None:
-    client = tracking.connect()
+    client = connection.connect()
     for key, value in tags.items():
         client.set_model_version_tag(MODEL, str(number), key, value)
 
 
-@tracking.explained()
+@connection.explained()
 def delete_tags(number: int, names: Iterable[str]) -> None:
-    client = tracking.connect()
+    client = connection.connect()
     for name in names:
         client.delete_model_version_tag(MODEL, str(number), name)
 
 
-@tracking.explained()
+@connection.explained()
 def set_alias(alias: str, number: int) -> None:
-    tracking.connect().set_registered_model_alias(MODEL, alias, str(number))
+    connection.connect().set_registered_model_alias(MODEL, alias, str(number))
 
 
 def fetch(uri: str) -> Path:
@@ -250,14 +250,14 @@ def resolve(uri: str) -> Version:
     return found
 
 
-@tracking.explained()
+@connection.explained()
 def download(uri: str, folder: Path) -> Path:
     """Copies what MLflow keeps at "models:/..." or "runs:/..." into a folder, below its own name.
 
     Raises:
         UserError: it is missing in the artifact store; MLflow cannot be reached.
     """
-    tracking.connect()
+    connection.connect()
     import mlflow
 
     try:
@@ -266,7 +266,7 @@ def download(uri: str, folder: Path) -> Path:
         raise UserError(f"{uri}: the files are missing in MLflow's artifact store ({error}).") from error
 
 
-@tracking.explained()
+@connection.explained()
 def kept(version: Version, name: str, folder: Path) -> Path | None:
     """Copies a file that is kept with a version's evaluation into a folder; None where there is none of that name.
 
@@ -274,7 +274,7 @@ def kept(version: Version, name: str, folder: Path) -> Path | None:
         UserError: it is missing in the artifact store; MLflow cannot be reached.
     """
     _, run, place = version.evaluation.rsplit("/", 2)
-    listed = tracking.connect().list_artifacts(run, place)
+    listed = connection.connect().list_artifacts(run, place)
     if not any(file.path == f"{place}/{name}" for file in listed):
         return None
     return download(f"{version.evaluation}/{name}", folder)

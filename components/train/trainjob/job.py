@@ -12,7 +12,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from components.shared.machine.api_errors import said
+from components.shared.machine.api_errors import api_error_message
 from components.train.trainjob.pod_log import PodLog
 from model.utils.errors import UserError
 
@@ -133,7 +133,7 @@ class Job:
                     raise _Exists from None
                 if error.status not in _BUSY:
                     raise UserError(_sentence(error)) from None
-                trouble = said(error)
+                trouble = api_error_message(error)
             except HTTPError as error:
                 trouble = " ".join(str(error).split())
             _log.warning("Kubernetes does not answer (%s); asking again in %.0f s.", trouble, pause)
@@ -175,7 +175,7 @@ def _statuses(pod: Any) -> list[Any]:
 
 
 def _sentence(error: ApiException) -> str:
-    words = said(error)
+    words = api_error_message(error)
     if error.status in (401, 403):
         return f"Kubernetes lets the step make no TrainJobs ({words}); add k8s/components/trainer to your overlay."
     if error.status == 404:

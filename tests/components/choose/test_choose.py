@@ -12,7 +12,7 @@ from components.choose.report import table, write_report
 from components.choose.step import best, choose
 from components.evaluate.step import evaluate
 from components.shared.machine.workspace import VARIABLE
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection, runs
 from components.shared.s3.streaming.published import open_shards
 from components.train.step import train
 from model.config import ChooseConfig, load_config
@@ -86,8 +86,8 @@ def test_two_trained_variants_are_compared(tmp_path: Path, monkeypatch: pytest.M
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert made == {"index.html", "table.md", "results.json", "curves.png", "histograms.png", "pictures.png"}
     assert json.loads((tmp_path / "out" / "results.json").read_text())["two"]["l1_ab"] == figures[1]
-    client = tracking.connect()
-    (run,) = [run for run in client.search_runs([tracking.experiment(client)]) if run.info.run_name == "choose"]
+    client = connection.connect()
+    (run,) = [run for run in client.search_runs([runs.experiment_id(client)]) if run.info.run_name == "choose"]
     assert run.data.tags["by"] == "l1_ab"
     assert run.data.tags["best"] == min(("one", "two"), key=lambda name: figures[name == "two"])
     logged = {Path(entry.path).name for entry in client.list_artifacts(run.info.run_id, "comparison")}

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from components.evaluate.accumulate import distances
 from components.evaluate.features import Space
 from components.evaluate.step import evaluate
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection, runs
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.data.shards import Shards
 from model.inference.saved import load_generator
@@ -183,12 +183,12 @@ def test_fid_kid_and_lpips_with_weights(
 
 
 def test_figures_land_in_the_run_that_trained(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
-    with tracking.run("train") as trained:
+    with runs.start_run("train") as trained:
         trained.log_metrics({"reconstruction": 0.1}, step=1000)
     model = Path(shutil.copytree(models["deterministic"], workplace / "model"))
     (model / "training.json").write_text(json.dumps({"mlflow_run_id": trained.id}))
     result = evaluate(dataset, model, workplace / "out", config(), champion=str(models["champion"]))
-    client: MlflowClient = tracking.connect()
+    client: MlflowClient = connection.connect()
     run = client.get_run(trained.id)
     assert run.data.metrics["reconstruction"] == 0.1
     assert run.data.metrics["l1_ab"] == pytest.approx(result["l1_ab"])

@@ -17,8 +17,7 @@ from components.inspect.step import FILE, inspect
 from components.preprocess.step import preprocess
 from components.register.step import promote, register
 from components.report.step import report
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry, runs
 from model.config import InspectConfig, load_config
 from model.utils.errors import UserError
 from pipeline import ROOT
@@ -110,8 +109,8 @@ def test_darker_and_greener_ones_are_an_alarm_that_everybody_hears(
     assert result["alarm"].endswith(" above inspect.psi_warn (0.1).")
     assert json.loads((workplace / "inspection" / "drift.json").read_bytes()) == result
 
-    client = tracking.connect()
-    (run,) = client.search_runs([tracking.experiment(client)], "tags.data_drift LIKE '%lightness%'")
+    client = connection.connect()
+    (run,) = client.search_runs([runs.experiment_id(client)], "tags.data_drift LIKE '%lightness%'")
     assert run.data.tags["data_drift"] == result["alarm"]
     assert run.data.metrics["psi_hue"] == result["psi"]["hue"]["psi"]
     logged = {file.path for file in client.list_artifacts(run.info.run_id, "inspection")}

@@ -21,8 +21,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from components.register.step import register
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry
 from model.utils.errors import UserError
 from tests.support.retrained import RULES, TAGS, aliases, evaluated
 
@@ -104,7 +103,7 @@ def test_the_champion_loads_and_colors_where_only_its_requirements_are(
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _STRANGER, str(site), "a.png", "b.jpg"],
         cwd=elsewhere,
-        env={"PATH": os.environ["PATH"], "HOME": str(elsewhere), "MLFLOW_TRACKING_URI": tracking.uri()}
+        env={"PATH": os.environ["PATH"], "HOME": str(elsewhere), "MLFLOW_TRACKING_URI": connection.uri()}
         | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
         capture_output=True,
         text=True,

@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def scoring(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> Iterator
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/colorizer@champion"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": tracking.uri(), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = os.environ | {"MLFLOW_TRACKING_URI": connection.uri(), "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     with Path("log").open("wb") as log:
         running = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

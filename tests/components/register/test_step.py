@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from components.register.step import promote, register, reject
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry
 from model.config import RegisterConfig, Rule, load_config
 from model.utils.errors import UserError
 from tests.support.retrained import PROTOCOL, RULES, TAGS, aliases, evaluated, trained
@@ -40,7 +39,7 @@ def test_the_first_model_becomes_champion_with_everything_said(
 
     run_id = json.loads((workplace / "model-1" / "training.json").read_bytes())["mlflow_run_id"]
     assert version.run_id == record["run_id"] == run_id
-    client = tracking.connect()
+    client = connection.connect()
     assert client.get_run(run_id).info.status == "FINISHED"
     logged = [Path(file.path).name for file in client.list_artifacts(run_id, "evaluation")]
     assert sorted(logged) == ["card.md", "metrics.json", "report.html", "samples.png"]

@@ -15,8 +15,7 @@ import pytest
 from components.report.component import report_outcome
 from components.report.step import report
 from components.report.webhook import deliver
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry
 from components.shared.step import step
 from model.utils.errors import UserError
 from tests.support.retrained import TAGS
@@ -58,7 +57,7 @@ def test_a_promotion_is_told_with_figures_reasons_and_links(
     }
     assert told["links"]["run"] == f"https://kubeflow.example/pipeline/#/runs/details/{RUN}"
     assert told["links"]["version"] == "https://mlflow.example/#/models/colorizer/versions/2"
-    client = tracking.connect()
+    client = connection.connect()
     parent = client.get_run(told["links"]["mlflow"].rpartition("/")[2])
     assert (parent.info.status, parent.data.tags["recipe"]) == ("FINISHED", "demo")
     first, *lines = told["text"].splitlines()

@@ -20,8 +20,7 @@ import torch
 import yaml
 from mlflow.exceptions import MlflowException
 
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry
 from model.data.shards import Shards
 from model.training.state import checkpoint_path, newest_checkpoint
 from model.utils.errors import UserError
@@ -208,7 +207,7 @@ class _Artifacts(BaseHTTPRequestHandler):
 def test_a_store_that_lists_a_file_outside_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = workplace / "a" / "b"
     folder.mkdir(parents=True)
-    client = tracking.connect()
+    client = connection.connect()
     with ThreadingHTTPServer(("127.0.0.1", 0), _Artifacts) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         place = f"http://127.0.0.1:{server.server_port}/api/2.0/mlflow-artifacts/artifacts"

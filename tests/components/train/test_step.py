@@ -19,8 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry
 from components.train.report import curves_page, sample_grid
 from components.train.step import train
 from model.color import decode_lab, lab_to_srgb, to_uint8
@@ -81,7 +80,7 @@ def test_nothing_to_calibrate_on_is_said_before_training(workplace: Path, tmp_pa
 def test_mlflow_gets_what_the_history_has(workplace: Path, dataset: Path) -> None:
     train(dataset, Path("model"), Path("checkpoints"), tiny_config())
     facts = json.loads(Path("model/training.json").read_text())
-    client = tracking.connect()
+    client = connection.connect()
     run = client.get_run(facts["mlflow_run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.params["train.generator.channels"] == "8"
@@ -103,7 +102,7 @@ def test_mlflow_gets_what_the_history_has(workplace: Path, dataset: Path) -> Non
 def test_an_alarm_reaches_mlflow(workplace: Path, dataset: Path) -> None:
     lost = ("warmup_images=48", "health.ab_spread=[0,0.01]", "health.patience=1")
     train(dataset, Path("model"), Path("checkpoints"), tiny_config(*lost))
-    client = tracking.connect()
+    client = connection.connect()
     run = client.get_run(json.loads(Path("model/training.json").read_text())["mlflow_run_id"])
     (point,) = client.get_metric_history(run.info.run_id, "health_alarm")
     assert (point.step, point.value) == (64, 1)
@@ -121,12 +120,12 @@ def test_the_best_snapshot_is_handed_on_with_its_score(workplace: Path, dataset:
     assert (facts["images"], facts["val_balance"]) == (96, min(scores.values()))
     assert scores[facts["snapshot"]] == facts["val_balance"]
     assert load_generator(Path("model"))[1].images == facts["snapshot"]
-    logged = tracking.connect().get_metric_history(facts["mlflow_run_id"], "val_l1_ab")
+    logged = connection.connect().get_metric_history(facts["mlflow_run_id"], "val_l1_ab")
     assert [(point.step, point.value) for point in logged] == [(row["images"], row["val_l1_ab"]) for row in rows]
 
 
 def test_an_injected_run_is_joined(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = tracking.connect()
+    client = connection.connect()
     injected = client.create_run(client.create_experiment("theirs")).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", injected)
     train(dataset, Path("model"), Path("checkpoints"), tiny_config())
@@ -138,7 +137,7 @@ def test_a_failed_training_leaves_no_output_and_a_failed_run(workplace: Path, da
     with pytest.raises(UserError, match="receptive field"):
         train(dataset, Path("model"), Path("checkpoints"), tiny_config("discriminator.receptive_field=70"))
     assert not list(workplace.glob("*model*"))
-    (run,) = tracking.connect().search_runs([tracking.connect().get_experiment_by_name("colorizer").experiment_id])
+    (run,) = connection.connect().search_runs([connection.connect().get_experiment_by_name("colorizer").experiment_id])
     assert run.info.status == "FAILED"
 
 
@@ -197,7 +196,7 @@ def test_the_command_ends_with_75_on_sigterm_and_goes_on(workplace: Path, datase
     result = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "train: 1600 of 1600 images" in result.stdout
-    client = tracking.connect()
+    client = connection.connect()
     (run,) = client.search_runs([client.get_experiment_by_name("colorizer").experiment_id])
     assert run.info.status == "FINISHED"
     assert [point.step for point in client.get_metric_history(run.info.run_id, "reconstruction")] == [
@@ -295,7 +294,7 @@ def test_another_champion_is_another_training(
     for _ in range(2):
         retrain(0.5 if registry.champion() is None else 0.9, None if registry.champion() is None else 0.5)
         train(dataset, Path("out/model"), Path("checkpoints"), config)
-    runs = tracking.connect().search_runs(["0", "1"])
+    runs = connection.connect().search_runs(["0", "1"])
     logged = {run.data.params.get("train.init") for run in runs}
     assert len(list(Path("checkpoints").iterdir())) == 1  # a finished one makes way for the next
     assert {"models:/colorizer/1", "models:/colorizer/2"} <= logged

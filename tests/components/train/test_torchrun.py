@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection
 from components.train.environment import PROCESSES
 from components.train.launch import train
 from model.data.shards import Shards
@@ -82,7 +82,7 @@ def test_it_ends_as_one_process_would(workplace: Path, dataset: Path) -> None:
     assert process.returncode == 0, errors
     assert output.count("train: 1600 of 1600 images") == 1
     assert json.loads(Path("model/training.json").read_text())["processes"] == 2
-    client = tracking.connect()
+    client = connection.connect()
     (run,) = client.search_runs([client.get_experiment_by_name("colorizer").experiment_id])
     assert run.info.status == "FINISHED"
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "reconstruction")]

@@ -49,8 +49,7 @@ def test_a_variant_that_fails_loses_neither_the_others_nor_its_words(place: Path
 
 
 def test_what_is_finished_is_reused_and_the_best_goes_to_the_gate(place: Path):
-    from components.shared.mlflow import connection as tracking
-    from components.shared.mlflow import registry
+    from components.shared.mlflow import connection, registry, runs
 
     result = sweep(place, *NAMES)
     ended = outcomes(result)
@@ -63,8 +62,8 @@ def test_what_is_finished_is_reused_and_the_best_goes_to_the_gate(place: Path):
     champion = registry.champion()
     assert champion
     assert champion.tags["recipe"] == min(NAMES, key=lambda name: scores[name]["l1_ab"])
-    client = tracking.connect()
-    names = {run.info.run_name for run in client.search_runs([tracking.experiment(client)])}
+    client = connection.connect()
+    names = {run.info.run_name for run in client.search_runs([runs.experiment_id(client)])}
     assert {f"{step} {name}" for step in ("train", "evaluate") for name in NAMES} <= names
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.mlflow import connection as tracking
+from components.shared.mlflow import connection, runs
 from model.utils.errors import UserError
 from tests.support.trainings import CrashError, crash
 
@@ -19,37 +19,37 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 def _status(run_id: str) -> str:
-    return str(tracking.connect().get_run(run_id).info.status)
+    return str(connection.connect().get_run(run_id).info.status)
 
 
 def test_everything_lies_in_workspace(workplace: Path) -> None:
     note = workplace / "note.txt"
     note.write_text("hello", encoding="utf-8")
-    with tracking.run("train") as run:
+    with runs.start_run("train") as run:
         run.log_artifact(note)
     assert sorted(path.name for path in workplace.iterdir()) == ["note.txt", "workspace"]
     assert [path.read_text(encoding="utf-8") for path in workplace.glob("workspace/mlartifacts/**/note.txt")] == [
         "hello"
     ]
-    assert tracking.connect().get_run(run.id).info.run_name == "train"
-    assert tracking.connect().get_experiment_by_name("colorizer") is not None
+    assert connection.connect().get_run(run.id).info.run_name == "train"
+    assert connection.connect().get_experiment_by_name("colorizer") is not None
 
 
 def test_the_location_follows_the_folder(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with tracking.run("train"):
+    with runs.start_run("train"):
         pass
     assert "MLFLOW_TRACKING_URI" not in os.environ
     elsewhere = workplace / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert tracking.uri() == f"sqlite:///{elsewhere}/workspace/mlflow.db"
+    assert connection.uri() == f"sqlite:///{elsewhere}/workspace/mlflow.db"
 
 
 def test_what_is_logged_can_be_read(workplace: Path) -> None:
     folder = workplace / "samples"
     folder.mkdir()
     (folder / "a.txt").write_text("a", encoding="utf-8")
-    with tracking.run("train") as run:
+    with runs.start_run("train") as run:
         for _ in range(2):  # a resumed run logs its parameters again
             run.log_params(
                 {"train": {"learning_rate": 2e-4, "generator": {"skip": True, "norm": "group"}}, "betas": [0, 1]}
@@ -59,7 +59,7 @@ def test_what_is_logged_can_be_read(workplace: Path) -> None:
         run.set_tags({"recipe": "demo"})
         run.log_dataset("photographs", "0123456789abcdef0123456789abcdef.dir", "training")
         run.log_artifact(folder, "grids")
-    client = tracking.connect()
+    client = connection.connect()
     points = [(point.step, point.value) for point in client.get_metric_history(run.id, "loss")]
     found = client.get_run(run.id)
     assert found.data.params == {
@@ -77,30 +77,30 @@ def test_what_is_logged_can_be_read(workplace: Path) -> None:
 
 
 def test_a_run_ends_as_its_block_does_and_can_be_resumed(workplace: Path) -> None:
-    with pytest.raises(ZeroDivisionError), tracking.run("train") as run:
+    with pytest.raises(ZeroDivisionError), runs.start_run("train") as run:
         raise ZeroDivisionError
     assert _status(run.id) == "FAILED"
-    with tracking.run("again", run_id=run.id) as resumed:
+    with runs.start_run("again", run_id=run.id) as resumed:
         assert resumed.id == run.id
         assert _status(run.id) == "RUNNING"
     assert _status(run.id) == "FINISHED"
-    assert tracking.connect().get_run(run.id).info.run_name == "train"
+    assert connection.connect().get_run(run.id).info.run_name == "train"
 
 
 def test_a_run_that_is_gone_is_begun_anew(workplace: Path) -> None:
-    with tracking.run("train", run_id="0" * 32) as run:
+    with runs.start_run("train", run_id="0" * 32) as run:
         pass
     assert run.id != "0" * 32
-    tracking.connect().delete_run(run.id)
-    with tracking.run("train", run_id=run.id) as other:
+    connection.connect().delete_run(run.id)
+    with runs.start_run("train", run_id=run.id) as other:
         assert other.id != run.id
 
 
 def test_an_injected_run_is_joined_in_its_own_experiment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = tracking.connect()
+    client = connection.connect()
     injected = client.create_run(client.create_experiment("a team's own")).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", injected)
-    with tracking.run("train", run_id="0" * 32) as run:
+    with runs.start_run("train", run_id="0" * 32) as run:
         run.log_metrics({"loss": 1.0}, step=1)
     assert run.id == injected
     assert client.get_run(injected).data.metrics == {"loss": 1.0}
@@ -109,22 +109,22 @@ def test_an_injected_run_is_joined_in_its_own_experiment(workplace: Path, monkey
 
 def test_an_injected_run_that_does_not_exist_is_an_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    with pytest.raises(UserError, match="0" * 32), tracking.run("train"):
+    with pytest.raises(UserError, match="0" * 32), runs.start_run("train"):
         pass
 
 
 def test_system_metrics(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
-    with tracking.run("train", system_metrics=True) as run:
+    with runs.start_run("train", system_metrics=True) as run:
         threading.Event().wait(2.5)
-    assert "system/cpu_utilization_percentage" in tracking.connect().get_run(run.id).data.metrics
+    assert "system/cpu_utilization_percentage" in connection.connect().get_run(run.id).data.metrics
 
 
 def test_a_server_that_is_away(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")  # the discard port: nobody listens
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     expected = r"http://127\.0\.0\.1:9 cannot be used .*refused.*MLFLOW_TRACKING_URI"
-    with pytest.raises(UserError, match=expected) as caught, tracking.run("train"):
+    with pytest.raises(UserError, match=expected) as caught, runs.start_run("train"):
         pass
     assert "secret" not in str(caught.value)
 
@@ -154,25 +154,25 @@ def denying(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.parametrize("denying", [401, 403], indirect=True)
 def test_a_server_that_denies_access(workplace: Path, monkeypatch: pytest.MonkeyPatch, denying: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", denying)
-    with pytest.raises(UserError, match=f"{denying} denies access .*MLFLOW_TRACKING_PASSWORD"), tracking.run("train"):
+    with pytest.raises(UserError, match=f"{denying} denies access .*MLFLOW_TRACKING_PASSWORD"), runs.start_run("train"):
         pass
 
 
 def test_a_folder_of_files_is_refused_with_mlflows_reason(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", str(workplace / "mlruns"))
-    with pytest.raises(UserError, match="maintenance mode"), tracking.run("train"):
+    with pytest.raises(UserError, match="maintenance mode"), runs.start_run("train"):
         pass
 
 
 def test_a_folder_that_cannot_be_made(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workplace / "file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/file/mlflow.db")
-    with pytest.raises(UserError, match=r"file: .*MLFLOW_TRACKING_URI"), tracking.run("train"):
+    with pytest.raises(UserError, match=r"file: .*MLFLOW_TRACKING_URI"), runs.start_run("train"):
         pass
 
 
 def test_two_processes_may_begin_at_once_and_are_quiet(tmp_path: Path) -> None:
-    code = "from components import tracking\nwith tracking.run('train', system_metrics=True) as run: pass"
+    code = "from components.shared.mlflow import runs\nwith runs.start_run('train', system_metrics=True) as run: pass"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
     environment["PYTHONPATH"] = str(ROOT)
     command = [sys.executable, "-c", code]
@@ -189,8 +189,8 @@ def test_tables_that_a_kill_left_halfway_are_in_nobodys_way(tmp_path: Path, monk
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with monkeypatch.context() as patch, suppress(CrashError):
         patch.setattr("mlflow.store.db.utils._upgrade_db", crash)
-        tracking.connect()
+        connection.connect()
     assert Path("workspace/.mlflow.db.partial").exists()
     assert not Path("workspace/mlflow.db").exists()
-    assert tracking.connect().search_experiments()
+    assert connection.connect().search_experiments()
     assert not Path("workspace/.mlflow.db.partial").exists()

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import promotion, registry
+from components.shared.mlflow import connection, promotion, registry, runs
 from components.shared.mlflow.promotion import promote, rollback
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
@@ -24,8 +23,8 @@ def make_version(folder: Path, generator: Path | None = None) -> registry.Versio
         generator.rename(made)
     else:
         save_generator(made, Generator(tiny_config().generator), crop=16, size=16, images=1)
-    client = tracking.connect()
-    with tracking.run("train") as run:
+    client = connection.connect()
+    with runs.start_run("train") as run:
         experiment = client.get_run(run.id).info.experiment_id
         logged = client.create_logged_model(experiment, name="colorizer", source_run_id=run.id)
         client.log_model_artifacts(logged.model_id, str(made), registry.GENERATOR)

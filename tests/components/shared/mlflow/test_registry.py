@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import registry
+from components.shared.mlflow import connection, registry, runs
 from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
 from model.utils.errors import UserError
@@ -19,8 +18,8 @@ TINY = tiny_config().generator
 def _register(folder: Path) -> registry.Version:
     """A new version with a new tiny generator, as `log_model` lays out its files."""
     weights = save_generator(folder / "generator", Generator(TINY), crop=16, size=16, images=1).weights_sha256
-    client = tracking.connect()
-    with tracking.run("train") as run:
+    client = connection.connect()
+    with runs.start_run("train") as run:
         experiment = client.get_run(run.id).info.experiment_id
         logged = client.create_logged_model(experiment, name="colorizer", source_run_id=run.id)
         client.log_model_artifacts(logged.model_id, str(folder / "generator"), registry.GENERATOR)

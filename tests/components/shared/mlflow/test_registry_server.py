@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import promotion, registry
+from components.shared.mlflow import connection, promotion, registry
 from components.shared.mlflow.promotion import promote, rollback
 from model.utils.errors import UserError
 from tests.components.shared.mlflow.test_promotion import make_version
@@ -46,7 +45,7 @@ def proxy(server: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield proxy
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     with suppress(MlflowException):
-        tracking.connect().delete_registered_model(registry.MODEL)
+        connection.connect().delete_registered_model(registry.MODEL)
 
 
 def broken(proxy: FaultyProxy, fault: str, what: Callable[[], object], at: str = "", after: int = 0) -> str:
@@ -82,7 +81,7 @@ def is_a_clear(sentence: str, proxy: FaultyProxy) -> None:
 
 
 def test_a_silent_server_is_given_up_after_two_minutes(workplace: Path):
-    tracking.connect()
+    connection.connect()
     seconds, retries, factor = (
         int(os.environ[f"MLFLOW_HTTP_REQUEST_{name}"]) for name in ("TIMEOUT", "MAX_RETRIES", "BACKOFF_FACTOR")
     )

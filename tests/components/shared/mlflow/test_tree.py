@@ -12,8 +12,7 @@ from mlflow import MlflowClient
 
 from components.evaluate.step import evaluate
 from components.register.step import register
-from components.shared.mlflow import connection as tracking
-from components.shared.mlflow import tree
+from components.shared.mlflow import connection, runs, tree
 from components.shared.step import step
 from components.train.step import train
 from model.config import EvaluateConfig
@@ -50,23 +49,23 @@ def client(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.
     """Of an MLflow without runs and versions; the steps find the same one."""
     if request.param == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
-    client = tracking.connect()
+    client = connection.connect()
     yield client
-    for run in runs(client):
+    for run in all_runs(client):
         client.delete_run(run.info.run_id)
     for model in client.search_registered_models():
         client.delete_registered_model(model.name)
 
 
-def runs(client: MlflowClient) -> list[Any]:
+def all_runs(client: MlflowClient) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
 
 
 def shape(client: MlflowClient) -> list[tuple[str, str, str]]:
     """(name of the parent, name, status) of every run there is."""
-    names = {run.info.run_id: run.info.run_name for run in runs(client)}
+    names = {run.info.run_id: run.info.run_name for run in all_runs(client)}
     return sorted(
-        (names.get(run.data.tags.get(PARENT), ""), run.info.run_name, run.info.status) for run in runs(client)
+        (names.get(run.data.tags.get(PARENT), ""), run.info.run_name, run.info.status) for run in all_runs(client)
     )
 
 
@@ -83,14 +82,14 @@ def retrain(dataset: Path, enter: Callable[[str], None] = lambda _: None, reused
 
 
 def failed(client: MlflowClient) -> tuple[str, str] | None:
-    experiment = tracking.experiment(client)
+    experiment = runs.experiment_id(client)
     parent = tree.find(client, experiment)
     assert parent
     return tree.failed_step(client, experiment, parent)
 
 
 def end(client: MlflowClient, succeeded: bool) -> None:
-    experiment = tracking.experiment(client)
+    experiment = runs.experiment_id(client)
     parent = tree.find(client, experiment)
     assert parent
     tree.close(client, experiment, parent, succeeded, {"recipe": "demo"})
@@ -102,7 +101,7 @@ def test_a_pipeline_run_is_a_tree(client: MlflowClient, dataset: Path, monkeypat
     end(client, succeeded=True)
     first = [("", "first", "FINISHED"), *(("first", name, "FINISHED") for name in ("evaluate", "register", "train"))]
     assert shape(client) == first
-    (parent,) = (run for run in runs(client) if run.info.run_name == "first")
+    (parent,) = (run for run in all_runs(client) if run.info.run_name == "first")
     assert parent.data.tags["kfp.pipeline_run_id"] == "first"  # as the plugin's has it
     assert parent.data.tags["recipe"] == "demo"
 
@@ -128,7 +127,7 @@ def enter(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         monkeypatch.setenv("MLFLOW_RUN_ID", run)
         monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri())
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", connection.uri())
 
     return before
 
@@ -146,11 +145,11 @@ def test_the_plugins_tree_is_joined(client: MlflowClient, dataset: Path, enter: 
         ("retraining-1", "report-outcome", "RUNNING"),
     ]
     assert client.get_experiment_by_name("another") is None
-    logged = {run.info.run_name: run.data for run in runs(client)}
+    logged = {run.info.run_name: run.data for run in all_runs(client)}
     assert "reconstruction" in logged["train"].metrics
     assert "l1_ab" in logged["evaluate"].metrics
     assert client.get_model_version("colorizer", "1").run_id == next(
-        run.info.run_id for run in runs(client) if run.info.run_name == "register"
+        run.info.run_id for run in all_runs(client) if run.info.run_name == "register"
     )
 
 
@@ -183,7 +182,7 @@ def test_a_plugin_that_injects_nothing_has_its_runs_found(
 
 def test_steps_that_begin_at_once_have_one_parent(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
-    experiment = tracking.experiment(client)
+    experiment = runs.experiment_id(client)
     steps = 4
     together = threading.Barrier(steps)
 
@@ -199,36 +198,36 @@ def test_steps_that_begin_at_once_have_one_parent(client: MlflowClient, monkeypa
             return super().create_run(*arguments, **named)
 
     with ThreadPoolExecutor(steps) as pool:
-        parents = set(pool.map(lambda _: tree.plant(Late(tracking.uri()), experiment), range(steps)))
+        parents = set(pool.map(lambda _: tree.plant(Late(connection.uri()), experiment), range(steps)))
     assert len(parents) == 1
-    (run,) = runs(client)
+    (run,) = all_runs(client)
     assert {run.info.run_id} == parents
     assert run.data.tags["kfp.pipeline_run_id"] == "first"
 
 
 def test_a_candidate_whose_maker_died_stands_in_nobodys_way(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
-    client = tracking.connect()
-    experiment = tracking.experiment(client)
+    client = connection.connect()
+    experiment = runs.experiment_id(client)
     dead = client.create_run(experiment, tags={"colorizer.candidate_for": "first"}).info.run_id
     parent = tree.plant(client, experiment, stale=0)
-    assert [run.info.run_id for run in runs(client)] == [parent] != [dead]
+    assert [run.info.run_id for run in all_runs(client)] == [parent] != [dead]
 
 
 def test_a_step_that_is_tried_again_goes_on_in_its_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
-    with pytest.raises(ZeroDivisionError), tracking.run("train") as first:
+    with pytest.raises(ZeroDivisionError), runs.start_run("train") as first:
         raise ZeroDivisionError
-    with tracking.run("train", run_id="0" * 32) as again:
+    with runs.start_run("train", run_id="0" * 32) as again:
         assert again.id == first.id
-    assert shape(tracking.connect()) == [("", "first", "RUNNING"), ("first", "train", "FINISHED")]
+    assert shape(connection.connect()) == [("", "first", "RUNNING"), ("first", "train", "FINISHED")]
 
 
 def test_a_failed_step_says_in_the_tree_what_it_died_of(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
     with pytest.raises(SystemExit), step("preprocess"):
         raise UserError("data/ has 3 usable photographs")
-    client = tracking.connect()
+    client = connection.connect()
     assert failed(client) == ("preprocess", "data/ has 3 usable photographs")
     end(client, succeeded=False)
     assert shape(client) == [("", "first", "FAILED"), ("first", "preprocess", "FAILED")]
@@ -236,8 +235,8 @@ def test_a_failed_step_says_in_the_tree_what_it_died_of(workplace: Path, monkeyp
 
 def test_a_step_that_was_killed_is_found_and_its_run_closed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
-    client = tracking.connect()
-    experiment = tracking.experiment(client)
+    client = connection.connect()
+    experiment = runs.experiment_id(client)
     parent = tree.plant(client, experiment)
     client.create_run(experiment, tags={PARENT: parent}, run_name="train")
     name, words = failed(client) or ("", "")
@@ -250,4 +249,4 @@ def test_a_step_that_was_killed_is_found_and_its_run_closed(workplace: Path, mon
 def test_without_a_pipeline_run_a_failure_leaves_no_run(workplace: Path) -> None:
     with pytest.raises(SystemExit), step("preprocess"):
         raise UserError("data/ has 3 usable photographs")
-    assert runs(tracking.connect()) == []
+    assert all_runs(connection.connect()) == []
