@@ -1,11 +1,14 @@
-"""The commands on the docs' pages work, and print what the pages show; those that need a cluster name what exists."""
+"""Tests of the docs: links, commands and paths exist; the commands of the data page print what it shows."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 import typer
 
@@ -15,6 +18,12 @@ from pipeline.cli.main import app
 from tests.support.console import Terminal, commands, difference
 from tests.support.dvc_project import ROOT, bare_environment
 from tests.support.s3 import S3Server, seaweedfs
+
+
+def git(*words: str) -> str:
+    """Returns what git prints about the checkout."""
+    return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True).stdout
+
 
 USER = {
     f"GIT_{role}_{key}": value
@@ -54,32 +63,103 @@ def test_data(clone: Path, photos: Path, s3: S3Server, tmp_path: Path) -> None:
         terminal.close()
 
 
-CLUSTER = [ROOT / "docs" / "operate" / name for name in ("cluster.md", "troubleshooting.md")]
-TO_COME = {"submit", "schedule"}
-"""Subcommands that the pages may name before they exist."""
+PAGES = sorted(ROOT.joinpath(name) for name in git("ls-files", "*.md").split())
+CLUSTER = ROOT / "docs" / "operate" / "cluster.md"
+TOP = ("model", "components", "pipeline", "serving", "k8s", "recipes", "tests", "benchmarks", "docs", ".github")
+LABELS = {"pipeline/runid"}
+"""What looks like a path on a page and is a label of Kubernetes."""
 
 
-@pytest.mark.parametrize("page", CLUSTER, ids=lambda page: page.stem)
-def test_a_cluster_page_names_commands_and_files_that_exist(page: Path):
-    text = re.sub(r"https?://[^\s)]+", "", page.read_text(encoding="utf-8"))
-    known = typer.main.get_command(app).commands
-    code = "\n".join(re.findall(r"`[^`\n]+`|^\$ .*", text, re.MULTILINE))
-    for name, rest in re.findall(r"\bcolorize ([a-z]+)([^`\n|]*)", code):
-        assert name in known or name in TO_COME, name
-        if name in known:
-            flags = {flag for parameter in known[name].params for flag in parameter.opts}
-            assert set(re.findall(r"--[a-z-]+", rest)) <= flags, f"colorize {name}{rest}"
-    for module in re.findall(r"python -m ([a-z_.]+)", text):
-        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
-    for path in re.findall(r"\b((?:k8s|docs|pipeline)/[\w./-]*\w)", text):
-        assert path == "k8s/overlays/OVERLAY" or (ROOT / path).exists(), path
-    for target in re.findall(r"\]\(([^)#]+)", text):
-        assert (page.parent / target).exists(), target
+def _anchors(page: Path) -> set[str]:
+    """Returns the anchors that GitHub gives the headings of a page."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _code(page: Path) -> list[str]:
+    """Returns every command of a page: lines of console and plain blocks, and code in running text."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    spans = [span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose)]
+    return [line.removeprefix("$ ") for line in lines] + spans
+
+
+def _calls(page: Path, pattern: str) -> list[list[str]]:
+    """Returns the arguments of each call of a program on a page, as a shell would split them."""
+    calls = []
+    for code in _code(page):
+        for piece in re.split(r"\s(?:&&|\||;)\s", code):
+            found = re.match(rf"(?:\w+=\S+ )*{pattern}(?: (.*))?$", piece)
+            if found and not re.search(r"\[[A-Z-]|<", found[1] or ""):
+                calls.append(shlex.split(found[1] or "", comments=True))
+    return calls
+
+
+def _parse(words: list[str]) -> str:
+    """Returns why `colorize` would refuse a command line; empty when it would not."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        flags = {flag for parameter in command.params for flag in parameter.opts}
+        while words and words[0] in flags:
+            words = words[1:]
+        if not words:
+            return ""
+        if words[0] not in command.commands:
+            return f"no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    try:
+        context = command.make_context(command.name, list(words), resilient_parsing=True)
+    except click.UsageError as error:
+        return error.format_message()
+    return f"unexpected {context.args}" if context.args and not context.allow_extra_args else ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            name, _, anchor = target.partition("#")
+            other = (page.parent / name) if name else page
+            assert other.exists(), target
+            assert not anchor or anchor in _anchors(other), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_exists(page: Path):
+    for words in _calls(page, r"(?:\.venv/bin/)?colorize"):
+        assert not _parse(words), f"colorize {shlex.join(words)}: {_parse(words)}"
+    rules = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for words in _calls(page, r"(?:sudo )?make"):
+        assert {word for word in words if "=" not in word} <= rules, f"make {shlex.join(words)}"
+    for module, *_ in _calls(page, r"(?:\.venv/bin/)?python3? -m"):
+        path = ROOT / module.replace(".", "/")
+        ours = path.parts[len(ROOT.parts)] in TOP
+        assert not ours or path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), f"python -m {module}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_on_a_page_exists(page: Path):
+    for code in _code(page):
+        for path in re.findall(rf"(?<![\w./-])((?:{'|'.join(map(re.escape, TOP))})/[\w./-]*\w)", code):
+            name = path.replace("OVERLAY", "local")
+            assert (ROOT / name).exists() or path in LABELS or code.startswith("git "), f"{path} in {code}"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("run --recipe demo", ""), ("run --bananas", "bananas"), ("bananas", "bananas"), ("photo a.jpg --out b", "")],
+)
+def test_a_command_that_does_not_exist_is_found(line: str, reason: str):
+    assert reason in _parse(line.split())
+    assert bool(_parse(line.split())) == bool(reason)
 
 
 def test_the_cluster_page_makes_the_secrets_that_the_check_allows():
     made = {}
-    for command in commands(CLUSTER[0]):
+    for command in commands(CLUSTER):
         found = re.search(r"create secret generic (\S+)(.*)", command.text)
         if found:
             made[found[1]] = set(re.findall(r"--from-literal=(\w+)=", found[2]))
@@ -88,7 +168,7 @@ def test_the_cluster_page_makes_the_secrets_that_the_check_allows():
 
 def test_the_cluster_page_names_objects_that_the_manifests_have():
     overlays = [render(ROOT / "k8s" / "overlays" / name) for name in ("local", "production")]
-    text = CLUSTER[0].read_text(encoding="utf-8")
+    text = CLUSTER.read_text(encoding="utf-8")
     kinds = {"deployment": "Deployment", "service": "Service", "cronjob": "CronJob"}
     named = set(re.findall(r"\b(deployment|service|cronjob)/([\w-]+)", text)) - {
         ("service", "ml-pipeline")
