@@ -1,4 +1,4 @@
-"""The variants of a sweep: named on the command line, each with its whole configuration."""
+"""Variants of a run: one recipe, or several that are compared, each with its whole configuration."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,27 +11,25 @@ from pipeline.recipes import recipe_files
 
 @dataclass(frozen=True)
 class Variants:
-    """What is compared: name -> configuration, which differ in section `train` alone."""
+    """Holds the configuration of each variant by name: at least one; they differ in section `train` alone."""
 
     configs: dict[str, Config]
 
     @classmethod
-    def load(cls, listed: str, recipe: str, overrides: tuple[str, ...], by: str = "") -> Self:
-        """Reads what `--sweep` says.
+    def load(cls, listed: str = "", recipe: str = "", overrides: tuple[str, ...] = (), by: str = "") -> Self:
+        """Reads the options of `colorize run`.
 
         Args:
-            listed: comma between variants; each is a recipe of recipes/ (with or without the folder), a key=value, or
-                several of these with + between, such as best+train.seed=1.
-            recipe: what all share, as of `colorize run`; a variant comes on top.
-            overrides: key=value, on top of that.
-            by: the metric that says which is best; empty: what `choose.by` says.
+            listed: `--variants`, separated by commas: each is a recipe of recipes/ (with or without the folder), a
+                key=value, or several of these joined by +, such as best+train.seed=1. Empty: one variant, the recipe.
+            recipe: `--recipe`, which all variants share; a variant comes on top.
+            overrides: `--set`, each key=value, on top of that.
+            by: `--by`, the metric that decides which variant is best; empty: `choose.by` of params.yaml.
 
         Raises:
-            UserError: there are fewer than two variants, or two of a name; a recipe or key is unknown; variants differ
-                in more than section `train`; `by` says nothing about better. Names key and variants.
+            UserError: two variants have the same name; a recipe or key is unknown; variants differ in more than
+                section `train`; `by` has no better direction. Names key and variants.
         """
-        from components.choose.step import direction  # it draws: torch and matplotlib take seconds to import
-
         chosen = (f"choose.by={by}",) if by else ()
         configs: dict[str, Config] = {}
         for text in filter(None, (part.strip() for part in listed.split(","))):
@@ -40,23 +38,27 @@ class Variants:
             settings = tuple(part for part in parts if "=" in part)
             name = "+".join((*names, *settings))
             if name in configs:
-                raise UserError(f"--sweep names {name} twice; name each variant once.")
+                raise UserError(f"--variants: {name} stands there twice; name each variant once.")
             files = (*recipe_files(recipe), *recipe_files(",".join(names)))
             configs[name] = load_config(ROOT / "params.yaml", files, (*overrides, *settings, *chosen))
-        if len(configs) < 2:
-            raise UserError("--sweep needs at least two variants, comma between, such as --sweep demo,small.")
+        if not configs:
+            name = recipe or "params.yaml"
+            configs[name] = load_config(ROOT / "params.yaml", recipe_files(recipe), (*overrides, *chosen))
         _require_same(configs)
-        variants = cls(configs)
-        direction(variants.shared.choose.by)
-        return variants
+        if len(configs) > 1:
+            from components.choose.step import direction  # imports torch, which one variant does not need
+
+            direction(next(iter(configs.values())).choose.by)
+        return cls(configs)
 
     @property
     def shared(self) -> Config:
-        """A configuration whose sections, all but `train`, are every variant's."""
+        """Returns the configuration that all variants share, except for its section `train`."""
         return next(iter(self.configs.values()))
 
     @property
     def names(self) -> str:
+        """Returns the names, separated by commas."""
         return ",".join(self.configs)
 
 
@@ -71,6 +73,6 @@ def _require_same(configs: dict[str, Config]) -> None:
             for key, value in base[section].items():
                 if sections[section][key] != value:
                     raise UserError(
-                        f"--sweep: {section}.{key} is {value} in {first} and {sections[section][key]} in {name}; "
+                        f"--variants: {section}.{key} is {value} in {first} and {sections[section][key]} in {name}; "
                         "variants share data and scoring and may differ in train alone."
                     )

@@ -12,7 +12,6 @@ from components.shared.step import RETRY_ME, refused
 from model.utils.errors import Interrupted, UserError
 from pipeline import ROOT
 from pipeline.cli import models
-from pipeline.recipes import recipe_files
 
 app = typer.Typer(
     help="Retrains an image colorizer, promotes it if it has earned it, and colors photographs with it.",
@@ -40,7 +39,7 @@ def main() -> None:
         sys.exit(1)
 
 
-_Sweep = Annotated[
+_Variants = Annotated[
     str, typer.Option(help="Variants to compare, comma between: recipes, key=value, or some of these with + between.")
 ]
 _By = Annotated[str, typer.Option(help="Metric that says which variant is best; default: choose.by.")]
@@ -55,29 +54,23 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override one key, such as train.images=2000."),
     ] = None,
-    sweep: _Sweep = "",
+    variants: _Variants = "",
     by: _By = "",
     photos: Annotated[
         Path | None,
         typer.Option(help="Folder of photographs; default: data/, brought by DVC.", file_okay=False, exists=True),
     ] = None,
 ) -> None:
-    """Runs the whole retraining graph on this machine; with --sweep for several variants, the best of which goes on."""
-    from model.config import load_config
+    """Runs the whole retraining graph on this machine; of several --variants the best goes on."""
     from pipeline.data.champion import ensure_champion
     from pipeline.local import run as local_run
     from pipeline.local import summary
     from pipeline.variants import Variants
 
-    settings = tuple(overrides or ())
-    variants = Variants.load(sweep, recipe, settings, by) if sweep else None
-    configs = variants.configs if variants else {"": load_config(ROOT / "params.yaml", recipe_files(recipe), settings)}
-    if any(config.train.init.startswith("models:") for config in configs.values()):
+    chosen = Variants.load(variants, recipe, tuple(overrides or ()), by)
+    if any(config.train.init.startswith("models:") for config in chosen.configs.values()):
         ensure_champion()
-    if variants:
-        result = local_run.run_sweep(variants, photos)
-    else:
-        result = local_run.run(configs[""], recipe or "params.yaml", photos)
+    result = local_run.run(chosen, photos)
     summary.show(result, workspace() / "latest")
     raise typer.Exit(result.exit_status)
 
@@ -172,7 +165,7 @@ _Account = Annotated[str, typer.Option("--service-account", help="Of the steps' 
 def submit(
     recipe: Annotated[str, typer.Option(help="As of `colorize run`.")] = "",
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")] = None,
-    sweep: _Sweep = "",
+    variants: _Variants = "",
     by: _By = "",
     data: Annotated[
         str, typer.Option(help="Version of the photographs, or latest: as published last; empty: that of data.dvc.")
@@ -189,22 +182,17 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow", help="Show each step, to the end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be sent, as YAML.")] = False,
 ) -> None:
-    """Runs the retraining graph, or with --sweep that of several variants, on a cluster, once."""
+    """Runs the retraining graph on a cluster, once; of several --variants the best goes on."""
     import yaml
 
-    from model.config import load_config
     from pipeline.cluster import submit as runs
     from pipeline.cluster.client import Endpoint
     from pipeline.variants import Variants
 
-    settings, place = tuple(overrides or ()), runs.Place(photos, checkpoints, experiment, service_account)
-    version = data or runs.recorded_version()
-    if sweep:
-        arguments = runs.cluster_sweep_arguments(Variants.load(sweep, recipe, settings, by), place, version)
-    else:
-        config = load_config(ROOT / "params.yaml", recipe_files(recipe), settings)
-        arguments = runs.cluster_arguments(config, recipe or "params.yaml", place, version)
-    package = runs.Package.current(cluster, sweep=bool(sweep))
+    place = runs.Place(photos, checkpoints, experiment, service_account)
+    chosen = Variants.load(variants, recipe, tuple(overrides or ()), by)
+    arguments = runs.cluster_arguments(chosen, place, data or runs.recorded_version())
+    package = runs.Package.current(cluster, sweep=len(chosen.configs) > 1)
     if dry_run:
         print(yaml.safe_dump(runs.request(package, arguments, place, namespace), sort_keys=False), end="")
         return

@@ -18,13 +18,11 @@ from kfp_server_api import V2beta1RecurringRun
 from pydantic import AfterValidator, Field, model_validator
 
 from components.shared.photos.remote import LATEST
-from model.config import load_config
 from model.utils.settings import Section, check, read_yaml
-from pipeline import ROOT
 from pipeline.cluster import cron
 from pipeline.cluster.client import Client
 from pipeline.cluster.submit import Package, Place, cluster_arguments
-from pipeline.recipes import recipe_files
+from pipeline.variants import Variants
 
 _MARK = re.compile(r"colorize schedule (?P<digest>[0-9a-f]{64})")
 
@@ -121,8 +119,7 @@ def wanted(declared: Schedules, package: Package, place: Place) -> list[Wanted]:
     """What the cluster should have."""
     found = []
     for entry in declared.schedules:
-        config = load_config(ROOT / "params.yaml", recipe_files(entry.recipe), entry.overrides)
-        arguments = cluster_arguments(config, entry.recipe or "params.yaml", place, entry.data)
+        arguments = cluster_arguments(Variants.load("", entry.recipe, entry.overrides), place, entry.data)
         options = {
             "cron_expression": cron.translate(entry.cron, entry.time_zone, declared.cluster_time_zone),
             "max_concurrency": entry.concurrency,

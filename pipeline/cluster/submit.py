@@ -11,7 +11,6 @@ import yaml
 from components.images.names import CPU_IMAGE, GPU_IMAGE
 from components.shared.machine.code import git_commit
 from components.shared.photos.remote import LATEST
-from model.config import Config
 from model.utils.errors import UserError
 from pipeline import ROOT
 from pipeline import compile as compiled
@@ -76,24 +75,15 @@ class Package:
         return pipeline_id, client.version(pipeline_id, self.version, self.digest, self.file)
 
 
-def cluster_arguments(config: Config, recipe: str, place: Place, data_version: str) -> dict[str, Any]:
-    """What the graph is given on a cluster. With `LATEST` data a run ends at once when there is nothing new."""
-    return retraining_arguments(
-        config,
-        recipe,
-        place.photos,
-        data_version,
-        place.checkpoints,
-        f"{CPU_IMAGE} {GPU_IMAGE}",
-        only_if_changed=data_version == LATEST,
-    )
-
-
-def cluster_sweep_arguments(variants: Variants, place: Place, data_version: str) -> dict[str, Any]:
-    """As `cluster_arguments`, for a sweep."""
+def cluster_arguments(variants: Variants, place: Place, data_version: str) -> dict[str, Any]:
+    """Returns the arguments of a run on a cluster. With `LATEST` data a run ends at once when there is nothing new."""
     images = f"{CPU_IMAGE} {GPU_IMAGE}"
     changed = data_version == LATEST
-    return sweep_arguments(variants, place.photos, data_version, place.checkpoints, images, only_if_changed=changed)
+    if len(variants.configs) > 1:
+        return sweep_arguments(variants, place.photos, data_version, place.checkpoints, images, only_if_changed=changed)
+    return retraining_arguments(
+        variants.shared, variants.names, place.photos, data_version, place.checkpoints, images, only_if_changed=changed
+    )
 
 
 def recorded_version(root: Path = ROOT) -> str:

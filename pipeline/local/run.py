@@ -59,12 +59,14 @@ class RunResult:
         return RETRY_ME if self.trouble.outcome == "interrupted" else 1
 
 
-def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
-    """Runs the graph. Steps whose inputs, parameters and code are unchanged are reused.
+def run(variants: Variants, photos: Path | None = None) -> RunResult:
+    """Runs the graph, one variant after the other. Steps whose inputs, parameters and code are unchanged are reused.
+
+    A variant that fails keeps none of the others from being trained; the run then ends before it chooses, and started
+    again reuses what is finished.
 
     Args:
-        config: All sections.
-        recipe: Its name, for the record.
+        variants: at least one.
         photos: Folder of photographs; data/ as DVC knows it when not given.
 
     Raises:
@@ -76,24 +78,17 @@ def run(config: Config, recipe: str, photos: Path | None = None) -> RunResult:
     with _Session(tree=True) as session:
         folder, data_version = _photographs(photos)
         images = "none: run on a machine without images"
-        arguments = retraining_arguments(config, recipe, folder, data_version, session.checkpoints, images)
-        session.execute(retraining, **arguments, partitions=1)
-        steps, folders = session.result()
-    return RunResult(steps, folders, time.monotonic() - started, session.log)
-
-
-def run_sweep(variants: Variants, photos: Path | None = None) -> RunResult:
-    """Runs a sweep, one variant after the other, as `run` runs a recipe. One that fails keeps none of the others from
-    being trained; the sweep then ends before it chooses, and started again reuses what is finished."""
-    started = time.monotonic()
-    with _Session(tree=True) as session:
-        folder, data_version = _photographs(photos)
-        images = "none: run on a machine without images"
-        arguments = sweep_arguments(variants, folder, data_version, session.checkpoints, images)
-        pairs = tuple(f"{step} {name}" for name in variants.configs for step in ("train", "evaluate"))
-        place = STEPS.index("train")
-        session.steps = (*STEPS[:place], *pairs, "choose", *STEPS[place + 2 :])
-        session.execute(build_sweep(load_cluster(), at_once=1), **arguments, partitions=1)
+        if len(variants.configs) == 1:
+            arguments = retraining_arguments(
+                variants.shared, variants.names, folder, data_version, session.checkpoints, images
+            )
+            session.execute(retraining, **arguments, partitions=1)
+        else:
+            arguments = sweep_arguments(variants, folder, data_version, session.checkpoints, images)
+            pairs = tuple(f"{step} {name}" for name in variants.configs for step in ("train", "evaluate"))
+            place = STEPS.index("train")
+            session.steps = (*STEPS[:place], *pairs, "choose", *STEPS[place + 2 :])
+            session.execute(build_sweep(load_cluster(), at_once=1), **arguments, partitions=1)
         steps, folders = session.result()
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 

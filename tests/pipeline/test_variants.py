@@ -1,4 +1,4 @@
-"""What `--sweep` names, and what it may not."""
+"""What `--variants` names, and what it may not."""
 
 import pytest
 
@@ -16,10 +16,16 @@ def test_recipes_and_parameter_sets_come_on_top_of_what_all_share():
     assert variants.shared.preprocess.size == 96
 
 
+@pytest.mark.parametrize(("recipe", "name"), [("small", "small"), ("", "params.yaml")])
+def test_without_a_list_the_recipe_is_the_only_variant(recipe: str, name: str):
+    variants = Variants.load("", recipe, ("train.images=200000",))
+    assert variants.names == name
+    assert variants.shared.train.images == 200000
+
+
 @pytest.mark.parametrize(
     ("listed", "by", "said"),
     [
-        ("small", "", "at least two"),
         ("train.seed=1,train.seed=1", "", "twice"),
         ("small,smal", "", "no recipe smal "),
         ("train.seed=1,train.sed=2", "", "train.sed"),

@@ -113,7 +113,7 @@ def test_follow_shows_a_sweep(kfp: KfpServer, colorize: Colorize):
         for name in ("choose", "train", "train", "resolve-variants", "report-outcome", "register")
     ]
     kfp.story = [{"state": "SUCCEEDED", "run_details": {"task_details": tasks}}]
-    done = colorize("submit", "--sweep", "train.seed=1,train.seed=2", "--follow")
+    done = colorize("submit", "--variants", "train.seed=1,train.seed=2", "--follow")
     assert done.status == 0, done.err
     shown = [line.split(":")[0] for line in done.out.splitlines() if line.endswith(": succeeded")]
     assert shown == ["resolve", "train", "choose", "register", "report"]

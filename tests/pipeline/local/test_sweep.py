@@ -1,4 +1,4 @@
-"""The sweep: `colorize run --sweep` on real photographs in small, its compiled graph, and `colorize submit --sweep`."""
+"""Several variants: `colorize run --variants` on real photographs in small, the compiled graph, `colorize submit`."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Iterator[Pa
 
 
 def sweep(place: Path, *variants: str) -> local_run.RunResult:
-    return local_run.run_sweep(Variants.load(",".join(variants), "small", SMALL, "l1_ab"), place / "photos")
+    return local_run.run(Variants.load(",".join(variants), "small", SMALL, "l1_ab"), place / "photos")
 
 
 def outcomes(result: local_run.RunResult) -> dict[str, str]:
@@ -87,7 +87,7 @@ def test_variants_of_the_compiled_graph_share_their_photographs_and_meet_in_choo
 
 
 def test_a_sweep_is_submitted_as_a_pipeline_of_its_own(kfp: KfpServer, colorize: Callable[..., object]):
-    done = colorize("submit", "--recipe", "small", "--sweep", ",".join(NAMES), "--by", "l1_ab")
+    done = colorize("submit", "--recipe", "small", "--variants", ",".join(NAMES), "--by", "l1_ab")
     assert done.status == 0, done.err
     ((_, run),) = kfp.runs.items()
     arguments = run["runtime_config"]["parameters"]
