@@ -19,7 +19,7 @@ from components.evaluate.pictures import Shown, choose, histograms_svg, samples_
 from components.evaluate.report import write_report
 from components.shared.machine.progress import progress
 from components.shared.mlflow import registry, runs
-from components.shared.s3.streaming.published import at_hand, open_shards, require_whole
+from components.shared.s3.streaming.published import local_folder, open_shards, verify_dataset
 from model.color import decode_lab
 from model.config import EvaluateConfig
 from model.data.shards import Shards
@@ -88,8 +88,8 @@ def score(
         UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.
         Damaged: a file of the dataset or of the model is not as it was written.
     """
-    dataset = at_hand(dataset)
-    require_whole(dataset)
+    dataset = local_folder(dataset)
+    verify_dataset(dataset)
     test, train = open_shards(dataset, "test"), open_shards(dataset, "train")
     for shards in (test, train):
         if not len(shards):

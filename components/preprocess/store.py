@@ -9,11 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from components.preprocess.prepared import Prepared
-from components.shared.s3.client import Address, client, explained, is_s3, read, status
+from components.shared.s3.client import Address, client, explained, fetch_bytes, is_s3
 from model.config import PreprocessConfig
 from model.utils.errors import UserError
 
@@ -120,12 +119,7 @@ class _Bucket:
     def read(self, name: str) -> bytes | None:
         address = self._root / name
         with explained(address):
-            try:
-                return read(self._s3, address)[0]
-            except ClientError as error:
-                if status(error) != 404:
-                    raise
-        return None
+            return fetch_bytes(self._s3, address)
 
     def write(self, name: str, content: bytes) -> None:
         address = self._root / name

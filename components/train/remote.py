@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from components.shared.s3.client import ERRORS, Address, explained, sentence
+from components.shared.s3.client import ERRORS, Address, describe_error, explained
 from components.train.remote_state import RemoteState, Superseded
 from model.training.meters import HISTORY
 from model.training.state import checkpoints
@@ -83,7 +83,7 @@ class RemoteCheckpoints:
             try:
                 self._remote.finish()
             except ERRORS as failure:
-                _log.warning("It is not marked as finished: %s", sentence(failure, self._address))
+                _log.warning("It is not marked as finished: %s", describe_error(failure, self._address))
 
     def check(self) -> None:
         """
@@ -123,7 +123,7 @@ class RemoteCheckpoints:
                 self._superseded, self._trouble = error, str(error)
                 return
             except Exception as error:  # whatever it is, training goes on
-                self._trouble = sentence(error, self._address)
+                self._trouble = describe_error(error, self._address)
                 self._try_again(job)
             else:
                 self._pause = 1.0

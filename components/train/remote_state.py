@@ -23,7 +23,16 @@ from pathlib import Path
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from components.shared.s3.client import ERRORS, Address, client, inside, keys, read, sentence, status, upload
+from components.shared.s3.client import (
+    ERRORS,
+    Address,
+    client,
+    describe_error,
+    list_objects,
+    safe_join,
+    status_code,
+    upload,
+)
 from model.training.meters import HISTORY
 from model.utils.errors import UserError
 
@@ -92,7 +101,7 @@ class RemoteState:
         self._require_conditions()
         self._s3.delete_object(**(address / _FINISHED).object)
         named = {file.key for file in self.state.files.values()}
-        for entry in keys(self._s3, address):  # what killed attempts had not got to
+        for entry in list_objects(self._s3, address):  # what killed attempts had not got to
             key = entry["Key"].removeprefix(f"{address.prefix}/")
             if key not in named and 0 < _number(key) < _number(self.state.attempt):
                 self._unnamed.add(key)
@@ -120,14 +129,14 @@ class RemoteState:
         """
         whole = dict(self.state.files)
         for name, file in self.state.files.items():
-            path, source = inside(folder, name), self._address / file.key
+            path, source = safe_join(folder, name), self._address / file.key
             aside = path.with_name(f".{path.name}.partial")
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._s3.download_file(source.bucket, source.prefix, str(aside))
                 trouble = "" if _sha256(aside) == file.sha256 else "its SHA-256 differs"
             except ClientError as error:
-                if status(error) != 404:
+                if status_code(error) != 404:
                     raise
                 trouble = "it is missing"
             if not trouble:
@@ -147,20 +156,21 @@ class RemoteState:
     def remove_finished(self, root: Address) -> None:
         """Removes the trainings below `root` that were finished a while ago."""
         ours = re.compile(rf"(.*[0-9a-f]{{16}})/{_FINISHED}")
-        for entry in list(keys(self._s3, root)):
+        for entry in list(list_objects(self._s3, root)):
             if (found := ours.fullmatch(entry["Key"])) and datetime.now(UTC) - entry["LastModified"] > FINISHED_STAYS:
                 finished = Address(root.bucket, found[1])
                 self._s3.delete_object(**(finished / _LATEST).object)  # first, so that it never names what is gone
-                for below in keys(self._s3, finished):
+                for below in list_objects(self._s3, finished):
                     self._s3.delete_object(Bucket=root.bucket, Key=below["Key"])
 
     def _read(self) -> tuple[State, str]:
         """What latest.json says, and its ETag, which is empty where there is none yet."""
         latest = self._address / _LATEST
         try:
-            content, etag = read(self._s3, latest)
+            answer = self._s3.get_object(**latest.object)
+            content, etag = answer["Body"].read(), answer["ETag"]
         except ClientError as error:
-            if status(error) != 404:
+            if status_code(error) != 404:
                 raise
             return State(attempt=""), ""
         try:
@@ -181,7 +191,7 @@ class RemoteState:
                 self._etag = answer["ETag"]
                 return
             except ClientError as error:
-                if status(error) not in (404, 409, 412):  # gone, being written, not as expected
+                if status_code(error) not in (404, 409, 412):  # gone, being written, not as expected
                     raise
                 refusal = error
             found, self._etag = self._read()
@@ -197,7 +207,7 @@ class RemoteState:
             latest = (self._address / _LATEST).object
             self._s3.put_object(**latest, Body=self.state.to_json(), IfNoneMatch="*")  # it does exist
         except ClientError as error:
-            if status(error) not in (409, 412):
+            if status_code(error) not in (409, 412):
                 raise
             return
         raise UserError(
@@ -216,7 +226,7 @@ class RemoteState:
         except ERRORS as error:
             if not self._said:
                 what = "The newest checkpoint is in S3, but older ones cannot be deleted and take up space"
-                _log.warning("%s: %s", what, sentence(error, self._address))
+                _log.warning("%s: %s", what, describe_error(error, self._address))
             self._said = True
 
     def _stored(self, name: str, path: Path) -> Stored:

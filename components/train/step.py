@@ -16,8 +16,8 @@ from components.shared.machine.progress import progress
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import registry, runs
 from components.shared.s3.client import Address, is_s3
-from components.shared.s3.streaming.cache import require_room
-from components.shared.s3.streaming.published import at_hand, open_shards, require_whole
+from components.shared.s3.streaming.cache import check_cache_size
+from components.shared.s3.streaming.published import local_folder, open_shards, verify_dataset
 from components.train.mlflow_queue import Diary
 from components.train.remote import RemoteCheckpoints
 from components.train.report import draw_curves, sample_grid
@@ -71,12 +71,12 @@ def train(
         Damaged: a file of the dataset is not as it was written.
         Interrupted: SIGTERM came; the state is saved.
     """
-    dataset = at_hand(dataset)
+    dataset = local_folder(dataset)
     first = not int(os.environ.get("RANK", "0"))
     if first:
-        require_whole(dataset)
+        verify_dataset(dataset)
     shards, validation = open_shards(dataset, "train"), open_shards(dataset, "val")
-    require_room(shards, config)
+    check_cache_size(shards, config)
     if config.calibrate and not len(validation):
         raise UserError("train.calibrate needs validation photographs; raise preprocess.val_percent, or switch it off.")
     config, begin_with = _start(config)

@@ -14,7 +14,7 @@ import typer
 
 from components.shared.step import step
 from components.shared.photos.remote import LATEST
-from components.shared.s3.client import inside
+from components.shared.s3.client import safe_join
 from model.utils.errors import UserError
 from pipeline.data.errors import explained
 
@@ -177,7 +177,7 @@ class _Project:
         """Refuses a version whose list of files, now in the cache, leads out of the folder: DVC would write there."""
         if self.recorded.isdir and (listed := self._output.get_obj()):
             for path in _files(listed):
-                inside(Path(self._output.fs_path), path)
+                safe_join(Path(self._output.fs_path), path)
 
     def push(self) -> int:
         with explained(self._remote_url(), self._absence):

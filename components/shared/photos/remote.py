@@ -14,7 +14,16 @@ from botocore.exceptions import ClientError
 
 from components.shared.photos.folder import digest
 from components.shared.photos.listing import Listed, hidden
-from components.shared.s3.client import Address, client, explained, inside, keys, read, save, status
+from components.shared.s3.client import (
+    Address,
+    client,
+    explained,
+    fetch,
+    fetch_bytes,
+    list_objects,
+    safe_join,
+    status_code,
+)
 from model.utils.errors import UserError
 
 LATEST = "latest"
@@ -47,11 +56,8 @@ class Remote:
         with explained(self._root):
             if not self._is_dvc():
                 return _version(self._plain())
-            try:
-                return read(self._s3, self._root / LATEST)[0].decode().strip()
-            except ClientError as error:
-                if status(error) != 404:
-                    raise
+            if (version := fetch_bytes(self._s3, self._root / LATEST)) is not None:
+                return version.decode().strip()
         raise UserError(
             f"{self._root}: no version was published there; `python -m pipeline.data.versions publish` does that."
         )
@@ -103,11 +109,12 @@ class Remote:
         try:
             with explained(address):
                 try:
-                    save(self._s3, address, path, etag=file.etag, limit=limit)
+                    with path.open("wb") as out:
+                        fetch(self._s3, address, out, etag=file.etag, limit=limit)
                 except ClientError as error:
-                    if status(error) not in (404, 412):
+                    if status_code(error) not in (404, 412):
                         raise
-                    raise UserError(self._lacks(file, address, status(error))) from None
+                    raise UserError(self._lacks(file, address, status_code(error))) from None
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}.") from None
         whole = limit is None or path.stat().st_size <= limit
@@ -129,12 +136,9 @@ class Remote:
                 f"{version or 'an empty text'} is no version of a folder; give the md5 that data.dvc names."
             )
         name = f"the version {version}"
-        try:
-            content, _ = read(self._s3, self._root / _object(version))
-        except ClientError as error:
-            if status(error) != 404:
-                raise
-            raise UserError(self._lacks(Listed(name, version), self._root, 404)) from None
+        content = fetch_bytes(self._s3, self._root / _object(version))
+        if content is None:
+            raise UserError(self._lacks(Listed(name, version), self._root, 404))
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != version.removesuffix(".dir"):
             raise UserError(self._damaged(name, version))
         try:
@@ -149,7 +153,7 @@ class Remote:
         below = f"{self._root.prefix}/".lstrip("/")
         files = [
             Listed(entry["Key"].removeprefix(below), etag=entry["ETag"], size=entry["Size"])
-            for entry in keys(self._s3, self._root)
+            for entry in list_objects(self._s3, self._root)
             if not entry["Key"].endswith("/")  # a browser's folder
         ]
         if not files:
@@ -158,7 +162,7 @@ class Remote:
 
     def _seen(self, files: list[Listed]) -> Iterator[Listed]:
         for file in files:
-            inside(Path("/photographs"), file.path)
+            safe_join(Path("/photographs"), file.path)
             if not hidden(file.path):
                 yield file
 

@@ -14,7 +14,7 @@ from typing import Any
 from components.shared.machine.workspace import SHARD_CACHE
 from components.shared.mlflow.tree import RUN_ID
 from components.shared.s3.client import Address, is_s3
-from components.shared.s3.streaming.published import at_hand
+from components.shared.s3.streaming.published import local_folder
 from components.train.environment import POD
 from components.train.torchrun import arguments
 from components.train.trainjob import handover
@@ -57,7 +57,7 @@ def train_on_nodes(
         raise UserError(f"checkpoints is {checkpoints}; several nodes (gpu.nodes) need s3://bucket/prefix.")
     manifest: dict[str, Any] = json.loads(template)
     nodes = _nodes(manifest["spec"]["trainer"], config.batch_size)
-    folder = at_hand(dataset)  # of published shards, their index: the nodes stream them from where they are
+    folder = local_folder(dataset)  # of published shards, their index: the nodes stream them from where they are
     content = (folder / "dataset.json").read_bytes()
     work = arguments("", "", checkpoints, config, code_version, variant)
     whole = json.dumps([os.environ.get(RUN_ID, ""), manifest, work], sort_keys=True).encode() + content

@@ -6,7 +6,7 @@ keys, its launcher alone knows.
 
 from pathlib import Path
 
-from components.shared.s3.client import Address, client, explained, inside, keys, upload
+from components.shared.s3.client import Address, client, explained, fetch, list_objects, safe_join, upload
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -34,10 +34,11 @@ def get(address: Address, folder: Path, marker: str) -> None:
     """
     with explained(address), folder_aside(folder, marker) as aside:
         s3 = client()
-        for entry in keys(s3, address):
-            path = inside(aside, entry["Key"].removeprefix(f"{address.prefix}/"))
+        for entry in list_objects(s3, address):
+            path = safe_join(aside, entry["Key"].removeprefix(f"{address.prefix}/"))
             path.parent.mkdir(parents=True, exist_ok=True)
-            s3.download_file(address.bucket, entry["Key"], str(path))
+            with path.open("wb") as file:
+                fetch(s3, Address(address.bucket, entry["Key"]), file)
         if not (aside / marker).is_file():
             raise UserError(f"{address} holds no {marker}: it was deleted meanwhile; start again.")
 
@@ -50,5 +51,5 @@ def remove(address: Address) -> None:
     """
     with explained(address):
         s3 = client()
-        for entry in list(keys(s3, address)):
+        for entry in list(list_objects(s3, address)):
             s3.delete_object(Bucket=address.bucket, Key=entry["Key"])

@@ -76,7 +76,7 @@ def test_a_write_whose_answer_gets_lost_is_no_stranger(proxy: FaultyProxy, root:
 def test_a_server_that_falls_silent_is_asked_again(
     proxy: FaultyProxy, root: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(storage, "READ_TIMEOUT", 0.5)
     (tmp_path / "file").touch()
     state = RemoteState(root / "training")
     proxy.planned["^PUT .*-file$"], proxy.stall_seconds = "stall", 3600
@@ -194,7 +194,7 @@ def test_a_mistake_is_told_before_training(
     with pytest.raises(UserError, match=r"nowhere/x/.*: no such bucket or object; create the bucket nowhere"):
         start("s3://nowhere/x")
     for place in ("s3:///x", "s3://no bucket/x"):
-        with pytest.raises(UserError, match=f"{place}.* is no address in S3"):
+        with pytest.raises(UserError, match=f"{place}.* is not an S3 address"):
             start(place)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "seaweedfs:8333")
     with pytest.raises(UserError, match="Invalid endpoint: seaweedfs:8333; correct AWS_ENDPOINT_URL_S3"):

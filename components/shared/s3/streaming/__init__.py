@@ -1,1 +1,1 @@
-"""Datasets published to S3 and streamed from it."""
+"""Datasets in S3, published and streamed."""

@@ -1,11 +1,11 @@
-"""Shards of a dataset in S3, by way of a folder on this node's disk that does not grow beyond a limit.
+"""Cache of streamed shards: a folder of limited size on this node's disk.
 
-All processes of the node share the folder, and so do the loaders' workers: what one has fetched is there for all. Locks
-are the file system's (flock), so that a killed process holds none; what it had fetched in part is done over by the next
-that needs it. Shards lie there by their SHA-256, which is checked before they do.
+All processes of the node and the workers of their loaders share the folder. Locks are the file system's (flock), so
+that a killed process holds none; the next process that needs its unfinished shard downloads that shard again. The name
+of a shard is its SHA-256, which is checked before the shard gets the name.
 
-Room is made by removing what was used least recently, be it in use or not: POSIX keeps a removed file readable for as
-long as it is mapped, and `Shards` maps one of a store for the time of a single read.
+The cache makes room by removing the shards used least recently, also while they are read: POSIX keeps a removed file
+readable as long as it is mapped, and `Shards` maps a cached shard only for the time of one read.
 """
 
 import fcntl
@@ -22,85 +22,90 @@ from queue import SimpleQueue
 from typing import IO, Any, BinaryIO
 
 from components.shared.machine.workspace import SHARD_CACHE, workspace
-from components.shared.s3.client import Address, client, download, explained, inside
+from components.shared.s3.client import Address, client, explained, fetch, safe_join
 from model.config import TrainConfig
 from model.data.format import ShardFile
 from model.data.shards import Shards
 from model.utils.errors import UserError
 
 _DEFAULT_LIMIT = 8 << 30
-_AT_ONCE = 2  # shards that one process fetches ahead; every loader's worker is one
+_PREFETCH_THREADS = 2  # in each process that reads; every worker of a loader is one
 _PARTIAL = ".partial"
 
 
-def limit() -> int:
-    """What COLORIZE_SHARD_CACHE_BYTES says, or 8 GiB.
+def size_limit() -> int:
+    """Returns COLORIZE_SHARD_CACHE_BYTES, 8 GiB by default.
 
     Raises:
-        UserError: it says no number.
+        UserError: the variable holds no number.
     """
-    said = os.environ.get(SHARD_CACHE) or str(_DEFAULT_LIMIT)
-    if not said.isdecimal():
-        raise UserError(f"{SHARD_CACHE} is {said}; give a number of bytes.")
-    return int(said)
+    value = os.environ.get(SHARD_CACHE) or str(_DEFAULT_LIMIT)
+    if not value.isdecimal():
+        raise UserError(f"{SHARD_CACHE} is {value}; give a number of bytes.")
+    return int(value)
 
 
 @dataclass(frozen=True)
 class ShardCache:
-    """A `model.data.format.Store`. Pickled or forked, it goes on over the same folder."""
+    """Fetches shards of one dataset through the folder, as a `model.data.format.Store`. It can be pickled and forked.
+
+    Attributes:
+        address: address of the dataset.
+        folder: folder of the cache; made when missing.
+        limit: bytes. A shard that is needed now exceeds it while other downloads hold the room.
+    """
 
     address: Address
-    """Of the dataset."""
     folder: Path
     limit: int
-    """Bytes. While the shard that is asked for has no room beside what others fetch, it is exceeded by that shard."""
 
     @classmethod
-    def of(cls, address: Address) -> "ShardCache":
-        """The workspace's."""
-        return cls(address, workspace() / "cache" / "shards", limit())
+    def in_workspace(cls, address: Address) -> "ShardCache":
+        """Returns the cache in the workspace."""
+        return cls(address, workspace() / "cache" / "shards", size_limit())
 
     def fetch(self, file: ShardFile) -> Path:
-        """
+        """Returns the path of a shard, which is downloaded when missing.
+
         Raises:
             UserError: S3 refuses or cannot be reached; the shard is missing or damaged there; the disk is full.
         """
         path = self._path(file)
-        while not _touched(path):
-            self._bring(file, path, needed=True)
+        while not _mark_used(path):
+            self._try_download(file, path, needed=True)
         return path
 
     def expect(self, files: Sequence[ShardFile]) -> None:
-        """Fetches in the background; what fails is left to `fetch`."""
-        _ahead(self, os.getpid()).expect(files)
+        """Downloads shards in the background; leaves every failure to `fetch`."""
+        _prefetcher(self, os.getpid()).expect(files)
 
-    def bring(self, file: ShardFile) -> None:
-        """Fetches a shard unless it is here, another process fetches it, or it has no room."""
+    def prefetch(self, file: ShardFile) -> None:
+        """Downloads a shard unless it is here, another process downloads it, or the cache has no room for it."""
         path = self._path(file)
         if not path.exists():
-            self._bring(file, path, needed=False)
+            self._try_download(file, path, needed=False)
 
     def _path(self, file: ShardFile) -> Path:
-        return inside(self.folder, f"{file.sha256}.npy")
+        return safe_join(self.folder, f"{file.sha256}.npy")
 
-    def _bring(self, file: ShardFile, path: Path, needed: bool) -> None:
-        """One attempt; it may end without the shard where another process was quicker."""
+    def _try_download(self, file: ShardFile, path: Path, needed: bool) -> None:
+        """Downloads a shard once; may end without it when another process was quicker."""
         partial, whole = path.with_suffix(_PARTIAL), False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._alone():  # between the two it would look abandoned
+            with self._exclusive():  # an unlocked claim would look abandoned
                 claim = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
-                ours = _locked(claim, wait=False)
+                ours = _lock(claim, wait=False)
             with claim:
-                if not (ours or (needed and _locked(claim))) or not _names(partial, claim):
+                if not (ours or (needed and _lock(claim))) or not _is_current(partial, claim):
                     return
                 try:
                     if not path.exists() and (self._reserve(claim, file.size) or needed):
                         self._download(file, claim)
                         whole = True
                 finally:
-                    with self._alone():
-                        if _names(partial, claim):  # somebody may have cleared the folder meanwhile
+                    with self._exclusive():
+                        if _is_current(partial, claim):  # another process may have cleared the folder
                             partial.replace(path) if whole else partial.unlink()
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}; see {SHARD_CACHE}.") from None
@@ -108,26 +113,26 @@ class ShardCache:
     def _download(self, file: ShardFile, out: BinaryIO) -> None:
         source = self.address / file.name
         with explained(source):
-            for _ in range(2):  # a proxy may have spoilt it on the way
-                if download(_client(self, os.getpid()), source, out) == file.sha256:
+            for _ in range(2):  # a proxy may have damaged the first answer
+                if fetch(_client(self, os.getpid()), source, out) == file.sha256:
                     out.flush()
                     os.fsync(out.fileno())
                     return
         raise UserError(f"{source} is damaged: its SHA-256 is not the one in dataset.json; publish the dataset again.")
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Nobody else removes or renames meanwhile."""
+    def _exclusive(self) -> Iterator[None]:
+        """Keeps every other process from removing and renaming files."""
         with (self.folder / ".lock").open("w") as lock:
-            _locked(lock)
+            _lock(lock)
             yield
 
     def _reserve(self, claim: IO[bytes], size: int) -> bool:
-        """Removes shards until another of that size has room, and has it take its room at once."""
-        with self._alone():
+        """Removes shards until the cache has room for this size, and takes the room by growing the claim."""
+        with self._exclusive():
             for abandoned in self.folder.glob(f"*{_PARTIAL}"):
                 with abandoned.open("rb") as other:
-                    if _locked(other, wait=False) and _names(abandoned, other):
+                    if _lock(other, wait=False) and _is_current(abandoned, other):
                         abandoned.unlink()
             os.truncate(claim.fileno(), 0)
             held = {path: path.stat() for path in self.folder.iterdir()}
@@ -141,15 +146,15 @@ class ShardCache:
             return free >= size
 
 
-class _Ahead:
-    """Fetches what is expected, by threads that end with the process, whatever they are at."""
+class _Prefetcher:
+    """Downloads expected shards in daemon threads, which end with the process."""
 
     def __init__(self, cache: ShardCache) -> None:
         self._cache = cache
         self._expected: frozenset[ShardFile] = frozenset()
         self._queue: SimpleQueue[ShardFile] = SimpleQueue()
-        _client(cache, os.getpid())  # before threads could make two
-        for _ in range(_AT_ONCE):
+        _client(cache, os.getpid())  # the threads share one
+        for _ in range(_PREFETCH_THREADS):
             threading.Thread(target=self._work, name="shards from S3", daemon=True).start()
 
     def expect(self, files: Sequence[ShardFile]) -> None:
@@ -163,27 +168,27 @@ class _Ahead:
             file = self._queue.get()
             try:
                 if file in self._expected:
-                    self._cache.bring(file)
-            except Exception:  # whatever it is, whoever needs the shard meets it again, and says so
+                    self._cache.prefetch(file)
+            except Exception:  # `fetch` meets the same failure and reports it
                 time.sleep(1)
 
 
 @cache
-def _ahead(cache: ShardCache, process: int) -> _Ahead:
-    return _Ahead(cache)
+def _prefetcher(cache: ShardCache, process: int) -> _Prefetcher:
+    return _Prefetcher(cache)
 
 
 @cache
 def _client(cache: ShardCache, process: int) -> Any:
-    """A forked process must not share its parent's connections."""
+    """Returns the client of one process: a forked process must not share its parent's connections."""
     return client()
 
 
-def require_room(shards: Shards, config: TrainConfig) -> None:
-    """Refuses a training that would fetch the same shards over and over.
+def check_cache_size(shards: Shards, config: TrainConfig) -> None:
+    """Refuses a training that would download the same shards again and again.
 
     Raises:
-        UserError: the cache cannot hold two windows of each lane that this node reads.
+        UserError: the cache is smaller than two windows of each lane that this node reads.
     """
     if not isinstance(shards.store, ShardCache) or not shards.files:
         return
@@ -195,13 +200,13 @@ def require_room(shards: Shards, config: TrainConfig) -> None:
     if needed > shards.store.limit:
         raise UserError(
             f"Training reads two windows of {window} shards from {lanes} lanes at a time, {needed} bytes, and "
-            f"{SHARD_CACHE} allows {shards.store.limit}; raise it, or lower train.shuffle.window (0: all of a lane) or "
-            "train.shuffle.lanes."
+            f"{SHARD_CACHE} allows {shards.store.limit}; raise it, or lower train.shuffle.window (0 is the whole "
+            "lane) or train.shuffle.lanes."
         )
 
 
-def _touched(path: Path) -> bool:
-    """Whether it is here; if so, it is now the one used most recently."""
+def _mark_used(path: Path) -> bool:
+    """Marks a file as the one used most recently; returns False when it is missing."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -209,7 +214,8 @@ def _touched(path: Path) -> bool:
     return True
 
 
-def _locked(file: IO[Any], wait: bool = True) -> bool:
+def _lock(file: IO[Any], wait: bool = True) -> bool:
+    """Locks an open file until it is closed; returns False when another process holds it and `wait` is off."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -217,8 +223,8 @@ def _locked(file: IO[Any], wait: bool = True) -> bool:
     return True
 
 
-def _names(path: Path, file: IO[bytes]) -> bool:
-    """Whether the path still leads to an open file."""
+def _is_current(path: Path, file: IO[bytes]) -> bool:
+    """Tells whether the path still leads to the open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:

@@ -1,20 +1,28 @@
-"""Datasets whose shards stay in S3: published there, and opened by whoever trains or scores.
+"""Published datasets: shards that stay in S3 and are streamed from there.
 
-A dataset's folder is then without its shards and has a file more, address.txt, with the address where they lie, beside
-a copy of all other files. The address holds a hash of dataset.json, so that one never replaces another; copied by other
-means to any other prefix, a dataset can be read from there as well.
+The local folder of a published dataset has no shards. Its file address.txt names the address of the shards, which lie
+beside a copy of all other files. The address ends in a hash of dataset.json, so that no dataset replaces another. A
+dataset that was copied to any other prefix can be read from that prefix too.
 """
 
 import fcntl
 import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from components.shared.machine.progress import progress
 from components.shared.machine.workspace import workspace
-from components.shared.s3.client import Address, client, download, explained, is_s3, keys, read, status, upload
+from components.shared.s3.client import (
+    Address,
+    client,
+    explained,
+    fetch,
+    fetch_bytes,
+    is_s3,
+    list_objects,
+    upload,
+)
 from components.shared.s3.streaming.cache import ShardCache
 from model.data.format import describe
 from model.data.shards import SOURCES, SPLITS, Shards, Split, verify
@@ -25,7 +33,7 @@ _ADDRESS = "address.txt"
 
 
 def open_shards(folder: Path, split: Split) -> Shards:
-    """Opens a split of a dataset, whose shards lie in the folder or at the address that it names.
+    """Opens a split of a dataset; its shards lie in the folder or in S3.
 
     Raises:
         UserError: as `Shards.open`.
@@ -33,37 +41,39 @@ def open_shards(folder: Path, split: Split) -> Shards:
     named = folder / _ADDRESS
     if not named.exists():
         return Shards.open(folder, split)
-    return Shards.open(folder, split, ShardCache.of(Address.parse(named.read_text(encoding="utf-8").strip())))
+    return Shards.open(folder, split, ShardCache.in_workspace(Address.parse(named.read_text(encoding="utf-8").strip())))
 
 
-def require_whole(folder: Path) -> None:
-    """Compares a dataset's files with their SHA-256; shards that lie in S3 are compared as they come.
+def verify_dataset(folder: Path) -> None:
+    """Checks the SHA-256 of a dataset's files. Shards in S3 are checked when they are fetched.
 
     Raises:
         UserError: a file is missing.
-        Damaged: a file is not as it was written.
+        Damaged: the SHA-256 of a file differs.
     """
     if not (folder / _ADDRESS).exists():
         verify(folder)
 
 
-def at_hand(dataset: Path | str) -> Path:
-    """The folder of a dataset: as it is; of one at s3://bucket/prefix, a folder in the workspace without its shards.
+def local_folder(dataset: Path | str) -> Path:
+    """Returns the folder of a dataset; of s3://bucket/prefix, fetches all but the shards into the workspace.
 
     Raises:
-        UserError: S3 refuses or cannot be reached; there is no dataset, or its manifest is damaged.
+        UserError: S3 refuses or cannot be reached; the dataset is missing, or its manifest is damaged.
     """
     if not is_s3(dataset):
         return Path(dataset)
     address = Address.parse(str(dataset))
     with explained(address / "dataset.json"):
         s3 = client()
-        content, _ = read(s3, address / "dataset.json")
+        description = BytesIO()
+        fetch(s3, address / "dataset.json", description)
+        content = description.getvalue()
         folders = workspace() / "datasets"
         folder = folders / hashlib.sha256(f"{address}\n".encode() + content).hexdigest()[:16]
         folders.mkdir(parents=True, exist_ok=True)
         with (folders / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # processes that train together all ask
+            fcntl.flock(lock, fcntl.LOCK_EX)  # all processes of a training call this
             if not folder.exists():
                 with folder_aside(folder, "dataset.json") as aside:
                     (aside / "dataset.json").write_bytes(content)
@@ -72,30 +82,27 @@ def at_hand(dataset: Path | str) -> Path:
 
 
 def _fetch_manifest(s3: Any, address: Address, aside: Path) -> None:
-    """All that a dataset's folder has besides dataset.json and shards."""
+    """Writes what a dataset's folder holds besides dataset.json and shards."""
     with (aside / "manifest.parquet").open("wb") as file:
-        if download(s3, address / "manifest.parquet", file) != describe(aside)["manifest"]["sha256"]:
+        if fetch(s3, address / "manifest.parquet", file) != describe(aside)["manifest"]["sha256"]:
             raise UserError(f"{address / 'manifest.parquet'} is damaged: its SHA-256 is not the one in dataset.json.")
-    try:
-        (aside / SOURCES).write_bytes(read(s3, address / SOURCES)[0])
-    except ClientError as error:
-        if status(error) != 404:
-            raise
+    if (sources := fetch_bytes(s3, address / SOURCES)) is not None:
+        (aside / SOURCES).write_bytes(sources)
     (aside / _ADDRESS).write_text(f"{address}\n", encoding="utf-8")
 
 
 def publish(folder: Path, root: Address) -> Address:
-    """Moves the shards of a dataset to S3, with a copy of its other files; what is there already is not sent again.
+    """Moves the shards of a dataset to S3 and copies its other files; sends nothing twice.
 
     Args:
-        folder: of the dataset; it keeps the other files, and gets address.txt.
-        root: of all published datasets.
+        folder: folder of the dataset. It keeps the other files, and gets address.txt.
+        root: prefix of all published datasets.
 
     Returns:
-        The dataset's address, below `root`.
+        Address of the dataset, below `root`.
 
     Raises:
-        UserError: the folder is no dataset; S3 refuses or cannot be reached.
+        UserError: the folder holds no dataset; S3 refuses or cannot be reached.
     """
     description = describe(folder)
     address = root / hashlib.sha256((folder / "dataset.json").read_bytes()).hexdigest()[:16]
@@ -103,12 +110,12 @@ def publish(folder: Path, root: Address) -> Address:
     others = [name for name in ("manifest.parquet", SOURCES, "dataset.json") if (folder / name).exists()]
     with explained(address), progress(len(shards), "publish", "shards") as advance:
         s3 = client()
-        there = {entry["Key"]: entry["Size"] for entry in keys(s3, address)}
+        present = {entry["Key"]: entry["Size"] for entry in list_objects(s3, address)}
         for name in shards:
-            if there.get((address / name).prefix) != (folder / name).stat().st_size:
+            if present.get((address / name).prefix) != (folder / name).stat().st_size:
                 upload(s3, folder / name, address / name)
             advance(1)
-        for name in others:  # dataset.json last: whoever finds it finds all
+        for name in others:  # dataset.json last: a reader that finds it finds every file
             upload(s3, folder / name, address / name)
     (folder / _ADDRESS).write_text(f"{address}\n", encoding="utf-8")
     for name in shards:

@@ -29,7 +29,7 @@ def prefix(s3: S3Server, album: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     for name, content in held(album).items():
         s3.client().put_object(Bucket=prefix.bucket, Key=f"{prefix.prefix}/{name}", Body=content)
     s3.client().put_object(Bucket=prefix.bucket, Key=f"{prefix.prefix}/a/", Body=b"")
-    monkeypatch.setattr(storage, "PAGE", 5)
+    monkeypatch.setattr(storage, "PAGE_SIZE", 5)
     return prefix
 
 

@@ -22,7 +22,7 @@ from components.preprocess.component import merge, partition, preprocess
 from components.shared.machine.workspace import SHARD_CACHE
 from components.shared.s3.client import Address
 from components.shared.s3.streaming.cache import ShardCache
-from components.shared.s3.streaming.published import at_hand, open_shards, publish
+from components.shared.s3.streaming.published import local_folder, open_shards, publish
 from components.train.step import train
 from model.config import load_config
 from model.data import shards as module
@@ -251,13 +251,13 @@ def test_a_published_dataset_keeps_its_name_and_is_scored_like_the_folder(
     (again / SOURCES).write_text("file,licence\n")
     assert publish(again, Address(address.bucket, address.prefix.rpartition("/")[0])) == address
     assert not [request for request in proxy.requests if request.startswith(("PUT", "POST")) and ".npy" in request]
-    described = at_hand(str(address))
-    assert at_hand(str(address)) == described
+    described = local_folder(str(address))
+    assert local_folder(str(address)) == described
     assert {path.name for path in described.iterdir()} == {"address.txt", "dataset.json", "manifest.parquet", SOURCES}
     for split in SPLITS:
         assert np.array_equal(open_shards(described, split)[:], Shards.open(whole, split)[:])
     with pytest.raises(UserError, match="no such bucket or object"):
-        at_hand(f"{address}/elsewhere")
+        local_folder(f"{address}/elsewhere")
 
     train(whole, Path("model"), Path("checkpoints"), tiny_config("images=16", "warmup_images=8"))
     config = load_config(ROOT / "params.yaml", (), ("evaluate.samples=2",)).evaluate
