@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.evaluate.protocol import METRICS
+from model.metrics.table import METRICS
 
 SHOWN = (
     "l1_ab", "l1_ab_best", "psnr", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0", "diversity",

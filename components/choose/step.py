@@ -8,10 +8,10 @@ from typing import Any
 
 from components.choose import comparison as drawing
 from components.choose.report import table, write_report
-from components.evaluate.protocol import METRICS
 from components.shared.mlflow import runs
 from components.shared.s3.streaming.published import open_shards
 from model.config import ChooseConfig
+from model.metrics.table import directed
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -80,10 +80,10 @@ def direction(by: str) -> str:
     Raises:
         UserError: there is no such metric, or neither way is; lists those there are.
     """
-    directed = {name: metric.better for name, metric in METRICS.items() if metric.better}
-    if by not in directed:
-        raise UserError(f"choose.by: {by} does not say which variant is better; write one of {', '.join(directed)}.")
-    return directed[by]
+    directions = directed()
+    if by not in directions:
+        raise UserError(f"choose.by: {by} does not say which variant is better; write one of {', '.join(directions)}.")
+    return directions[by]
 
 
 def _is_figure(value: Any) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluate.pictures import Shown
-from components.evaluate.protocol import METRICS
 from components.shared.page import render, uri
+from model.metrics.table import METRICS
 
 _COLUMNS = ("challenger", "champion", "mean_by_lightness", "gray")
 

@@ -24,6 +24,7 @@ from model.color import decode_lab
 from model.config import EvaluateConfig
 from model.data.shards import Shards
 from model.inference.saved import GeneratorInfo, load_generator
+from model.metrics.table import METRICS
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -173,9 +174,7 @@ def _result(
     reasons = dict(absent)
     figures: dict[str, dict[str, float | None]] = {}
     for who, row in scores.items():
-        figures[who] = {
-            name: row[name] if math.isfinite(row[name]) else None for name in protocol.METRICS if name in row
-        }
+        figures[who] = {name: row[name] if math.isfinite(row[name]) else None for name in METRICS if name in row}
         for name in (name for name, value in figures[who].items() if value is None):
             reasons[name if who == "challenger" else f"{who}.{name}"] = protocol.not_finite(who)
     challenger = figures.pop("challenger")
@@ -187,7 +186,7 @@ def _differences(
 ) -> dict[str, dict[str, float]]:
     """Challenger minus champion by metric, in the order of the report's table."""
     found = {}
-    for name in (name for name in protocol.METRICS if name in ends):
+    for name in (name for name in METRICS if name in ends):
         ours, theirs = result[name], result["champion"][name]
         if ours is not None and theirs is not None:
             low, high = ends[name]
@@ -233,7 +232,7 @@ def _log(run: runs.Run, result: Mapping[str, Any], output: Path) -> None:
     for who in ("challenger", "champion", "gray", "mean_by_lightness"):
         figures = result if who == "challenger" else result.get(who, {})
         prefix = "" if who == "challenger" else f"{who}/"
-        known = {name: figures[name] for name in protocol.METRICS if name in figures}
+        known = {name: figures[name] for name in METRICS if name in figures}
         run.log_metrics({prefix + n: math.nan if value is None else value for n, value in known.items()}, step=images)
     for name in ("metrics.json", "report.html", "samples.png"):
         run.log_artifact(output / name, "evaluation")
