@@ -1,1 +1,1 @@
-"""The champion at work: folders of photographs."""
+"""Service of the champion: the web page, the REST API and folders of photographs."""

@@ -1,6 +1,6 @@
-"""The champion over HTTP: the page, POST /v1/colorize, /healthz, /readyz, /metrics and /openapi.json.
+"""HTTP application of the champion: the page, POST /v1/colorize, /healthz, /readyz, /metrics and /openapi.json.
 
-Photographs live in memory for as long as they are being colored. They are never written to a file or to the log.
+A photograph stays in memory while it is colored. The server never writes it to a file or to the log.
 """
 
 import asyncio
@@ -14,37 +14,36 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 
-from serving import errors as problems
-from serving.metrics import Measured, Metrics
-from serving.served_models import Aliases
-from serving.worker import TYPES, ZIP, Coloring, Limits
+from serving import errors
+from serving.metrics import Metrics, RequestMetrics
+from serving.served_models import ServedModels
+from serving.worker import TYPES, ZIP, ColoringPool, Limits
 
 PAGE = Path(__file__).parent / "page"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"required": True, "content": dict.fromkeys((*TYPES, "application/octet-stream"), _BINARY)}
 _COLORED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The photograph in color, in its own format (a GIF: JPEG); several samples: a ZIP of them.",
+        "description": "The photograph in color, in its own format (a GIF becomes a JPEG); a ZIP of several samples.",
         "content": dict.fromkeys((*sorted(set(TYPES.values())), ZIP), _BINARY),
     }
 }
 _MEASURED = ("/", "/v1/colorize", "/healthz", "/readyz", "/metrics", "/openapi.json")
-# What the page may do: its own scripts, pictures that it holds in memory, and the slider's style element.
+# The page may load its own scripts, pictures that it holds in memory, and the style element of the slider.
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
 )
 
 
-def create_app(aliases: Aliases, limits: Limits) -> FastAPI:
-    """The server's application; starting it starts `aliases` and the threads that color."""
-    metrics = Metrics(aliases)
-    coloring = Coloring(limits, metrics.batch.observe)
-    places = asyncio.Semaphore(limits.at_once)
+def create_app(models: ServedModels, limits: Limits) -> FastAPI:
+    """Builds the application of the server; its start also starts `models` and the coloring threads."""
+    metrics = Metrics(models)
+    pool = ColoringPool(limits, metrics.batch.observe)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with coloring, aliases:
+        with pool, models:
             yield
 
     app = FastAPI(
@@ -55,31 +54,46 @@ def create_app(aliases: Aliases, limits: Limits) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    problems.install(app)
+    errors.install(app)
+    _add_coloring(app, models, limits, metrics, pool)
+    _add_status(app, models, metrics, pool)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": _POLICY})
+
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.add_middleware(RequestMetrics, metrics=metrics, paths=_MEASURED)
+    return app
+
+
+def _add_coloring(app: FastAPI, models: ServedModels, limits: Limits, metrics: Metrics, pool: ColoringPool) -> None:
+    """Adds POST /v1/colorize."""
+    places = asyncio.Semaphore(limits.max_requests)
 
     @app.post(
         "/v1/colorize",
         response_class=Response,
-        responses=_COLORED | problems.documented(404, 408, 413, 415, 422, 429, 500, 503),
+        responses=_COLORED | errors.documented(404, 408, 413, 415, 422, 429, 500, 503),
         openapi_extra={"requestBody": _BODY},
     )
     async def colorize(
         request: Request,
-        samples: Annotated[int, Query(ge=1, le=limits.samples, description="Colorings of the photograph.")] = 1,
+        samples: Annotated[int, Query(ge=1, le=limits.samples, description="Number of colorings.")] = 1,
         seed: Annotated[int, Query(ge=0, lt=1 << 63, description="The same seed gives the same colorings.")] = 0,
         model: Annotated[Literal["champion", "challenger", "previous"], Query(description="Alias.")] = "champion",
-        label: Annotated[str | None, Query(description="What it shows, for a model trained with labels.")] = None,
+        label: Annotated[str | None, Query(description="Label, for a model trained with labels.")] = None,
     ) -> Response:
-        """Colors the photograph that is the request's body: JPEG, PNG, WebP, TIFF, BMP or GIF."""
+        """Colors the photograph in the body of the request: JPEG, PNG, WebP, TIFF, BMP or GIF."""
         if places.locked():
-            raise HTTPException(429, f"{limits.at_once} photographs are being worked on or wait; try again soon")
+            raise HTTPException(429, f"{limits.max_requests} photographs are in progress; try again soon")
         content = None
         try:
             async with places, asyncio.timeout(limits.seconds):
                 with metrics.in_progress.track_inprogress():
                     content = await _body(request, limits.bytes)
-                    served = await aliases.get(model)
-                    colored, kind = await coloring.color(served.colorizer, content, samples, seed, label)
+                    served = await models.get(model)
+                    colored, kind = await pool.color(served.colorizer, content, samples, seed, label)
         except TimeoutError:
             waited = f"after {limits.seconds:g} seconds"
             if content is None:
@@ -89,34 +103,30 @@ def create_app(aliases: Aliases, limits: Limits) -> FastAPI:
             colored, media_type=kind, headers={"Cache-Control": "no-store", "Model-Version": str(served.number)}
         )
 
-    @app.get("/healthz", response_class=PlainTextResponse, responses=problems.documented(503))
+
+def _add_status(app: FastAPI, models: ServedModels, metrics: Metrics, pool: ColoringPool) -> None:
+    """Adds /healthz, /readyz and /metrics."""
+
+    @app.get("/healthz", response_class=PlainTextResponse, responses=errors.documented(503))
     async def healthz() -> str:
-        """Whether the process does its work."""
-        if not coloring.alive:
-            raise HTTPException(503, "the network's thread has ended")
+        """Tells whether the process works."""
+        if not pool.alive:
+            raise HTTPException(503, "the thread of the network has ended; restart the server")
         return "ok"
 
-    @app.get("/readyz", response_class=PlainTextResponse, responses=problems.documented(503))
+    @app.get("/readyz", response_class=PlainTextResponse, responses=errors.documented(503))
     async def readyz() -> str:
-        """Whether a photograph would be colored."""
-        return f"champion is version {(await aliases.get('champion')).number}"
+        """Tells whether the champion is loaded."""
+        return f"champion is version {(await models.get('champion')).number}"
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> PlainTextResponse:
-        """Requests, seconds, batches, versions, memory: Prometheus's text format."""
+        """Returns requests, durations, batches, versions and memory in Prometheus's text format."""
         return PlainTextResponse(metrics.text(), media_type=metrics.media_type)
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": _POLICY})
-
-    app.mount("/page", StaticFiles(directory=PAGE))
-    app.add_middleware(Measured, metrics=metrics, paths=_MEASURED)
-    return app
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """The request's body, refused as soon as it is known to be longer than `most` bytes."""
+    """Reads the body of a request; refuses it as soon as it exceeds `most` bytes."""
     content = bytearray()
     if int(request.headers.get("content-length", 0)) <= most:
         try:
@@ -127,5 +137,5 @@ async def _body(request: Request, most: int) -> bytes:
             else:
                 return bytes(content)
         except ClientDisconnect:
-            raise HTTPException(400, "the photograph broke off") from None
+            raise HTTPException(400, "the connection ended before the whole photograph arrived") from None
     raise HTTPException(413, f"the file is larger than {most} bytes")

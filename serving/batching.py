@@ -1,4 +1,4 @@
-"""Dynamic batching: what several threads ask of a network at the same time, it answers together."""
+"""Dynamic batching: requests of several threads for one network share a batch."""
 
 import threading
 from collections.abc import Callable
@@ -17,24 +17,24 @@ class _Job(NamedTuple):
     asked: Input
     answer: "Future[Tensor]"
 
-    def kind(self) -> tuple[int, torch.Size]:
-        """Jobs of one kind can share a batch."""
+    def batch_key(self) -> tuple[int, torch.Size]:
+        """Returns the model and shape; jobs with equal keys can share a batch."""
         return id(self.colorizer), self.asked.L.shape
 
 
 class Batcher:
-    """The one thread in which networks run.
+    """Runs networks in one thread and batches what arrives meanwhile.
 
-    While a batch runs, what is asked for gathers; then the oldest goes, with all others of its model and of its height
-    and width, up to `largest`. Nothing waits for company: alone in the queue, a picture goes alone.
+    Requests queue while a batch runs. The next batch holds the oldest request and all others of the same model, height
+    and width, up to `largest`. A request is never delayed to fill a batch.
     """
 
     def __init__(self, threads: int, largest: int = 8, observe: Callable[[int], None] = lambda size: None) -> None:
         """
         Args:
-            threads: cores for the network.
-            largest: pictures in a batch.
-            observe: is told each batch's size.
+            threads: number of cores for the network.
+            largest: largest number of pictures in a batch.
+            observe: receives the size of each batch.
         """
         self._largest, self._observe = largest, observe
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -45,7 +45,7 @@ class Batcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the thread once it has answered what was asked."""
+        """Answers what is queued, then ends the thread."""
         self._queue.put(None)
         self._thread.join()
 
@@ -55,11 +55,11 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """How many wait for the batch that runs."""
+        """Number of queued requests."""
         return self._queue.qsize()
 
     def predict(self, colorizer: Colorizer, asked: Input) -> Tensor:
-        """(2, h, w) ab, as `Colorizer.predict_together` gives it; waits for it. From any thread."""
+        """Returns ab of one input, (2, h, w) in CIELAB units; blocks until it is ready. Thread-safe."""
         job = _Job(colorizer, asked, Future())
         self._queue.put(job)
         return job.answer.result()
@@ -78,7 +78,7 @@ class Batcher:
             ending = ending or None in arrived
             waiting.extend(job for job in arrived if job)
             if waiting:
-                batch = [job for job in waiting if job.kind() == waiting[0].kind()][: self._largest]
+                batch = [job for job in waiting if job.batch_key() == waiting[0].batch_key()][: self._largest]
                 chosen = set(map(id, batch))
                 waiting = [job for job in waiting if id(job) not in chosen]
                 self._answer(batch)

@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457, application/problem+json)."""
+"""Error answers as problem details (RFC 9457, application/problem+json)."""
 
 from http import HTTPStatus
 from typing import Any
@@ -22,27 +22,27 @@ _STATUSES = {
     NotReadyError: 503,
     UserError: 422,
 }
-"""The first that an error is an instance of."""
+"""Status of each error class; the first match counts."""
 
 
 class Problem(BaseModel):
-    """What went wrong."""
+    """Describes an error in an answer."""
 
     title: str
-    """The status in words."""
+    """Name of the HTTP status."""
     status: int
     detail: str
-    """A sentence for a person."""
+    """One sentence that says what went wrong."""
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for these statuses."""
+    """Returns the OpenAPI `responses` of these statuses."""
     content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
-    """Has the app answer every error so."""
+    """Makes the app answer every error with problem details."""
 
     @app.exception_handler(HTTPException)
     async def _refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -60,7 +60,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:
-        return _response(500, "an error of the server's own; its log has it", {})
+        return _response(500, "internal error; the server's log has the details", {})
 
 
 def _response(status: int, detail: str, headers: dict[str, str]) -> JSONResponse:

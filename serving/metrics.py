@@ -1,4 +1,4 @@
-"""What /metrics shows of the server, in Prometheus's words."""
+"""Metrics of the server in Prometheus's text format."""
 
 from collections.abc import Iterable
 from time import perf_counter
@@ -8,24 +8,28 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.served_models import Aliases
+from serving.served_models import ServedModels
 
 _SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
 class Metrics:
-    """One server's metrics."""
+    """Holds the metrics of one server."""
 
-    def __init__(self, aliases: Aliases) -> None:
+    def __init__(self, models: ServedModels) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._registry.register(_Models(aliases))
+        self._registry.register(_Models(models))
         self.requests = Counter("colorize_requests", "Requests answered.", ("path", "status"), registry=self._registry)
         self.seconds = Histogram(
-            "colorize_request_seconds", "From head to answer.", ("path",), buckets=_SECONDS, registry=self._registry
+            "colorize_request_seconds",
+            "Seconds from the head of a request to its answer.",
+            ("path",),
+            buckets=_SECONDS,
+            registry=self._registry,
         )
         self.in_progress = Gauge(
-            "colorize_in_progress", "Photographs that are worked on or wait.", registry=self._registry
+            "colorize_in_progress", "Photographs that are colored or wait.", registry=self._registry
         )
         self.batch = Histogram(
             "colorize_batch_size", "Pictures in a batch.", buckets=(1, 2, 3, 4, 6, 8), registry=self._registry
@@ -37,8 +41,8 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class Measured:
-    """ASGI middleware: counts and times the requests for these paths; all others are one, named `other`."""
+class RequestMetrics:
+    """ASGI middleware that counts and times requests by path. Unknown paths count as `other`."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: Iterable[str]) -> None:
         self._app, self._metrics, self._paths = app, metrics, frozenset(paths)
@@ -63,16 +67,16 @@ class Measured:
 
 
 class _Models(Collector):
-    """What the aliases stand for, at the moment of asking."""
+    """Reports the version of each alias at the time of a scrape."""
 
-    def __init__(self, aliases: Aliases) -> None:
-        self._aliases = aliases
+    def __init__(self, models: ServedModels) -> None:
+        self._models = models
 
     def collect(self) -> Iterable[Metric]:
-        version = GaugeMetricFamily("colorize_model_version", "Version in memory.", labels=["alias"])
-        for alias, served in self._aliases.served().items():
+        version = GaugeMetricFamily("colorize_model_version", "Version in service, by alias.", labels=["alias"])
+        for alias, served in self._models.served().items():
             version.add_metric([alias], served.number)
         yield version
         yield GaugeMetricFamily(
-            "colorize_model_failures", "Looks at the registry that failed.", value=self._aliases.failures
+            "colorize_model_failures", "Polls of the registry that failed.", value=self._models.failures
         )

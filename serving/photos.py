@@ -1,4 +1,4 @@
-"""`colorize photo`: colors photographs and folders of them with one model, and goes on past those that it cannot."""
+"""Coloring of photographs and folders with one model, for `colorize photo`. A failure does not stop the rest."""
 
 import os
 from collections import deque
@@ -19,31 +19,31 @@ from model.data.images import ImageError, Photograph, decode, encode
 from model.inference.colorizer import Colorizer
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
-from serving.record import Ledger, Origin, sha256_of
+from serving.record import Origin, Record, sha256_of
 
-_THREADS = 4  # that decode and encode while the model works
-_AHEAD = 2  # photographs decoded before their turn
-_BEHIND = 2  # colored ones not yet written
+_THREADS = 4  # decode and encode while the model works
+_AHEAD = 2  # photographs decoded in advance
+_BEHIND = 2  # colored photographs that wait to be written
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photograph to color."""
+    """Holds a photograph to color."""
 
     source: Path
     place: Path
-    """Where it would lie in the folder of pictures, under its own name: album/old.jpg."""
+    """Its path relative to the output folder, under its own name: album/old.jpg."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the photographs."""
+    """Holds the result of a call of `color_photographs`."""
 
     colored: int
-    there: int
-    """Those whose pictures an earlier call had made."""
+    already_colored: int
+    """Photographs whose pictures an earlier call wrote."""
     failures: list[str]
-    """A sentence for each photograph that could not be colored, and for each folder that could not be read."""
+    """One sentence for each photograph that failed and each folder that cannot be read."""
 
 
 def color_photographs(
@@ -56,79 +56,81 @@ def color_photographs(
     label: str | None = None,
     overwrite: bool = False,
 ) -> Outcome:
-    """Writes `<name>-colorized.<ext>` below `out` for each photograph, keeping the sub-folders of the folders given.
+    """Writes `<name>-colorized.<ext>` below `out` for each photograph and keeps sub-folders.
 
-    With more samples: `<name>-colorized-1.<ext>`, -2, ... A picture appears whole or not at all. The extension is the
-    photograph's own; where the file is of another format than it says, or of one with too few colors, the right one
-    follows it: `old.gif-colorized.jpg`. Called again, it goes on where it was cut off: a picture that these weights,
-    seed and label made of the photograph as it is now is left (`serving.record`).
+    Several samples are named `<name>-colorized-1.<ext>`, -2, ... Each picture is written atomically. It has the
+    extension of its photograph. If the file has another format than its extension says, or a format with too few
+    colors, the right extension is appended: `old.gif-colorized.jpg`. A second call resumes: it keeps every picture
+    that the same weights, seed and label made of the same photograph (`serving.record`).
 
     Args:
-        inputs: photographs, and folders, whose photographs are found by suffix. Hidden files, and links that lead out
-            of the folder, are passed over.
-        out: made when missing. What lies in it is not taken for input.
-        generator: gives the generator's folder; asked once it is clear that there is something to color.
-        samples: colorings of each photograph.
+        inputs: photographs and folders. Photographs in a folder are found by suffix. Hidden files and links that lead
+            out of the folder are skipped.
+        out: output folder; created if it is missing. Files in it are never input.
+        generator: returns the folder of the generator; called after the first photograph is found.
+        samples: number of colorings of each photograph.
         seed: the same seed gives the same colorings.
-        label: what the photographs show, as the model knows it; None for unknown.
-        overwrite: replace files that came about in another way; otherwise they are left and reported. A photograph
-            that is itself among the inputs is never replaced.
+        label: label of the photographs, one that the model knows; None for unknown.
+        overwrite: replaces files that were made in another way; without it they stay and count as failures. An input
+            photograph is never replaced.
 
     Raises:
-        UserError: there is no such input, nothing to color, `out` is a folder to color, the model does not know the
-            label, or what `generator` raises.
+        UserError: an input does not exist, there is nothing to color, `out` is an input folder, or the model does not
+            know the label. Errors of `generator` are passed on.
     """
     jobs, unread = _jobs(inputs, out)
     network, info = load_generator(generator())
     colorizer = Colorizer(network, info.size, "cuda" if torch.cuda.is_available() else "cpu")
     colorizer.check_label(label)
-    pictures = _Pictures(out, Ledger(out), info.weights_sha256, seed, label, samples)
-    taken = {job.source.resolve(): f"{job.source} is itself to be colored" for job in jobs}
+    pictures = _Pictures(out, Record(out), info.weights_sha256, seed, label, samples)
+    taken = {job.source.resolve(): f"{job.source} is an input photograph" for job in jobs}
     failures: list[str] = []
     with _threads() as pool:
-        there = list(pool.map(pictures.are_there, jobs))
-        todo = [job for job, made in zip(jobs, there, strict=True) if not made]
+        done = list(pool.map(pictures.exist, jobs))
+        todo = [job for job, made in zip(jobs, done, strict=True) if not made]
         writing: deque[tuple[Job, Future[None]]] = deque()
         with progress(len(todo), "color", "photographs") as advance:
             for job, reading in _read_ahead(pool, todo):
-                with _noted(job, failures):
+                with _failures_noted(job, failures):
                     photograph, sha256 = reading.result()
                     missing = pictures.missing(job, photograph, sha256)
                     _require_free(missing, taken, overwrite)
-                    taken |= {picture.resolve(): f"{picture} is made of {job.source}" for picture in missing}
+                    taken |= {picture.resolve(): f"{picture} is the coloring of {job.source}" for picture in missing}
                     colored = colorizer.colorize(photograph.rgb, seed, samples, label)
                     writing.append((job, pool.submit(pictures.write, missing, photograph, colored)))
                 advance(1)
                 while len(writing) > _BEHIND:
-                    _settle(*writing.popleft(), failures)
+                    _finish(*writing.popleft(), failures)
             for job, written in writing:
-                _settle(job, written, failures)
-    return Outcome(len(todo) - len(failures), sum(there), [_printable(failure) for failure in unread + failures])
+                _finish(job, written, failures)
+    return Outcome(len(todo) - len(failures), sum(done), [_printable(failure) for failure in unread + failures])
 
 
 @dataclass(frozen=True)
 class _Pictures:
-    """The pictures that are asked for."""
+    """Names the pictures to write and finds those that exist."""
 
     out: Path
-    ledger: Ledger
+    record: Record
     weights_sha256: str
     seed: int
     label: str | None
     samples: int
 
-    def are_there(self, job: Job) -> bool:
-        """Whether all of a photograph's were made before, of what it is now."""
-        if not self.ledger.knows(str(job.place)):
+    def exist(self, job: Job) -> bool:
+        """Returns whether every picture of a photograph exists, made of its present content."""
+        if not self.record.knows(str(job.place)):
             return False
         try:
-            return all(map(self.ledger.find, self._origins(job, sha256_of(job.source))))
-        except OSError:  # reading it to color it says why
+            return all(map(self.record.find, self._origins(job, sha256_of(job.source))))
+        except OSError:  # coloring reads the file again and reports the reason
             return False
 
     def missing(self, job: Job, photograph: Photograph, sha256: str) -> dict[Path, Origin]:
-        """Those of a photograph's that are not there, by the file to write: with the suffix the photograph has, or
-        after it where it belies what they will hold."""
+        """Returns the missing pictures of a photograph: the file to write and its origin.
+
+        A picture has the suffix of its photograph, or the right one appended if that suffix names another format.
+        """
         formats = Image.registered_extensions()
         stem, suffix = job.source.stem, job.source.suffix
         if formats.get(suffix.lower()) != formats[photograph.suffix]:
@@ -137,11 +139,11 @@ class _Pictures:
         for origin in self._origins(job, sha256):
             number = "" if origin.number is None else f"-{origin.number}"
             found[folder / f"{stem}-colorized{number}{suffix}"] = origin
-        return {picture: origin for picture, origin in found.items() if self.ledger.find(origin) != picture}
+        return {picture: origin for picture, origin in found.items() if self.record.find(origin) != picture}
 
     def write(self, missing: dict[Path, Origin], photograph: Photograph, colored: NDArray[np.uint8]) -> None:
         for picture, origin in missing.items():
-            self.ledger.write(picture, encode(colored[(origin.number or 1) - 1], photograph), origin)
+            self.record.write(picture, encode(colored[(origin.number or 1) - 1], photograph), origin)
 
     def _origins(self, job: Job, sha256: str) -> list[Origin]:
         numbers = range(1, self.samples + 1) if self.samples > 1 else (None,)
@@ -150,13 +152,13 @@ class _Pictures:
 
 
 def _jobs(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
-    """What to color, each once, and a sentence for each folder that cannot be read."""
+    """Returns every photograph to color, each once, and a sentence for each folder that cannot be read."""
     jobs: list[Job] = []
     failures: list[str] = []
     for given in inputs:
         if given.is_dir():
             if given.resolve() == out.resolve():
-                raise UserError(f"{out} is the folder of photographs itself; choose another folder for --out.")
+                raise UserError(f"--out: {out} is also an input folder; choose another folder for --out.")
             found = _photographs(given, out, failures)
             jobs.extend(Job(file, file.relative_to(given)) for file in found)
         elif given.exists():
@@ -164,7 +166,7 @@ def _jobs(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
         else:
             raise UserError(f"{given}: no such file or folder.")
     if not jobs and not failures:
-        raise UserError(f"{', '.join(map(str, inputs))}: no photographs there ({', '.join(SUFFIXES)}).")
+        raise UserError(f"{', '.join(map(str, inputs))}: no photographs found (supported: {', '.join(SUFFIXES)}).")
     return list(dict.fromkeys(jobs)), failures
 
 
@@ -184,7 +186,7 @@ def _photographs(folder: Path, out: Path, failures: list[str]) -> Iterator[Path]
 
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
-    """Left early, they finish what they are at."""
+    """Yields a pool of threads. On an early exit it cancels what has not begun and waits for the rest."""
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
             yield pool
@@ -193,7 +195,7 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def _read_ahead(pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[tuple[Photograph, str]]]]:
-    """The jobs in order, each with its photograph and that file's SHA-256, read while those before it are colored."""
+    """Yields the jobs in order, each with a future of its photograph and the file's SHA-256."""
     waiting: deque[tuple[Job, Future[tuple[Photograph, str]]]] = deque()
     for job in jobs:
         waiting.append((job, pool.submit(_read, job.source)))
@@ -203,14 +205,14 @@ def _read_ahead(pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> Iterator[tuple
 
 
 def _read(source: Path) -> tuple[Photograph, str]:
-    if source.exists() and not source.is_file():  # opening a pipe would wait for ever
-        raise ImageError(str(source), "no regular file")
+    if source.exists() and not source.is_file():  # opening a pipe would block forever
+        raise ImageError(str(source), "not a regular file")
     return decode(source), sha256_of(source)
 
 
 @contextmanager
-def _noted(job: Job, failures: list[str]) -> Iterator[None]:
-    """What a photograph can do wrong becomes a sentence, and the next one's turn comes."""
+def _failures_noted(job: Job, failures: list[str]) -> Iterator[None]:
+    """Turns an error of one photograph into a sentence in `failures`."""
     try:
         yield
     except ImageError as error:
@@ -220,26 +222,26 @@ def _noted(job: Job, failures: list[str]) -> Iterator[None]:
     except OSError as error:
         failures.append(f"{job.source}: {error.strerror or error}.")
     except (MemoryError, torch.OutOfMemoryError):
-        failures.append(f"{job.source}: too large for this machine's memory.")
+        failures.append(f"{job.source}: not enough memory to color it.")
 
 
-def _settle(job: Job, written: Future[None], failures: list[str]) -> None:
-    with _noted(job, failures):
+def _finish(job: Job, written: Future[None], failures: list[str]) -> None:
+    with _failures_noted(job, failures):
         written.result()
 
 
 def _require_free(pictures: Iterable[Path], taken: dict[Path, str], overwrite: bool) -> None:
-    """Raises UserError when writing these files would destroy a photograph, another's picture, or what is not ours."""
+    """Raises UserError if a file to write is a photograph, a picture of another one, or of unknown origin."""
     for picture in pictures:
         if (why := taken.get(picture.resolve())) is not None:
-            raise UserError(f"not written over another: {why}; choose another folder for --out.")
+            raise UserError(f"not written, since {why}; choose another folder for --out.")
         if picture.exists() and not overwrite:
             raise UserError(
-                f"{picture} exists, and was not made like this (another model, seed or label; or photograph or picture "
-                "changed since); --overwrite replaces it."
+                f"{picture} exists and has another origin (another model, seed or label, or the photograph or picture "
+                "has changed since); --overwrite replaces it."
             )
 
 
 def _printable(text: str) -> str:
-    """A file's name may hold what a terminal obeys, or no terminal can show."""
+    """Replaces the unprintable characters of a text: a file's name may hold escape sequences for the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,4 +1,4 @@
-"""What made each picture of a folder: the same coloring goes on where it was cut off, and none is taken for another."""
+"""Record of how each picture of a folder was made. It lets `colorize photo` resume and never confuse two pictures."""
 
 import hashlib
 import json
@@ -14,37 +14,37 @@ NAME = ".colorized.jsonl"
 
 @dataclass(frozen=True)
 class Origin:
-    """All that a picture depends on."""
+    """Holds everything that a picture depends on."""
 
     photograph: str
-    """Where it would lie in the folder of pictures, under its own name: album/old.jpg."""
+    """Its path relative to the output folder, under its own name: album/old.jpg."""
     photograph_sha256: str
     weights_sha256: str
-    """Of the generator's."""
+    """SHA-256 of the generator's weights."""
     seed: int
     label: str | None
     number: int | None
-    """Of the sample, from 1, as the picture's name has it; None where only one was asked for."""
+    """Number of the sample in the picture's name, from 1; None for a single sample."""
 
 
-class Ledger:
-    """`.colorized.jsonl` in a folder of pictures: a line for each, with its origin, its name and its SHA-256.
+class Record:
+    """Stores the origin, name and SHA-256 of every picture of a folder in `.colorized.jsonl`, one line each.
 
-    A file beside them and no metadata in them: BMP holds none, and a line tells a picture from one retouched since.
+    The record is a separate file because BMP holds no metadata. The SHA-256 shows whether a picture was retouched.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Reads the file if there is one; lines that a power cut tore, or that another version wrote, do not count."""
+        """Reads the record if it exists. Skips lines that are incomplete or in another format."""
         self._folder = folder
         self._lines = dict(_lines(folder / NAME))
         self._photographs = {origin.photograph for origin in self._lines}
 
     def knows(self, photograph: str) -> bool:
-        """Whether any picture was ever made of a photograph of that name."""
+        """Returns whether the record has any picture of a photograph of that name."""
         return photograph in self._photographs
 
     def find(self, origin: Origin) -> Path | None:
-        """The picture of this origin, if it is there as it was made."""
+        """Returns the picture of this origin if it exists unchanged, else None."""
         if origin not in self._lines:
             return None
         name, sha256 = self._lines[origin]
@@ -55,26 +55,24 @@ class Ledger:
             return None
 
     def write(self, picture: Path, content: bytes, origin: Origin) -> None:
-        """Writes a picture, whole or not at all. Threads and processes may do so at once.
+        """Writes a picture atomically. Threads and processes may call it at the same time.
 
-        Its line comes first: a kill in between leaves a line without its picture, which is then made again, and never a
-        picture that nobody knows.
+        The line is written first. A kill after it leaves a line without a picture, and the next call makes the picture
+        again. A picture without a line cannot occur.
         """
         picture.parent.mkdir(parents=True, exist_ok=True)
         line = {"picture": picture.name, "sha256": hashlib.sha256(content).hexdigest(), **asdict(origin)}
         with (self._folder / NAME).open("ab", buffering=0) as file:
-            file.write(
-                f"\n{json.dumps(line)}".encode()
-            )  # in one piece, at the end, and after a torn line none the less
+            file.write(f"\n{json.dumps(line)}".encode())  # one append; the newline first ends an incomplete line
             os.fsync(file.fileno())
         write_aside(picture, content)
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file.
+    """Returns the SHA-256 of a file as hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

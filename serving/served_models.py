@@ -1,4 +1,4 @@
-"""The models that aliases name, followed: a promotion or a rollback is in service within seconds."""
+"""Models that the server holds in memory. It follows the registry's aliases, so a promotion is live within seconds."""
 
 import asyncio
 import logging
@@ -15,43 +15,44 @@ from model.inference.colorizer import Colorizer
 from model.utils.errors import UserError
 
 SECONDS = 10.0
-"""Between two looks at the registry: with loading, a promotion is followed well within 30 s."""
+"""Seconds between two polls of the registry. With loading, a promotion is live well within 30 s."""
 
 _log = logging.getLogger(__name__)
 
 
 class NoVersionError(UserError):
-    """An alias names no version."""
+    """Raised if an alias names no version."""
 
 
 class NotReadyError(UserError):
-    """A version cannot be had now; later perhaps."""
+    """Raised if a version is not available now and may be later."""
 
 
 class Served(NamedTuple):
-    """A version in memory."""
+    """Holds a version in memory."""
 
     number: int
     weights_sha256: str
     colorizer: Colorizer
 
 
-class Aliases:
-    """Versions by alias. `champion` is followed from the start, the others once they have been asked for.
+class ServedModels:
+    """Holds the loaded version of each alias and polls the registry for changes.
 
-    A version takes over when its files match their checksum and it has colored a picture; until then, and where that
-    fails or the registry cannot be reached, the one before stays. Requests keep the version they began with.
+    It follows `champion` from the start and every other alias from its first request. A new version replaces the old
+    one after its files match their checksum and it has colored a test picture. If that fails, or the registry cannot
+    be reached, the old version stays. A request keeps the version that it began with.
     """
 
     def __init__(self, prepare: Callable[[], None], seconds: float = SECONDS) -> None:
         """
         Args:
-            prepare: is called until it succeeds once, before the first look: registers what there is to begin with.
-            seconds: between two looks at the registry.
+            prepare: registers the first version if needed; called before the first poll, until it succeeds once.
+            seconds: time between two polls of the registry.
         """
         self.failures = 0
-        """Looks that could not bring what an alias names."""
-        self._problem = "the model is being loaded"
+        """Number of polls that could not load the version of an alias."""
+        self._problem = "the model is loading"
         self._prepare: Callable[[], None] | None = prepare
         self._seconds = seconds
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -67,19 +68,19 @@ class Aliases:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join(timeout=5)  # where the registry hangs, it is not waited for
+        self._thread.join(timeout=5)  # a registry that hangs does not block the end
 
     def served(self) -> dict[str, Served]:
-        """What each alias stands for now, of those that are loaded."""
+        """Returns the loaded versions by alias."""
         return dict(self._served)
 
     async def get(self, alias: str) -> Served:
-        """The version in memory; another than the champion may first be fetched, which takes a second or more.
+        """Returns the version of an alias; loads it first, in a second or more, if the alias is new.
 
         Raises:
-            NoVersionError: the alias names nothing.
-            NotReadyError: the champion is not loaded yet; another's files are missing or damaged; MLflow cannot be
-                reached.
+            NoVersionError: the alias names no version.
+            NotReadyError: the champion is not loaded yet, the version's files are missing or damaged, or MLflow cannot
+                be reached.
         """
         if alias not in self._served and alias != "champion":
             try:
@@ -102,7 +103,7 @@ class Aliases:
                         self._prepare()
                         self._prepare = None
                     self._refresh(alias)
-                except Exception as error:  # whatever it is, the version of before goes on serving
+                except Exception as error:  # the version in memory stays in service
                     self.failures += 1
                     self._problem = str(error) if isinstance(error, UserError) else "the model cannot be loaded"
                     _log.warning("%s: %s", alias, error, exc_info=not isinstance(error, UserError))
@@ -112,7 +113,7 @@ class Aliases:
         with self._loading:
             version = registry.by_alias(alias)
             if version is None:
-                raise NoVersionError(f"There is no {alias} yet.")
+                raise NoVersionError(f"No version has the alias {alias} yet.")
             before = self._served.get(alias)
             if before and before.number == version.number:
                 return
@@ -128,20 +129,20 @@ class Aliases:
         return colorizer
 
 
-class Pinned(Aliases):
-    """A generator folder in place of the registry: it is the champion, its number is 0, and it stays."""
+class ServedFolder(ServedModels):
+    """Serves a generator folder in place of the registry, as champion with the number 0."""
 
     def __init__(self, folder: Path) -> None:
         """
         Raises:
-            UserError: the folder holds no generator, or a damaged one.
+            UserError: the folder holds no generator or a damaged one.
         """
         super().__init__(lambda: None)
         colorizer = Colorizer.load(folder, self._device)
         self._served = {"champion": Served(0, registry.checksum(folder) or "", colorizer)}
 
     def _follow(self) -> None:
-        """There is nothing to follow."""
+        """Does nothing: a folder has no aliases to follow."""
 
     def _refresh(self, alias: str) -> None:
-        raise NoVersionError(f"A folder is served, not the registry: there is no {alias}.")
+        raise NoVersionError(f"The server serves a folder, not the registry; it has no {alias}.")

@@ -1,32 +1,32 @@
-"""`colorize web`: the server's process."""
+"""Process of the server, for `colorize web`."""
 
 import logging
 
 import uvicorn
 
 from serving.app import create_app
-from serving.served_models import Aliases
+from serving.served_models import ServedModels
 from serving.worker import Limits
 
 
-def serve(host: str, port: int, aliases: Aliases) -> None:
-    """Serves until SIGINT or SIGTERM, then answers what it has begun.
+def serve(host: str, port: int, models: ServedModels) -> None:
+    """Serves until SIGINT or SIGTERM, then answers the requests that have begun.
 
     Args:
         host: address to listen on.
-        port: 0 for any that is free.
-        aliases: what is served.
+        port: port to listen on; 0 for any free one.
+        models: models to serve.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("serving", "uvicorn.error"):  # the latter is uvicorn's name for all but the access log
+    for name in ("serving", "uvicorn.error"):  # uvicorn logs all but its access log under this name
         logging.getLogger(name).setLevel(logging.INFO)
     limits = Limits()
     config = uvicorn.Config(
-        create_app(aliases, limits),
+        create_app(models, limits),
         host,
         port,
         log_config=None,
-        access_log=False,  # who asked for what, when, is nobody's business; /metrics counts
+        access_log=False,  # requests stay private; /metrics counts them
         timeout_graceful_shutdown=round(limits.seconds),
     )
     uvicorn.Server(config).run()

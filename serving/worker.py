@@ -1,4 +1,4 @@
-"""A photograph's way through the server, from the file's content to that of the colored one."""
+"""Threads of the server that decode, color and encode photographs."""
 
 import asyncio
 import io
@@ -21,39 +21,38 @@ TYPES = {
     "image/jpeg": "image/jpeg", "image/png": "image/png", "image/webp": "image/webp", "image/tiff": "image/tiff",
     "image/bmp": "image/bmp", "image/gif": "image/jpeg",
 }  # fmt: skip
-"""Media type of a photograph, and of what it is colored into."""
+"""Media type of each supported photograph and of its colored picture."""
 ZIP = "application/zip"
-_LARGE = 12_000_000  # pixels of all samples: beyond, a photograph takes up to a gigabyte, and is colored alone
+_LARGE = 12_000_000  # pixels of all samples; a larger photograph takes up to a gigabyte and is colored alone
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost, and how many there may be."""
+    """Holds the limits of one request and the number of simultaneous requests."""
 
     bytes: int = 32 << 20
-    """Of a file."""
+    """Largest size of a file."""
     pixels: int = 50_000_000
-    """Of a photograph, times its samples."""
+    """Largest number of pixels of a photograph, times its samples."""
     samples: int = 8
     seconds: float = 30.0
-    """From a request's head to its answer."""
-    at_once: int = 12
-    """Requests that are being read, wait, or are worked on."""
+    """Longest time from the head of a request to its answer."""
+    max_requests: int = 12
+    """Largest number of requests that are read, wait, or are colored."""
 
 
-class Coloring:
-    """The threads that color.
+class ColoringPool:
+    """Colors photographs in a pool of threads, one thread per core.
 
-    Each photograph is decoded, colored and encoded by one thread of a pool that has as many as there are cores; the
-    rest wait as the files they came as. Of large ones, one at a time is colored. All ask one `Batcher` for the
-    network's part.
+    One thread decodes, colors and encodes a photograph. Waiting photographs stay encoded. Large photographs are colored
+    one at a time. All threads share one `Batcher`, which runs the network.
     """
 
     def __init__(self, limits: Limits, observe: Callable[[int], None]) -> None:
         """
         Args:
-            limits: of a request.
-            observe: is told each batch's size.
+            limits: limits of a request.
+            observe: receives the size of each batch.
         """
         cores = torch.get_num_threads()
         self._limits = limits
@@ -76,12 +75,12 @@ class Coloring:
     async def color(
         self, colorizer: Colorizer, content: bytes, samples: int, seed: int, label: str | None
     ) -> tuple[bytes, str]:
-        """A file's content, colored, and its media type: a picture's, or for several samples that of a ZIP of them.
+        """Returns the colored file and its media type: a picture, or a ZIP of several samples.
 
-        Cancelled, it gives up its place in the queue; what is worked on already is worked on to its end.
+        A cancelled call leaves the queue. A photograph that a thread has begun is colored to the end.
 
         Raises:
-            ImageError: as `decode`, `encode`.
+            ImageError: the file cannot be decoded or encoded.
             UserError: the model does not know the label.
         """
         work = partial(self._work, colorizer, content, samples, seed, label)

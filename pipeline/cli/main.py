@@ -103,7 +103,7 @@ def photo(
         return registry.fetch(model)
 
     done = color_photographs(files, out, generator, samples=samples, seed=seed, label=label, overwrite=overwrite)
-    print(f"{done.colored} colored, {done.there} already there, {len(done.failures)} failed.")
+    print(f"{done.colored} colored, {done.already_colored} already there, {len(done.failures)} failed.")
     for failure in done.failures:
         print(f"error: {failure}", file=sys.stderr)
     raise typer.Exit(1 if done.failures else 0)
@@ -252,10 +252,10 @@ def web(
 ) -> None:
     """Serves the champion: a page to drop photographs on, and a REST API."""
     from pipeline.data.champion import ensure_champion
-    from serving.served_models import Aliases, Pinned
+    from serving.served_models import ServedFolder, ServedModels
     from serving.server import serve
 
-    serve(host, port, Pinned(model) if model else Aliases(ensure_champion))
+    serve(host, port, ServedFolder(model) if model else ServedModels(ensure_champion))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A registry with a champion, and the server's application on top of it."""
+"""Fixtures: a registry with a champion and the application of the server."""
 
 import io
 import socket
@@ -17,7 +17,7 @@ from PIL import Image
 
 from components.shared.mlflow import connection, promotion, registry, runs
 from serving.app import create_app
-from serving.served_models import Aliases
+from serving.served_models import ServedModels
 from serving.worker import Limits
 from tests.components.conftest import migrated, workplace  # noqa: F401 - fixtures
 from tests.model.inference.test_colorizer import generator_folder
@@ -27,7 +27,7 @@ Start = Callable[..., TestClient]
 
 
 def registered(folder: Path, gain: float) -> registry.Version:
-    """A new version with an untrained generator, whose colors are the stronger the greater the gain."""
+    """Registers a version with an untrained generator; a greater gain gives stronger colors."""
     generator = generator_folder(folder, gain=gain)
     client = connection.connect()
     with runs.start_run("train") as run:
@@ -41,7 +41,7 @@ def registered(folder: Path, gain: float) -> registry.Version:
 
 @pytest.fixture
 def promote(workplace: Path) -> Promote:  # noqa: F811
-    """promote(gain) registers such a version and puts it in service."""
+    """Returns promote(gain), which registers such a version and promotes it."""
 
     def once(gain: float = 3.0) -> registry.Version:
         return promotion.promote(registered(workplace / f"made-{gain}", gain).number, "for the test")
@@ -51,11 +51,11 @@ def promote(workplace: Path) -> Promote:  # noqa: F811
 
 @pytest.fixture
 def start(promote: Promote) -> Iterator[Start]:
-    """start(limits, prepare) starts the application, on a registry whose champion `prepare` makes."""
+    """Returns start(limits, prepare), which starts the application; `prepare` makes the champion."""
     running: list[TestClient] = []
 
     def once(limits: Limits = Limits(), prepare: Callable[[], object] = promote) -> TestClient:  # noqa: B008
-        client = TestClient(create_app(Aliases(prepare, seconds=0.1), limits), raise_server_exceptions=False)
+        client = TestClient(create_app(ServedModels(prepare, seconds=0.1), limits), raise_server_exceptions=False)
         client.__enter__()
         running.append(client)
         return client
@@ -67,17 +67,17 @@ def start(promote: Promote) -> Iterator[Start]:
 
 @pytest.fixture
 def client(start: Start) -> TestClient:
-    """The application, ready."""
+    """Returns a client of the application after it is ready."""
     return until_ready(start())
 
 
 @pytest.fixture
 def address(promote: Promote) -> Iterator[str]:
-    """The application, ready, behind a port on loopback: http://127.0.0.1:.../"""
+    """Yields the address of the ready application on loopback: http://127.0.0.1:.../"""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host, port = free.getsockname()
-    app = create_app(Aliases(promote, seconds=0.1), Limits())
+    app = create_app(ServedModels(promote, seconds=0.1), Limits())
     server = uvicorn.Server(uvicorn.Config(app, host, port, log_config=None))
     running = threading.Thread(target=server.run)
     running.start()
@@ -101,16 +101,16 @@ def until_ready(client: TestClient) -> TestClient:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits for it; half a minute is too long."""
+    """Waits until a condition holds; fails after 30 s."""
     for _ in range(3000):
         if condition():
             return
         time.sleep(0.01)
-    pytest.fail("it did not come to that")
+    pytest.fail("the condition did not hold within 30 s")
 
 
 def picture(width: int = 60, height: int = 40, file_format: str = "PNG") -> bytes:
-    """A file of a smooth gray picture."""
+    """Returns a file with a smooth gray picture."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     content = io.BytesIO()
     Image.fromarray(((np.sin(5 * x) + np.cos(3 * y) + 2) * 60).astype(np.uint8)).save(content, file_format)
@@ -118,5 +118,5 @@ def picture(width: int = 60, height: int = 40, file_format: str = "PNG") -> byte
 
 
 def pixels(content: bytes) -> np.ndarray:
-    """A file's, as (H, W, 3) uint8."""
+    """Returns the pixels of a file, (H, W, 3) uint8."""
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))

@@ -1,4 +1,4 @@
-"""The REST API through its own door: colors as `colorize photo` does, and refuses in problem+json."""
+"""Tests of the REST API: it colors as `colorize photo` does and refuses with problem+json."""
 
 import io
 import re
@@ -41,7 +41,7 @@ def refused(response, status: int, *words: str) -> None:
     assert ("retry-after" in response.headers) == (status in (429, 503))
 
 
-def test_it_colors_as_the_model_does(client: TestClient):
+def test_a_request_is_colored_as_the_model_colors(client: TestClient):
     colorizer = Colorizer.load(registry.fetch("models:/colorizer@champion"))
     for seed in (0, 7):
         answer = client.post("/v1/colorize", params={"seed": seed}, content=picture())
@@ -57,13 +57,13 @@ def test_it_colors_as_the_model_does(client: TestClient):
     ("file_format", "kind"),
     [("JPEG", "jpeg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tiff"), ("BMP", "bmp"), ("GIF", "jpeg")],
 )
-def test_each_format_comes_back_in_kind(client: TestClient, file_format: str, kind: str):
+def test_each_format_keeps_its_format(client: TestClient, file_format: str, kind: str):
     answer = client.post("/v1/colorize", content=picture(file_format=file_format))
     assert answer.headers["content-type"] == f"image/{kind}"
     assert pixels(answer.content).shape == (40, 60, 3)
 
 
-def test_samples_come_in_a_zip_and_the_first_is_the_only(client: TestClient):
+def test_samples_come_in_a_zip_whose_first_equals_a_single_sample(client: TestClient):
     answer = client.post("/v1/colorize?samples=3&seed=5", content=picture())
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -74,7 +74,7 @@ def test_samples_come_in_a_zip_and_the_first_is_the_only(client: TestClient):
     assert np.abs(colored[0] - colored[1]).max() > 1
 
 
-def test_what_is_no_photograph_is_415(client: TestClient):
+def test_a_file_that_is_no_photograph_answers_415(client: TestClient):
     for content in (b"", b"plain text", b"%PDF-1.7"):
         answer = client.post("/v1/colorize", content=content, headers={"Content-Type": "image/jpeg"})
         refused(answer, 415, "not a JPEG")
@@ -82,16 +82,16 @@ def test_what_is_no_photograph_is_415(client: TestClient):
     refused(form, 415, "not a JPEG")
 
 
-def test_a_damaged_photograph_is_422(client: TestClient):
+def test_a_damaged_photograph_answers_422(client: TestClient):
     refused(client.post("/v1/colorize", content=picture()[:-200]), 422, "damaged or truncated")
 
 
 @pytest.mark.parametrize("query", ["samples=0", "samples=9", "seed=-1", "seed=x", "model=latest", "label=dusk"])
-def test_a_wrong_query_is_422_and_names_it(client: TestClient, query: str):
+def test_a_wrong_query_answers_422_and_names_the_parameter(client: TestClient, query: str):
     refused(client.post(f"/v1/colorize?{query}", content=picture()), 422, query.split("=")[0])
 
 
-def test_too_many_bytes_are_413_however_they_come(start: Start):
+def test_a_file_over_the_limit_answers_413_with_and_without_a_content_length(start: Start):
     client = until_ready(start(Limits(bytes=5000)))
     refused(client.post("/v1/colorize", content=bytes(5001)), 413, "5000 bytes")
     sent = []
@@ -105,7 +105,7 @@ def test_too_many_bytes_are_413_however_they_come(start: Start):
     assert client.post("/v1/colorize", content=picture()).status_code == 200
 
 
-def test_too_many_pixels_are_413_before_they_are_decoded(client: TestClient, start: Start):
+def test_too_many_pixels_answer_413_before_decoding(client: TestClient, start: Start):
     refused(client.post("/v1/colorize", content=bomb(14_200)), 413, "more pixels than the limit")  # 200 megapixels
     refused(client.post("/v1/colorize", content=bomb(8_000)), 413, "more than the limit of 50000000")
     small = until_ready(start(Limits(pixels=60 * 40 * 2)))
@@ -113,10 +113,10 @@ def test_too_many_pixels_are_413_before_they_are_decoded(client: TestClient, sta
     refused(small.post("/v1/colorize?samples=3", content=picture()), 413)
 
 
-def test_strange_paths_and_methods_are_problems_too(client: TestClient):
+def test_unknown_paths_and_methods_answer_problem_details(client: TestClient):
     refused(client.get("/nowhere"), 404)
     refused(client.get("/v1/colorize"), 405)
-    refused(client.post("/v1/colorize?model=previous", content=picture()), 404, "There is no previous yet")
+    refused(client.post("/v1/colorize?model=previous", content=picture()), 404, "No version has the alias previous yet")
 
 
 @pytest.fixture
@@ -133,9 +133,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event.set()
 
 
-def test_full_is_429_at_once_and_over_when_there_is_room(start: Start, held: threading.Event):
+def test_a_full_server_answers_429_until_a_place_is_free(start: Start, held: threading.Event):
     held.set()
-    client = until_ready(start(Limits(at_once=3)))
+    client = until_ready(start(Limits(max_requests=3)))
     held.clear()
     with ThreadPoolExecutor(3) as pool:
         begun = [pool.submit(client.post, "/v1/colorize", content=picture()) for _ in range(3)]
@@ -147,9 +147,9 @@ def test_full_is_429_at_once_and_over_when_there_is_room(start: Start, held: thr
     assert client.post("/v1/colorize", content=picture()).status_code == 200
 
 
-def test_what_takes_too_long_is_503_and_blocks_nobody(start: Start, held: threading.Event):
+def test_a_slow_coloring_answers_503_and_blocks_no_other(start: Start, held: threading.Event):
     held.set()
-    client = until_ready(start(Limits(seconds=0.3, at_once=3)))
+    client = until_ready(start(Limits(seconds=0.3, max_requests=3)))
     held.clear()
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda _: client.post("/v1/colorize", content=picture()), range(3)))
@@ -159,7 +159,7 @@ def test_what_takes_too_long_is_503_and_blocks_nobody(start: Start, held: thread
     until(lambda: client.post("/v1/colorize", content=picture()).status_code == 200)
 
 
-def test_before_there_is_a_champion_it_is_503_and_says_why(start: Start):
+def test_a_server_without_a_champion_answers_503_with_the_reason(start: Start):
     def nothing() -> None:
         raise UserError("There are no photographs")
 
@@ -170,18 +170,18 @@ def test_before_there_is_a_champion_it_is_503_and_says_why(start: Start):
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_bug_is_500_and_the_log_has_nothing_of_the_photograph(
+def test_a_bug_answers_500_and_the_log_holds_nothing_of_the_photograph(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(Colorizer, "colorize", lambda *_: 1 // 0)
     content = picture(file_format="BMP")
-    refused(client.post("/v1/colorize", content=content), 500, "its log")
+    refused(client.post("/v1/colorize", content=content), 500, "internal error; the server's log")
     assert str(content[100:140])[2:-1] not in caplog.text
     monkeypatch.undo()
     assert client.post("/v1/colorize", content=content).status_code == 200
 
 
-def test_metrics_count(client: TestClient):
+def test_the_metrics_count_requests(client: TestClient):
     client.post("/v1/colorize", content=picture())
     client.post("/v1/colorize", content=b"no picture")
     client.get("/a/b")
@@ -195,7 +195,7 @@ def test_metrics_count(client: TestClient):
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
 
 
-def test_the_page_names_the_limits_and_fetches_nothing_from_elsewhere(client: TestClient):
+def test_the_page_states_the_limits_and_fetches_nothing_from_other_hosts(client: TestClient):
     answer = client.get("/")
     limits = Limits()
     assert f"at most {limits.bytes >> 20} MB and {limits.pixels // 1_000_000} megapixels each" in answer.text
@@ -205,7 +205,7 @@ def test_the_page_names_the_limits_and_fetches_nothing_from_elsewhere(client: Te
     assert "http" not in answer.text
 
 
-def test_openapi_tells_every_answer(client: TestClient):
+def test_openapi_documents_every_answer(client: TestClient):
     described = client.get("/openapi.json").json()["paths"]["/v1/colorize"]["post"]
     assert set(described["responses"]) == {"200", "404", "408", "413", "415", "422", "429", "500", "503"}
     assert {"image/jpeg", "image/tiff"} <= set(described["requestBody"]["content"])

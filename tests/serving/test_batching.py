@@ -1,4 +1,4 @@
-"""What is asked at the same time is answered together, and the same as alone."""
+"""Tests of batching: simultaneous requests share a batch and get the same answers as alone."""
 
 import threading
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def asked(seed: int, *shape: int) -> Input:
 
 
 def blocked(batcher: Batcher, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Puts a picture into the batcher that keeps it busy until what is returned is called."""
+    """Keeps the batcher busy with one picture; returns the function that releases it."""
     begun, go, predict = threading.Event(), threading.Event(), Colorizer.predict_together
 
     def waiting(self, inputs):
@@ -38,7 +38,7 @@ def blocked(batcher: Batcher, colorizer: Colorizer, monkeypatch: pytest.MonkeyPa
     return go.set
 
 
-def test_a_batch_is_what_came_meanwhile_of_one_size(colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch):
+def test_a_batch_holds_the_queued_requests_of_one_shape(colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch):
     sizes: list[int] = []
     inputs = [asked(seed, 24, 24 if seed % 2 else 32) for seed in range(10)]
     alone = [colorizer.predict_together([one])[0] for one in inputs]
@@ -54,7 +54,7 @@ def test_a_batch_is_what_came_meanwhile_of_one_size(colorizer: Colorizer, monkey
         assert torch.allclose(one, other, atol=1e-3)
 
 
-def test_an_error_reaches_all_who_asked_and_the_next_are_served(colorizer: Colorizer):
+def test_an_error_reaches_every_request_of_its_batch_and_no_later_one(colorizer: Colorizer):
     class Broken(Colorizer):
         def predict_together(self, inputs):
             raise ValueError("broken")

@@ -1,4 +1,4 @@
-"""The page in a real headless Chromium, against the real server."""
+"""Tests of the page in a headless Chromium against the real server."""
 
 import base64
 import re
@@ -75,7 +75,7 @@ def downloaded(page: Page, article: Locator) -> tuple[str, np.ndarray]:
         return waiting.value.suggested_filename, np.asarray(image)
 
 
-def test_a_photograph_is_dropped_compared_recolored_and_downloaded(page: Page, photograph: bytes):
+def test_a_dropped_photograph_is_compared_recolored_and_downloaded(page: Page, photograph: bytes):
     give(page, "drop", **{"old <b>.png": photograph})
     article = colored(page.locator("article"))
     expect(article.locator("h2")).to_have_text("old <b>.png")
@@ -113,7 +113,7 @@ def test_a_photograph_is_dropped_compared_recolored_and_downloaded(page: Page, p
     assert np.array_equal(downloaded(page, article)[1], first)
 
 
-def test_what_is_refused_is_said(page: Page):
+def test_the_page_shows_why_a_file_is_refused(page: Page):
     give(page, "drop", **{"notes.jpg": b"just some text"})
     status = page.locator("article.refused").get_by_role("status")
     expect(status).to_have_text(re.compile("Not colored: not a JPEG, PNG, WebP, TIFF, BMP or GIF file"))
@@ -124,7 +124,7 @@ def test_what_is_refused_is_said(page: Page):
     colored(page.locator("article").first)
 
 
-def test_three_at_once(page: Page, photograph: bytes, tmp_path: Path):
+def test_three_photographs_are_colored_together(page: Page, photograph: bytes, tmp_path: Path):
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for path, side in zip(paths, (50, 60, 70), strict=True):
         path.write_bytes(picture(side, side))

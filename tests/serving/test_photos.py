@@ -1,4 +1,4 @@
-"""`colorize photo` through its own command: formats, folders, mistakes, nothing lost, nothing half-written."""
+"""Tests of `colorize photo`: formats, folders, user mistakes, and files that it must keep."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def as_mode(picture: Image.Image, mode: str) -> Image.Image:
     return picture.convert(mode)
 
 
-def test_a_folder_of_every_format(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
+def test_photographs_of_every_format_are_colored(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
     folder, out = tmp_path / "old", tmp_path / "out"
     (folder / "album").mkdir(parents=True)
     for name, (file_format, mode) in FORMATS.items():
@@ -42,14 +42,14 @@ def test_a_folder_of_every_format(photo: Photo, tmp_path: Path, generator: Path,
             assert np.ptp(np.asarray(colored).astype(int), axis=2).max() > 10, name
 
 
-def test_lightness_is_kept_in_a_file_without_loss(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
+def test_a_lossless_file_keeps_its_lightness(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
     picture.save(tmp_path / "old.png")
     assert photo(tmp_path / "old.png", "--out", tmp_path / "out", "--model", generator).status == 0
     colored = np.asarray(Image.open(tmp_path / "out" / "old-colorized.png"))
     assert np.abs(lightness(colored) - lightness(np.asarray(picture))).max() < 0.5
 
 
-def test_exif_and_icc_are_kept_and_orientation_is_applied(
+def test_exif_and_icc_are_kept_and_the_orientation_is_applied(
     photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
 ):
     exif = Image.Exif()
@@ -65,7 +65,7 @@ def test_exif_and_icc_are_kept_and_orientation_is_applied(
         assert colored.info["icc_profile"] == icc
 
 
-def test_bad_files_are_listed_and_the_rest_is_colored(
+def test_damaged_files_are_listed_and_the_rest_is_colored(
     photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
 ):
     folder, out = tmp_path / "old", tmp_path / "out"
@@ -82,21 +82,25 @@ def test_bad_files_are_listed_and_the_rest_is_colored(
     assert len(done.err.strip().splitlines()) == 2
 
 
-def test_nothing_is_overwritten_unless_asked(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
+def test_files_are_overwritten_only_with_the_option(
+    photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
+):
     picture.save(tmp_path / "old.png")
     target = tmp_path / "out" / "old-colorized.png"
     target.parent.mkdir()
     target.write_text("mine", encoding="utf-8")
     done = photo(tmp_path / "old.png", "--out", tmp_path / "out", "--model", generator)
     assert done.status == 1
-    assert "old-colorized.png exists, and was not made like this" in done.err
+    assert "old-colorized.png exists and has another origin" in done.err
     assert target.read_text(encoding="utf-8") == "mine"
     again = photo(tmp_path / "old.png", "--out", tmp_path / "out", "--model", generator, "--overwrite")
     assert again.status == 0
     assert Image.open(target).size == picture.size
 
 
-def test_samples_get_numbers_and_seeds_repeat(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
+def test_samples_are_numbered_and_a_seed_repeats_its_colorings(
+    photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
+):
     picture.save(tmp_path / "old.png")
     contents = []
     for out in ("first", "second"):
@@ -108,7 +112,7 @@ def test_samples_get_numbers_and_seeds_repeat(photo: Photo, tmp_path: Path, gene
     assert len(set(contents[0])) == 3
 
 
-def test_photographs_that_differ_in_suffix_alone_do_not_meet(
+def test_photographs_that_differ_only_in_suffix_get_separate_pictures(
     photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
 ):
     folder = tmp_path / "old"
@@ -119,7 +123,7 @@ def test_photographs_that_differ_in_suffix_alone_do_not_meet(
     assert pictures(tmp_path / "out") == ["a-colorized.jpg", "a.gif-colorized.jpg"]
 
 
-def test_neither_a_photograph_nor_another_s_picture_is_written_over(
+def test_no_photograph_and_no_picture_of_another_photograph_is_overwritten(
     photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
 ):
     for name in ("one/a.jpg", "two/a.jpg", "three/b.png", "three/b-colorized.png"):
@@ -134,14 +138,14 @@ def test_neither_a_photograph_nor_another_s_picture_is_written_over(
     inputs = (tmp_path / "three/b.png", tmp_path / "three/b-colorized.png")
     onto = photo(*inputs, "--out", tmp_path / "three", "--model", generator, "--overwrite")
     assert onto.status == 1
-    assert "is itself to be colored" in onto.err
+    assert "is an input photograph" in onto.err
     assert (tmp_path / "three/b-colorized.png").read_bytes() == before
     into = photo(tmp_path / "three", "--out", tmp_path / "three", "--model", generator)
     assert into.status == 1
     assert "choose another folder for --out" in into.err
 
 
-def test_what_is_no_file_is_not_waited_for(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
+def test_a_pipe_is_refused_without_waiting(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
     folder = tmp_path / "old"
     folder.mkdir()
     picture.save(folder / "a.jpg")
@@ -150,11 +154,13 @@ def test_what_is_no_file_is_not_waited_for(photo: Photo, tmp_path: Path, generat
     (folder / "folder.jpg").mkdir()
     done = photo(folder, "--out", tmp_path / "out", "--model", generator)
     assert done.status == 1
-    assert "pipe.jpg: no regular file" in done.err
+    assert "pipe.jpg: not a regular file" in done.err
     assert pictures(tmp_path / "out") == ["a-colorized.jpg"]
 
 
-def test_a_name_cannot_command_the_terminal(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
+def test_a_file_name_with_escape_sequences_is_printed_without_them(
+    photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
+):
     picture.save(tmp_path / "a.png")
     (tmp_path / "\x1b[2Jb.png").write_text("no photograph", encoding="utf-8")
     done = photo(tmp_path, "--out", tmp_path / "out", "--model", generator)
@@ -163,7 +169,7 @@ def test_a_name_cannot_command_the_terminal(photo: Photo, tmp_path: Path, genera
     assert "[2Jb.png: not a JPEG" in done.err
 
 
-def test_output_inside_the_folder_is_not_colored_again(
+def test_an_output_folder_inside_the_input_is_not_colored(
     photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
 ):
     picture.save(tmp_path / "old.jpg")
@@ -193,7 +199,7 @@ def test_links_out_of_the_folder_are_not_followed(photo: Photo, tmp_path: Path, 
         (("a.png", "--out", "out", "--model", "models:/other/1"), "models:/colorizer"),
     ],
 )
-def test_mistakes_are_one_sentence(
+def test_a_user_mistake_prints_one_sentence(
     photo: Photo, workplace: Path, picture: Image.Image, arguments: tuple[str, ...], words: str
 ):
     if arguments[0] == "a.png":
@@ -205,7 +211,7 @@ def test_mistakes_are_one_sentence(
     assert done.err.count("\n") == 1
 
 
-def test_the_program_itself_asks_the_registry(workplace: Path, picture: Image.Image):
+def test_the_program_asks_the_registry(workplace: Path, picture: Image.Image):
     picture.save("a.png")
     command = [COLORIZE, "photo", "a.png", "--out", "out", "--model", "models:/colorizer@previous"]
     environment = os.environ | {"COLORIZE_WORKSPACE": str(workplace / "workspace")}
@@ -214,7 +220,7 @@ def test_the_program_itself_asks_the_registry(workplace: Path, picture: Image.Im
     assert done.stderr == "error: There is no previous yet: `colorize models` lists all.\n"
 
 
-def test_a_label_colors_and_a_strange_one_ends_it_at_once(photo: Photo, tmp_path: Path, picture: Image.Image):
+def test_a_label_changes_the_coloring_and_an_unknown_one_is_refused(photo: Photo, tmp_path: Path, picture: Image.Image):
     generator = generator_folder(tmp_path / "generator", "generator.labels=[day, night]")
     picture.save(tmp_path / "old.png")
     contents = []

@@ -1,4 +1,4 @@
-"""`colorize photo` cut off and called again; and what it does not take for its own."""
+"""Tests of `colorize photo` after an interruption and over pictures of another origin."""
 
 import signal
 import subprocess
@@ -24,7 +24,7 @@ def times(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_what_was_made_before_the_end_is_left_and_the_rest_is_made(
+def test_a_second_call_keeps_finished_pictures_and_makes_the_rest(
     photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image, how: signal.Signals
 ):
     album, out = tmp_path / "album", tmp_path / "out"
@@ -55,7 +55,7 @@ def test_what_was_made_before_the_end_is_left_and_the_rest_is_made(
 
 
 @pytest.mark.parametrize("what", ["seed", "model", "photograph", "picture", "name"])
-def test_a_picture_that_came_about_otherwise_is_neither_taken_nor_replaced(
+def test_a_picture_of_another_origin_is_not_counted_and_not_replaced(
     photo: Photo, tmp_path: Path, generator: Path, another: Path, picture: Image.Image, what: str
 ):
     source, out = tmp_path / "old.png", tmp_path / "out"
@@ -78,16 +78,14 @@ def test_a_picture_that_came_about_otherwise_is_neither_taken_nor_replaced(
     done = photo(*arguments)
     assert done.status == 1
     assert "0 colored, 0 already there, 1 failed." in done.out
-    assert "old-colorized.png exists, and was not made like this" in done.err
+    assert "old-colorized.png exists and has another origin" in done.err
     assert target.read_bytes() == before
     assert "1 colored, 0 already there" in photo(*arguments, "--overwrite").out
     assert target.read_bytes() != before
     assert "0 colored, 1 already there" in photo(*arguments).out
 
 
-def test_of_several_samples_those_that_are_missing_are_made(
-    photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image
-):
+def test_only_the_missing_samples_are_made(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
     out = tmp_path / "out"
     picture.save(tmp_path / "old.png")
     arguments = (tmp_path / "old.png", "--out", out, "--model", generator, "--samples")

@@ -1,4 +1,4 @@
-"""Promotions are followed while photographs are being colored; what is broken is not taken."""
+"""Tests of promotions and rollbacks during service, and of damaged versions."""
 
 import threading
 from pathlib import Path
@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from components.shared.mlflow import promotion, registry
 from model.utils.errors import UserError
 from serving.app import create_app
-from serving.served_models import Pinned
+from serving.served_models import ServedFolder
 from serving.worker import Limits
 from tests.model.inference.test_colorizer import generator_folder
 from tests.serving.conftest import Promote, picture, pixels, registered, until
@@ -21,7 +21,7 @@ def version_of(client: TestClient, query: str = "") -> int:
     return int(answer.headers["model-version"])
 
 
-def test_a_promotion_and_a_rollback_are_followed_without_a_request_dropped(client: TestClient, promote: Promote):
+def test_a_promotion_and_a_rollback_are_followed_and_no_request_fails(client: TestClient, promote: Promote):
     seen: list[int] = []
     ended = threading.Event()
 
@@ -57,20 +57,20 @@ def test_other_aliases_are_served_and_followed(client: TestClient, promote: Prom
     until(lambda: version_of(client, "?model=previous") == 2)
 
 
-def test_a_folder_is_served_as_it_is(workplace: Path):
+def test_a_folder_is_served_in_place_of_the_registry(workplace: Path):
     folder = generator_folder(workplace / "made", gain=3.0)
-    with TestClient(create_app(Pinned(folder), Limits())) as client:
+    with TestClient(create_app(ServedFolder(folder), Limits())) as client:
         assert client.get("/readyz").status_code == 200
         assert version_of(client) == 0
         assert client.post("/v1/colorize?model=previous", content=picture()).status_code == 404
 
 
-def test_a_folder_without_a_generator_is_a_sentence(workplace: Path):
+def test_a_folder_without_a_generator_is_refused(workplace: Path):
     with pytest.raises(UserError, match="holds no trained generator"):
-        Pinned(workplace)
+        ServedFolder(workplace)
 
 
-def test_a_version_whose_files_are_damaged_is_not_taken(client: TestClient, workplace: Path):
+def test_a_version_with_damaged_files_is_not_served(client: TestClient, workplace: Path):
     before = set(workplace.glob("workspace/mlartifacts/**/generator.safetensors"))
     second = registered(workplace / "second", gain=2.0)
     (weights,) = set(workplace.glob("workspace/mlartifacts/**/generator.safetensors")) - before
@@ -81,7 +81,9 @@ def test_a_version_whose_files_are_damaged_is_not_taken(client: TestClient, work
     assert client.get("/readyz").text == "champion is version 1"
 
 
-def test_the_champion_stays_while_the_registry_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+def test_the_champion_stays_in_service_while_the_registry_is_unreachable(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
     def away(alias: str) -> None:
         raise UserError("MLflow cannot be used")
 

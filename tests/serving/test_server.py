@@ -1,4 +1,4 @@
-"""`colorize web` as a process: where it listens, what it leaves behind, how it ends."""
+"""Tests of `colorize web` as a process: its address, its traces and its end."""
 
 import http.client
 import os
@@ -65,7 +65,9 @@ def server(promote: Promote, workplace: Path) -> Iterator[Server]:
     running.process.wait()
 
 
-def test_only_loopback_is_served_photographs_leave_no_trace_and_an_end_waits_for_them(server: Server, workplace: Path):
+def test_the_server_listens_on_loopback_leaves_no_trace_and_finishes_requests_at_the_end(
+    server: Server, workplace: Path
+):
     rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
     listening = {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{server.port:04X}")}
     assert listening == {f"0100007F:{server.port:04X}"}
