@@ -6,7 +6,7 @@ environment, which is no part of Kubeflow's cache key.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
 from kfp.dsl.graph_component import GraphComponent
@@ -23,9 +23,9 @@ from components.shared.machine.workspace import SHARD_CACHE
 from components.shared.mlflow.tree import RUN_ID
 from components.train.component import train
 from components.train.environment import POD, PROCESSES, TRAINJOB
+from components.train.trainjob import manifest
 from pipeline.arguments import CACHED_STEPS
 from pipeline.cluster.settings import STREAMING, Attempts, Cluster, Gpu, Resources, Step, load_cluster
-from pipeline.cluster.trainjob import train_job
 
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 """Keys of the ConfigMap `colorizer` that every step finds in its environment."""
@@ -63,12 +63,18 @@ def _place_training(task: dsl.PipelineTask, cluster: Cluster) -> None:
     """On a GPU node, as often as it takes; or as a TrainJob on several, which a pod without a GPU looks after."""
     gpu = cluster.gpu
     if gpu.nodes > 1:
-        _annotate(task, TRAINJOB, json.dumps(train_job(cluster, SETTINGS, SECRETS), sort_keys=True))
+        _annotate(task, TRAINJOB, json.dumps(train_job(cluster), sort_keys=True))
         for variable, field in POD.items():
             kubernetes.use_field_path_as_env(task, variable, field)
     else:
         _place_on_gpu(task, gpu)
     _again(task, cluster.attempts)
+
+
+def train_job(cluster: Cluster) -> dict[str, Any]:
+    """Returns the TrainJob that trains on several nodes, without what only the step knows."""
+    resources = cluster.steps["train"].model_dump()
+    return manifest.template(cluster.gpu.model_dump(), resources, cluster.attempts.seconds, SETTINGS, SECRETS)
 
 
 def _place_on_gpu(task: dsl.PipelineTask, gpu: Gpu) -> None:

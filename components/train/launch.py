@@ -22,12 +22,12 @@ def train(
     count = os.environ.get(PROCESSES, "1")
     if not count.isdecimal() or int(count) < 1:
         raise UserError(f"{PROCESSES} is {count!r}; give a number of processes, 1 or more.")
+    work = arguments(str(dataset), str(output), checkpoints, config, code_version, variant)
     if template := os.environ.get(TRAINJOB):
         from components.train.trainjob.attempt import train_on_nodes  # the client of Kubernetes takes a second
 
-        train_on_nodes(template, dataset, output, checkpoints, config, code_version, variant)
+        train_on_nodes(template, work)
     elif int(count) > 1:
-        work = arguments(str(dataset), str(output), checkpoints, config, code_version, variant)
         together(work, "--standalone", f"--nproc-per-node={count}")
     else:
         step.train(dataset, output, checkpoints, config, code_version, variant)

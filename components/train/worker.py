@@ -1,27 +1,54 @@
 """One of the processes that train together: `python -m components.train.worker ARGUMENTS`; torchrun starts it."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+from components.shared.machine.workspace import workspace
+from components.shared.s3.client import Address, is_s3
+from components.shared.s3.folders import upload_folder
 from components.shared.step import RETRY_ME
 from components.train.step import train
+from components.train.torchrun import Arguments
 from model.config import TrainConfig, check
 from model.utils.errors import Interrupted, UserError
 
+_TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows its text as the message of the container's end
+
+
+def run(work: Arguments) -> None:
+    """Trains as one of the processes; the first one uploads an output in S3.
+
+    Raises:
+        UserError, Interrupted: as in `components.train.step.train`; S3 refuses the output.
+    """
+    output = workspace() / "model" if is_s3(work["output"]) else Path(work["output"])
+    train(
+        work["dataset"],
+        output,
+        work["checkpoints"],
+        check(TrainConfig, work["config"], "train"),
+        work["code_version"],
+        work["variant"],
+    )
+    if is_s3(work["output"]) and os.environ["RANK"] == "0":
+        upload_folder(output, Address.parse(work["output"]))
+
+
+def _tell_kubernetes(message: str) -> None:
+    if _TERMINATION_LOG.exists():
+        _TERMINATION_LOG.write_text(message, encoding="utf-8")
+
+
 if __name__ == "__main__":
-    work = json.loads(sys.argv[1])
     try:
-        train(
-            Path(work["dataset"]),
-            Path(work["output"]),
-            work["checkpoints"],
-            check(TrainConfig, work["config"], "train"),
-            work["code_version"],
-            work["variant"],
-        )
+        _tell_kubernetes("")  # torchrun starts the processes again after a mistake, which may be past
+        run(json.loads(sys.argv[1]))
     except (UserError, Interrupted) as error:
         get_error_handler().record_exception(error)  # `together` reads it, and says it once
+        if isinstance(error, UserError):
+            _tell_kubernetes(str(error))
         sys.exit(RETRY_ME if isinstance(error, Interrupted) else 1)

@@ -14,7 +14,7 @@ SECRETS = {
 """Secrets that docs/operate/cluster.md tells how to make, with their keys."""
 
 FOREIGN_LABELS = {"workflows.argoproj.io/workflow", "colorizer/trains"}
-"""Labels of pods that others make: Argo, and Kubeflow Trainer (pipeline/cluster/trainjob.py)."""
+"""Labels of pods that others make: Argo, and Kubeflow Trainer (components/train/trainjob/manifest.py)."""
 
 
 def config_maps(manifests: Manifests) -> Iterator[Finding]:

@@ -15,8 +15,7 @@ from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 from model.utils.errors import UserError
 from pipeline import compile as compiled
 from pipeline.cluster.settings import load_cluster
-from pipeline.cluster.trainjob import train_job
-from pipeline.graph import SECRETS, SETTINGS, retraining
+from pipeline.graph import retraining, train_job
 
 CLUSTER = load_cluster()
 
@@ -332,6 +331,6 @@ def test_a_train_job_is_what_trainers_own_models_take(tmp_path: Path):
         " node_selector: {pool: h100}, affinity: [{key: zone, operator: In, values: [a]}]}",
         encoding="utf-8",
     )
-    made = json.dumps(train_job(load_cluster(tmp_path / "cluster.yaml"), SETTINGS, SECRETS))
+    made = json.dumps(train_job(load_cluster(tmp_path / "cluster.yaml")))
     read = TrainerV1alpha1TrainJob.from_json(made)
     assert json.loads(read.to_json()) == json.loads(made)  # what they do not know, they drop

@@ -6,7 +6,6 @@ A test double: it holds a TrainJob against k8s/check's schemas, and what becomes
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ class KubernetesServer:
         jobs: TrainJobs by name.
         pods: Pods by name.
         logs: Time stamp and text of each line, by pod.
-        cut: Lines after which a connection that follows a log breaks; 0: it does not.
+        cut: Lines after which a connection that reads a log breaks; 0: it does not.
         lingers: Looks for which a deleted job can still be seen, as its pods come to their end.
         faults: Answers to the next requests that match a pattern, instead of the real ones: a status, or 0 to hang up.
         requests: "METHOD /path" of all that came.
@@ -112,9 +111,6 @@ class KubernetesServer:
                 self.pods.clear()
         return job
 
-    def running(self, pod: str) -> bool:
-        return pod in self.pods and self.pods[pod]["status"]["phase"] == "Running"
-
 
 class _Handler(Handler):
     cluster: KubernetesServer
@@ -155,20 +151,13 @@ class _Handler(Handler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        sent = 0
-        while True:
-            running, lines = self.cluster.running(pod), self.cluster.logs.get(pod, [])
-            for stamp, text in lines[sent:]:
-                line = f"{stamp} {text}\n".encode()
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-                sent += 1
-                if query["follow"] == ["True"] and self.cluster.cut and sent % self.cluster.cut == 0:
-                    self.cluster.cut += 1  # the next connection gets further
-                    self.close_connection = True
-                    return
-            if query["follow"] != ["True"] or not running:
-                break
-            time.sleep(0.01)
+        for sent, (stamp, text) in enumerate(list(self.cluster.logs.get(pod, []))):
+            if self.cluster.cut and sent == self.cluster.cut:
+                self.cluster.cut += 1  # the next connection gets further
+                self.close_connection = True
+                return
+            line = f"{stamp} {text}\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         self.wfile.write(b"0\r\n\r\n")
 
 

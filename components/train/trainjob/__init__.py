@@ -1,1 +1,1 @@
-"""Training as a TrainJob of Kubeflow Trainer."""
+"""Training on several nodes as a TrainJob of Kubeflow Trainer."""

@@ -1,8 +1,6 @@
-"""Training on several nodes: a TrainJob of Kubeflow Trainer, made, followed and removed by the step.
+"""Training on several nodes: the step makes a TrainJob, follows it to its end, and fetches the model.
 
-The step's own pod needs no GPU. It hands the dataset over, makes the job or adopts what an earlier attempt of the same
-pipeline run has left, copies the first node's log, and fetches the model. What it knows only as it runs is filled into
-the TrainJob that pipeline/cluster/trainjob.py has prepared.
+The step's own pod needs no GPU. Dataset and model go through S3, below the checkpoints, which every node reaches.
 """
 
 import hashlib
@@ -14,71 +12,54 @@ from typing import Any
 from components.shared.machine.workspace import SHARD_CACHE
 from components.shared.mlflow.tree import RUN_ID
 from components.shared.s3.client import Address, is_s3
-from components.shared.s3.streaming.published import local_folder
-from components.train.environment import POD
-from components.train.torchrun import arguments
-from components.train.trainjob import handover
+from components.shared.s3.folders import delete_folder, download_folder
+from components.shared.s3.streaming.cache import size_limit
+from components.shared.s3.streaming.published import local_folder, published_address, upload_dataset
+from components.train.torchrun import Arguments
 from components.train.trainjob.job import Job
-from model.config import TrainConfig
+from components.train.trainjob.manifest import fill
 from model.utils.errors import UserError
 from model.utils.signals import stoppable
 
-_RESTARTS = 3
-"""How often torchrun starts the processes of a node anew before the pod fails, and Kubernetes starts that anew."""
 
-_PASSED_ON = (RUN_ID, "MLFLOW_RUN_ID", SHARD_CACHE)
-
-
-def train_on_nodes(
-    template: str,
-    dataset: Path | str,
-    output: Path,
-    checkpoints: str,
-    config: TrainConfig,
-    code_version: str,
-    variant: str = "",
-) -> None:
-    """`components.train.step.train` on the nodes of a TrainJob.
+def train_on_nodes(template: str, work: Arguments) -> None:
+    """Runs `components.train.step.train` on the nodes of a TrainJob; adopts the job of an earlier attempt.
 
     Args:
-        template: the TrainJob without name, owner and arguments, as JSON.
-        dataset: as there.
-        output: as there.
-        checkpoints: s3://bucket/prefix. Below it, dataset and model are handed over.
-        config: as there.
-        code_version: as there.
-        variant: as there.
+        template: JSON of `manifest.template`.
+        work: arguments of `components.train.step.train`; `checkpoints` in S3.
 
     Raises:
-        UserError: as there; or the cluster refuses the job, or the job fails.
-        Interrupted: SIGTERM came; the job is deleted, whose processes save their state.
+        UserError: as in `step.train`; the cluster refuses the job; the job fails.
+        Interrupted: SIGTERM came; the job is deleted, and its processes save their state.
     """
-    if not is_s3(checkpoints):
-        raise UserError(f"checkpoints is {checkpoints}; several nodes (gpu.nodes) need s3://bucket/prefix.")
     manifest: dict[str, Any] = json.loads(template)
-    nodes = _nodes(manifest["spec"]["trainer"], config.batch_size)
-    folder = local_folder(dataset)  # of published shards, their index: the nodes stream them from where they are
-    content = (folder / "dataset.json").read_bytes()
-    work = arguments("", "", checkpoints, config, code_version, variant)
-    whole = json.dumps([os.environ.get(RUN_ID, ""), manifest, work], sort_keys=True).encode() + content
-    name = f"colorizer-{hashlib.sha256(whole).hexdigest()[:16]}"
-    place = Address.parse(checkpoints) / name
-    work |= {"dataset": str(place / "dataset"), "output": str(place / "model")}
-    _fill(manifest, name, work | {"nodes": nodes, "restarts": _RESTARTS, "rendezvous": name})
+    nodes = _nodes(manifest["spec"]["trainer"], work["config"]["batch_size"])
+    if not is_s3(work["checkpoints"]):
+        raise UserError(f"checkpoints is {work['checkpoints']}; several nodes (gpu.nodes) need s3://bucket/prefix.")
+    folder = local_folder(work["dataset"])
+    content, settings = (folder / "dataset.json").read_text(encoding="utf-8"), work | {"dataset": "", "output": ""}
+    identity = json.dumps([os.environ.get(RUN_ID, ""), manifest, settings, content], sort_keys=True)
+    name = f"colorizer-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    handover, published = Address.parse(work["checkpoints"]) / name, published_address(folder)
+    environment = {key: os.environ[key] for key in (RUN_ID, "MLFLOW_RUN_ID", SHARD_CACHE) if os.environ.get(key)}
+    if not published:
+        environment[SHARD_CACHE] = str(max(size_limit(), _size(folder)))  # each node has room for the whole set
+    settings |= {"dataset": str(published or handover / "dataset"), "output": str(handover / "model")}
+    fill(manifest, name, nodes, settings, environment)
     job = Job(os.environ["POD_NAMESPACE"], name)
-    with stoppable(f"TrainJob {name} is deleted, and its processes save what they have; start again to go on"):
+    with stoppable(f"TrainJob {name} is deleted, and its processes save; run the same command again to resume"):
         try:
-            job.start(manifest, prepare=lambda: handover.put(folder, place / "dataset"))
+            job.start(manifest, prepare=lambda: None if published else upload_dataset(folder, handover / "dataset"))
             job.follow()
-            handover.get(place / "model", output, marker="generator.json")
-            handover.remove(place)
+            download_folder(handover / "model", Path(work["output"]), marker="generator.json")
+            delete_folder(handover)
         finally:
             job.delete()
 
 
 def _nodes(trainer: dict[str, Any], batch_size: int) -> str:
-    """The least and the most nodes, as torchrun takes them: the job goes on with fewer as long as they can share a
-    batch."""
+    """Returns the least and the most nodes: the job goes on with fewer while any smaller number can share a batch."""
     most, processes = trainer["numNodes"], trainer["numProcPerNode"]
     if batch_size % (most * processes):
         raise UserError(
@@ -91,14 +72,7 @@ def _nodes(trainer: dict[str, Any], batch_size: int) -> str:
     return f"{least}:{most}"
 
 
-def _fill(manifest: dict[str, Any], name: str, work: dict[str, Any]) -> None:
-    """Puts in what only the step knows."""
-    pod, uid, _, account = (os.environ[variable] for variable in POD)
-    owner = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}  # the job goes when that goes
-    manifest["metadata"] |= {"name": name, "ownerReferences": [owner]}
-    trainer = manifest["spec"]["trainer"]
-    trainer["args"] = [json.dumps(work).replace("$", "$$")]  # $(NAME) would be expanded
-    trainer["env"] += [{"name": key, "value": os.environ[key]} for key in _PASSED_ON if os.environ.get(key)]
-    (patch,) = manifest["spec"]["runtimePatches"]
-    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
-    job["template"]["spec"]["template"]["spec"]["serviceAccountName"] = account
+def _size(folder: Path) -> int:
+    """Returns an upper bound of the bytes of a dataset's shards."""
+    shards = [path.stat().st_size for path in folder.glob("*.npy")]
+    return len(shards) * max(shards, default=0)

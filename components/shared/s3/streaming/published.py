@@ -38,10 +38,14 @@ def open_shards(folder: Path, split: Split) -> Shards:
     Raises:
         UserError: as `Shards.open`.
     """
-    named = folder / _ADDRESS
-    if not named.exists():
-        return Shards.open(folder, split)
-    return Shards.open(folder, split, ShardCache.in_workspace(Address.parse(named.read_text(encoding="utf-8").strip())))
+    address = published_address(folder)
+    return Shards.open(folder, split, ShardCache.in_workspace(address)) if address else Shards.open(folder, split)
+
+
+def published_address(folder: Path) -> Address | None:
+    """Returns where the shards of a dataset lie in S3; None when they lie in the folder."""
+    path = folder / _ADDRESS
+    return Address.parse(path.read_text(encoding="utf-8").strip()) if path.exists() else None
 
 
 def verify_dataset(folder: Path) -> None:
@@ -104,9 +108,22 @@ def publish(folder: Path, root: Address) -> Address:
     Raises:
         UserError: the folder holds no dataset; S3 refuses or cannot be reached.
     """
-    description = describe(folder)
+    shards = _shard_names(folder)
     address = root / hashlib.sha256((folder / "dataset.json").read_bytes()).hexdigest()[:16]
-    shards = [entry["file"] for split in SPLITS for entry in description["shards"][split]]
+    upload_dataset(folder, address)
+    (folder / _ADDRESS).write_text(f"{address}\n", encoding="utf-8")
+    for name in shards:
+        (folder / name).unlink()
+    return address
+
+
+def upload_dataset(folder: Path, address: Address) -> None:
+    """Copies a dataset to S3; sends no shard twice.
+
+    Raises:
+        UserError: the folder holds no dataset; S3 refuses or cannot be reached.
+    """
+    shards = _shard_names(folder)
     others = [name for name in ("manifest.parquet", SOURCES, "dataset.json") if (folder / name).exists()]
     with explained(address), progress(len(shards), "publish", "shards") as advance:
         s3 = client()
@@ -117,7 +134,8 @@ def publish(folder: Path, root: Address) -> Address:
             advance(1)
         for name in others:  # dataset.json last: a reader that finds it finds every file
             upload(s3, folder / name, address / name)
-    (folder / _ADDRESS).write_text(f"{address}\n", encoding="utf-8")
-    for name in shards:
-        (folder / name).unlink()
-    return address
+
+
+def _shard_names(folder: Path) -> list[str]:
+    shards = describe(folder)["shards"]
+    return [entry["file"] for split in SPLITS for entry in shards[split]]

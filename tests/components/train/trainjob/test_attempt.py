@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from components.shared.s3.client import Address
+from components.shared.s3.folders import download_folder, upload_folder
 from components.train.environment import POD
-from components.train.trainjob import handover, job, pod_log
+from components.train.torchrun import arguments
+from components.train.trainjob import job
 from components.train.trainjob.attempt import train_on_nodes
 from model.utils.errors import Interrupted, UserError
 from pipeline.cluster.settings import load_cluster
-from pipeline.cluster.trainjob import train_job
-from pipeline.graph import SECRETS, SETTINGS
+from pipeline.graph import train_job
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.kubernetes_server import KubernetesServer, Object, kubernetes_server
 from tests.support.remote import contents
@@ -35,7 +36,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster(workplace: Path, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
     """A cluster, and this process one of its pods."""
     monkeypatch.setattr(job, "PAUSE", 0.05)
-    monkeypatch.setattr(pod_log, "PAUSE", 0.05)
     monkeypatch.setenv("KUBECONFIG", str(workplace / "kubeconfig"))
     monkeypatch.setenv("KFP_RUN_ID", "b1946ac9")
     for variable in POD:
@@ -46,26 +46,26 @@ def cluster(workplace: Path, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 
 def template(tmp_path: Path, gpu: str = "nodes: 2") -> str:
     (tmp_path / "cluster.yaml").write_text(f"gpu: {{{gpu}}}")
-    return json.dumps(train_job(load_cluster(tmp_path / "cluster.yaml"), SETTINGS, SECRETS))
+    return json.dumps(train_job(load_cluster(tmp_path / "cluster.yaml")))
 
 
 def work(made: Object) -> dict[str, Any]:
     """What the nodes are told."""
-    arguments: dict[str, Any] = json.loads(made["spec"]["trainer"]["args"][0].replace("$$", "$"))
+    arguments: dict[str, Any] = json.loads(made["spec"]["trainer"]["args"][-1].replace("$$", "$"))
     return arguments
 
 
 def start(dataset: Path, root: Address, spec: str, *overrides: str) -> None:
-    train_on_nodes(spec, dataset, Path("out/model"), str(root), tiny_config(*overrides), "c0de")
+    train_on_nodes(spec, arguments(str(dataset), "out/model", str(root), tiny_config(*overrides), "c0de"))
 
 
 def succeed(cluster: KubernetesServer, made: Object, folder: Path) -> None:
     """As Kubeflow Trainer and the nodes would."""
     pods = [cluster.pod(made, index, "Running", running={}) for index in range(2)]
-    handover.get(Address.parse(work(made)["dataset"]), folder / "dataset-of-the-nodes", "dataset.json")
+    download_folder(Address.parse(work(made)["dataset"]), folder / "dataset-of-the-nodes", "dataset.json")
     (folder / "trained").mkdir()
     (folder / "trained" / "generator.json").write_text("{}")
-    handover.put(folder / "trained", Address.parse(work(made)["output"]))
+    upload_folder(folder / "trained", Address.parse(work(made)["output"]))
     for index, pod in enumerate(pods):
         for images in range(10):
             cluster.say(pod, f"node {index}: {images} of 10 images")
@@ -101,7 +101,7 @@ def test_a_job_is_made_followed_and_removed(
         {"apiVersion": "v1", "kind": "Pod", "name": "pod-name", "uid": "pod-uid"}
     ]
     told = work(job_made)
-    assert told["nodes"] == "1:2"
+    assert job_made["spec"]["trainer"]["args"][0] == "--nnodes=1:2"
     assert told["config"]["seed"] == 7
     assert {"name": "KFP_RUN_ID", "value": "b1946ac9"} in job_made["spec"]["trainer"]["env"]
     (patch,) = job_made["spec"]["runtimePatches"]
@@ -126,8 +126,8 @@ def test_a_job_is_made_followed_and_removed(
 def test_it_goes_on_with_as_few_nodes_as_can_share_a_batch(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path, gpu: str, batch: int, nodes: str
 ) -> None:
-    cluster.on_create = lambda made: cluster.conclude(made, "Failed", "Enough", work(made)["nodes"])
-    with pytest.raises(UserError, match=rf"has failed \(Enough: {nodes}\)"):
+    cluster.on_create = lambda made: cluster.conclude(made, "Failed", "Enough", made["spec"]["trainer"]["args"][0])
+    with pytest.raises(UserError, match=rf"has failed \(Enough: --nnodes={nodes}\)"):
         start(dataset, root, template(tmp_path, gpu), f"batch_size={batch}")
 
 
@@ -255,5 +255,5 @@ def test_mistakes_are_told_before_the_cluster_is_asked(
     with pytest.raises(UserError, match=r"batch_size is 8; it must be a multiple of the 6 processes"):
         start(dataset, root, template(tmp_path, "nodes: 3, count: 2"))
     with pytest.raises(UserError, match=r"checkpoints is here; several nodes \(gpu\.nodes\) need s3://bucket/prefix"):
-        train_on_nodes(template(tmp_path), dataset, Path("model"), "here", tiny_config(), "")
+        train_on_nodes(template(tmp_path), arguments(str(dataset), "model", "here", tiny_config(), ""))
     assert cluster.requests == []

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -17,10 +18,14 @@ import safetensors.torch
 
 from components.shared.machine.workspace import SHARD_CACHE
 from components.shared.s3.client import Address
-from components.shared.s3.streaming.published import publish
+from components.shared.s3.folders import download_folder
+from components.shared.s3.streaming.published import publish, published_address, upload_dataset
+from components.train.environment import POD
 from components.train.torchrun import arguments
-from components.train.trainjob import handover
+from components.train.trainjob.manifest import fill
 from model.data import shards
+from pipeline.cluster.settings import load_cluster
+from pipeline.graph import train_job
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.remote import latest
 from tests.support.s3 import S3Server
@@ -40,27 +45,34 @@ class Group:
 
     def __init__(self, folder: Path, dataset: Path, root: Address, nodes: str = "1:2", *overrides: str) -> None:
         self.root, self._folder = root, folder
-        handover.put(dataset, root / "handover" / "dataset")
+        streamed = published_address(dataset)
+        if not streamed:
+            upload_dataset(dataset, root / "handover" / "dataset")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         work = arguments(
-            str(root / "handover" / "dataset"),
+            str(streamed or root / "handover" / "dataset"),
             str(root / "handover" / "model"),
             str(root),
             tiny_config(*LONGER, *overrides),
             "c0de",
         )
-        work |= {"nodes": nodes, "restarts": 3, "rendezvous": folder.name}
-        command = [sys.executable, "-m", "components.train.trainjob.node", json.dumps(work)]
+        folder.mkdir(parents=True)
+        (folder / "cluster.yaml").write_text("gpu: {nodes: 2}")
+        manifest = train_job(load_cluster(folder / "cluster.yaml"))
+        with patch.dict(os.environ, dict.fromkeys(POD, "step")):
+            fill(manifest, folder.name, nodes, work, {} if streamed else {SHARD_CACHE: str(1 << 30)})
+        trainer = manifest["spec"]["trainer"]
+        rendezvous = ("$(PET_MASTER_ADDR):$(PET_MASTER_PORT)", f"127.0.0.1:{port}")
+        command = [sys.executable, *trainer["command"][1:], *(each.replace(*rendezvous) for each in trainer["args"])]
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "MLFLOW_TRACKING_URI": f"sqlite:///{Path('workspace/mlflow.db').resolve()}",
             "PET_NNODES": "2",
             "PET_NPROC_PER_NODE": "1",
-            "PET_MASTER_ADDR": "127.0.0.1",
-            "PET_MASTER_PORT": str(port),
+            **{each["name"]: each["value"] for each in trainer["env"] if "value" in each},
         }
         self.nodes = []
         for rank in range(2):  # the first to start is the first in rank: on loopback only their process ids differ
@@ -95,7 +107,7 @@ class Group:
         """The model, once the first node has come to its end."""
         assert self.nodes[0].wait(timeout=240) == 0, self.log(0)
         model = self._folder / "model"
-        handover.get(self.root / "handover" / "model", model, "generator.json")
+        download_folder(self.root / "handover" / "model", model, "generator.json")
         return model
 
     def log(self, node: int) -> str:

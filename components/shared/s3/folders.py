@@ -1,8 +1,4 @@
-"""Folders that the step and the nodes of a TrainJob hand each other through S3: the dataset there, the model back.
-
-They lie beside the checkpoints, which every node reaches anyway: where Kubeflow keeps its artifacts, and with which
-keys, its launcher alone knows.
-"""
+"""Folders in S3: all objects below a prefix, uploaded, downloaded or deleted together."""
 
 from pathlib import Path
 
@@ -11,7 +7,7 @@ from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
 
-def put(folder: Path, address: Address) -> None:
+def upload_folder(folder: Path, address: Address) -> None:
     """Uploads all files below a folder.
 
     Raises:
@@ -23,11 +19,13 @@ def put(folder: Path, address: Address) -> None:
             upload(s3, path, address / str(path.relative_to(folder)))
 
 
-def get(address: Address, folder: Path, marker: str) -> None:
-    """Downloads all that lies below an address into a folder, which appears when it is whole.
+def download_folder(address: Address, folder: Path, marker: str) -> None:
+    """Downloads all objects below an address into a folder, which appears when it is complete.
 
     Args:
-        marker: a file that every such folder holds.
+        address: prefix of the objects.
+        folder: replaced.
+        marker: name of a file that every such folder holds.
 
     Raises:
         UserError: the marker is missing; S3 refuses or cannot be reached.
@@ -40,11 +38,11 @@ def get(address: Address, folder: Path, marker: str) -> None:
             with path.open("wb") as file:
                 fetch(s3, Address(address.bucket, entry["Key"]), file)
         if not (aside / marker).is_file():
-            raise UserError(f"{address} holds no {marker}: it was deleted meanwhile; start again.")
+            raise UserError(f"{address} holds no {marker}; something deleted it. Run the same command again.")
 
 
-def remove(address: Address) -> None:
-    """Deletes all that lies below an address.
+def delete_folder(address: Address) -> None:
+    """Deletes all objects below an address.
 
     Raises:
         UserError: S3 refuses or cannot be reached.
