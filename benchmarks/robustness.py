@@ -28,11 +28,11 @@ from components.shared.machine.workspace import workspace
 from components.shared.step import step
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.config import load_config
-from model.data.batches import seeded
 from model.data.damage import DAMAGES, damaged
 from model.data.shards import Shards
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
+from model.utils.seeds import seeded
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("l1_ab", "ab_intersection", "delta_colorfulness", "kid_efflite0")

@@ -20,9 +20,10 @@ from benchmarks.machine import FOLDER, speedup, write
 from components.shared.s3.client import Address
 from components.shared.s3.streaming.cache import ShardCache
 from components.shared.s3.streaming.published import publish
-from model.data import shards
 from model.data.batches import Batches
-from model.data.shards import PER_SHARD, Row, Shards
+from model.data.format import PER_SHARD, Row
+from model.data.shards import Shards
+from model.data.writer import write_dataset
 from tests.support.s3 import seaweedfs
 
 _BATCH, _LANES, _WINDOW = 16, 2, 2
@@ -70,7 +71,7 @@ def make(folder: Path, photographs: int, size: int) -> None:
 
     names = [f"{number:064x}" for number in range(photographs)]
     rows = [Row(f"{name}.png", name, size, size, "train", "kept", "") for name in names]
-    shards.write(folder, rows, lab_of, size=size, data_version="benchmark")
+    write_dataset(folder, rows, lab_of, size=size, data_version="benchmark")
 
 
 def epoch(opened: Shards, size: int) -> float:

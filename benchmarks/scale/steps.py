@@ -22,7 +22,8 @@ from components.preprocess.prepared import PIXELS, ROWS, PartRow, Prepared
 from components.register.step import register
 from components.train.step import train
 from model.config import Config, load_config
-from model.data import shards
+from model.data.format import Row
+from model.data.writer import write_dataset
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
 
@@ -50,16 +51,16 @@ def config() -> Config:
     return load_config(ROOT / "params.yaml", (), _TINY)
 
 
-def rows(n: int) -> Iterator[shards.Row]:
+def rows(n: int) -> Iterator[Row]:
     """Of a manifest: each twentieth file is rejected, the others are in the splits that their hashes say."""
     preprocess = config().preprocess
     for index in range(n):
         sha256 = hashlib.sha256(str(index).encode()).hexdigest()
         path = f"folder-{index // 1000:04}/photograph-{index:09}.jpg"
         if index % 20:
-            yield shards.Row(path, sha256, 3000, 2000, split_of(sha256, preprocess), "kept", "")
+            yield Row(path, sha256, 3000, 2000, split_of(sha256, preprocess), "kept", "")
         else:
-            yield shards.Row(path, sha256, 90, 60, None, "rejected", "too small: 90 x 60, min_side is 128")
+            yield Row(path, sha256, 90, 60, None, "rejected", "too small: 90 x 60, min_side is 128")
 
 
 def pixels(sha256: str) -> NDArray[np.uint8]:
@@ -121,7 +122,7 @@ def _inspect(folder: Path) -> object:
 
 def _dataset(folder: Path, n: int) -> None:
     (folder / "dataset").mkdir(parents=True)
-    shards.write(folder / "dataset", list(rows(n)), pixels, size=SIZE, data_version=_VERSION)
+    write_dataset(folder / "dataset", list(rows(n)), pixels, size=SIZE, data_version=_VERSION)
 
 
 def _trained(folder: Path, n: int) -> None:

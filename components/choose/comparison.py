@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.color import AB_SCALE, decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
-from model.data.batches import seeded
 from model.data.shards import Shards
 from model.inference.predict import predict_ab
 from model.inference.saved import load_generator
 from model.metrics.ab_intersection import ab_histograms
 from model.training.meters import HISTORY
+from model.utils.seeds import seeded
 
 _CURVES = ("reconstruction", "val_l1_ab", "val_delta_colorfulness", "d_accuracy")  # of history.jsonl
 _PICTURED = 8  # photographs in the contact sheet, spread over the test split

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from model.color import AB_SCALE
-from model.data.batches import seeded
 from model.data.shards import Shards
 from model.inference.predict import predict_ab
 from model.networks.generator import Generator
+from model.utils.seeds import seeded
 
 
 class Contestant(Protocol):

@@ -15,7 +15,8 @@ from components.inspect.manifest import blocks
 from components.shared.machine.progress import progress
 from components.shared.s3.streaming.published import open_shards
 from model.color import decode_lab
-from model.data.shards import PER_SHARD, SPLITS, Shards
+from model.data.format import PER_SHARD, SPLITS
+from model.data.shards import Shards
 
 SCHEMA_VERSION = 1
 """Of the distributions; another when a bin changes, for what was counted by other bins cannot be compared."""

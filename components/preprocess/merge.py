@@ -14,8 +14,8 @@ from components.preprocess.labels import labels_by
 from components.preprocess.prepared import PIXELS, Pixels, read_rows
 from components.shared.photos import listing
 from model.config import PreprocessConfig
-from model.data import shards
-from model.data.shards import Row, Split
+from model.data.format import SPLITS, Row, Split
+from model.data.writer import write_dataset
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -34,7 +34,7 @@ class _Candidate:
 def merge(
     listed: Path, parts: Sequence[Path], output: Path, config: PreprocessConfig, *, photos: str, data_version: str
 ) -> dict[str, Any]:
-    """Makes the dataset folder (see `model.data.shards`) of what `prepare_part` left of every partition.
+    """Makes the dataset folder (see `model.data.format`) of what `prepare_part` left of every partition.
 
     The result is the same to the byte however many partitions there are, and in whatever order. Memory holds some
     hundred bytes of bookkeeping for each file, and no pixels.
@@ -84,7 +84,7 @@ def merge(
 
     try:
         with folder_aside(output, "dataset.json") as folder:
-            shards.write(folder, rows, lab_of, size=config.size, data_version=data_version)
+            write_dataset(folder, rows, lab_of, size=config.size, data_version=data_version)
             listing.hand_on_sources(listed, folder)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror}; make room, or give another folder.") from None
@@ -120,7 +120,7 @@ def _summary(rows: list[Row]) -> dict[str, Any]:
     rejected = Counter(row.reason.partition(":")[0] for row in rows if row.status == "rejected")
     return {
         "kept": statuses["kept"],
-        **{str(split): splits[split] for split in shards.SPLITS},
+        **{str(split): splits[split] for split in SPLITS},
         "ignored": statuses["ignored"],
         "rejected": dict(rejected.most_common()),
         "labels": dict(sorted(Counter(row.label for row in rows if row.label).items())),

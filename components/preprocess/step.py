@@ -26,7 +26,7 @@ def preprocess(
     workers: int | None = None,
     store: Store | None = None,
 ) -> dict[str, Any]:
-    """Turns photographs into a dataset folder (see `model.data.shards`).
+    """Turns photographs into a dataset folder (see `model.data.format`).
 
     Every file below `photos` gets a row in the manifest, hidden ones aside. Rejected are, with a reason each:
     unreadable files; links that lead out of `photos`; a short side below `min_side`; a mean CIELAB chroma below

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from model.data.shards import SOURCES
+from model.data.format import SOURCES
 from model.utils.errors import UserError
 
 LINEAGE = ("manifest.parquet", SOURCES)

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
-from model.data.batches import seeded
 from model.inference.predict import predict_ab
 from model.networks.generator import Generator
 from model.training.monitor import ALARM
+from model.utils.seeds import seeded
 
 _PANELS = {
     "Reconstruction (ab / 110)": ("reconstruction",),

@@ -22,7 +22,7 @@ from components.train.mlflow_queue import Diary
 from components.train.remote import RemoteCheckpoints
 from components.train.report import draw_curves, sample_grid
 from model.config import TrainConfig
-from model.data.shards import SOURCES
+from model.data.format import SOURCES
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
 from model.training import loop as training

@@ -1,12 +1,10 @@
-"""What each training step sees: which photographs, where they are cropped, whether they are mirrored or damaged, their
-labels, and its noise.
+"""Training batches: random crops of photographs, mirrored and damaged at random, with their labels.
 
-All of it is a pure function of the seed and the step, so training resumes anywhere, and any number of processes that
-share a batch sees what one process would see.
+Everything random is a pure function of the seed and the step. Training therefore resumes at any step, and any number of
+processes that share a batch see the same crops as one process.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,25 +13,28 @@ from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from model.data.damage import damaged_at_random
+from model.data.order import Order
 from model.data.shards import Shards
+from model.utils.seeds import seeded
 
-_HIDDEN = 0.1  # share of labels that are, so that coloring without one is learnt too
+_HIDDEN_LABELS = 0.1  # share of labels that are hidden, so that the generator also learns to color without one
 
 
 class Batch(NamedTuple):
-    """A process's share of what a step sees."""
+    """Holds one process's share of a step's batch."""
 
     stored: Tensor
     """(share, 3, crop, crop) uint8 stored LAB."""
     y: Tensor
-    """(share,) int64, each photograph's label as its place in a list of names, -1 where it has none or it is hidden."""
+    """(share,) int64: each label's index in the list of names; -1 for an unknown or hidden label."""
 
 
 class Batches(Dataset[Batch]):
-    """Item `step` is this process's share of that step's batch.
+    """Provides this process's share of every step's batch; the item's index is the step.
 
-    Photographs come in the order of `Order`. Of each, a random square window is taken, scaled to `crop` where it is
-    larger, and mirrored half the time; then its L is damaged with the probability `damage`. Colors stay untouched.
+    `Order` gives the order of the photographs. From each photograph, a random square window is cut, scaled to `crop`
+    if it is larger, and mirrored with probability 1/2. Its L is damaged with probability `damage`; a and b stay as
+    they are.
     """
 
     def __init__(
@@ -50,18 +51,20 @@ class Batches(Dataset[Batch]):
         lanes: int = 1,
         window: int = 0,
     ) -> None:
-        """
+        """Reads the photographs' labels; reads no pixels yet.
+
         Args:
-            shards: at least one photograph, of sides of at least `crop` times `zoom`.
+            shards: at least one photograph, with sides of at least `crop` times `zoom` pixels.
             batch_size: over all processes together; a multiple of `count`.
-            crop: pixels; the side of the smallest window.
-            seed: of order, windows, mirroring and damage.
-            rank: of this process.
-            count: of processes.
-            zoom: the largest window's side over the smallest's.
-            damage: 0..1, of `model.data.damage.damaged_at_random`. The windows are the same whatever it is.
-            labels: names that count; one in ten is hidden.
-            lanes, window: of `Order`.
+            crop: side of the crops and of the smallest window, in pixels.
+            seed: determines the order, the windows, the mirroring and the damage.
+            rank: index of this process.
+            count: number of processes.
+            zoom: side of the largest window divided by that of the smallest.
+            damage: probability in 0..1 for `model.data.damage.damaged_at_random`. It does not change the windows.
+            labels: names of the known labels; one label in ten is hidden.
+            lanes: number of streams, as in `Order`.
+            window: shards that are shuffled together, as in `Order`.
         """
         self._shards, self._batch_size, self._seed = shards, batch_size, seed
         self._crop, self._largest = crop, int(crop * zoom)
@@ -89,121 +92,11 @@ class Batches(Dataset[Batch]):
             if self._damage:
                 window = damaged_at_random(window, self._damage, seeded(self._seed, "damage", step, place))
             crop.copy_(window)
-        hidden = torch.rand(self._batch_size, generator=seeded(self._seed, "label", step)) < _HIDDEN
+        hidden = torch.rand(self._batch_size, generator=seeded(self._seed, "label", step)) < _HIDDEN_LABELS
         return Batch(crops, self._labels[chosen].masked_fill(hidden[self._share], -1))
 
 
-class _Window(NamedTuple):
-    """Photographs of a lane that are shuffled together, and where they begin in the lane's stream."""
-
-    begin: int
-    photographs: Tensor
-    shards: list[int]
-
-    @property
-    def end(self) -> int:
-        return self.begin + len(self.photographs)
-
-
-class Order:
-    """Which photographs each step sees.
-
-    The set is dealt into `lanes` of the same length, give or take a photograph: the first part of it, the second, and
-    so on. Each is an endless stream of its own, one epoch after the other; a step takes the next `batch_size / lanes`
-    of every stream. In an epoch the lane's shards come in a new order, `window` at a time, and the photographs of
-    these are shuffled. Whoever reads one lane so needs two windows of shards at hand: this one, and soon the next.
-
-    With one lane and no window, the stream is one shuffle of the whole set after the other.
-    """
-
-    def __init__(
-        self, photographs: int, per_shard: int, seed: int, batch_size: int, lanes: int = 1, window: int = 0
-    ) -> None:
-        """
-        Args:
-            photographs: at least one for each lane.
-            per_shard: photographs in every shard but the last.
-            seed: of the order.
-            batch_size: a multiple of `lanes`.
-            lanes: how many.
-            window: in shards; 0: all that a lane has.
-        """
-        self._photographs, self._per_shard, self._seed = photographs, per_shard, seed
-        self._each, self._lanes, self._length = batch_size // lanes, lanes, window
-        self._held: dict[int, list[_Window]] = {}
-
-    def photographs(self, step: int, places: range) -> list[int]:
-        """The indices of those at some places of a step's batch."""
-        chosen: list[int] = []
-        for lane, start, stop in self._streams(step, places):
-            while start < stop:
-                window = self._window(lane, start)
-                chosen += window.photographs[start - window.begin : stop - window.begin].tolist()
-                start = min(stop, window.end)
-        return chosen
-
-    def shards(self, step: int, places: range) -> list[int]:
-        """Those of the windows that the step reads for some places, and after them those of the next windows."""
-        now, soon = [], []
-        for lane, start, stop in self._streams(step, places):
-            window = self._window(lane, start)
-            now += window.shards
-            while window.begin < stop:
-                window = self._window(lane, window.end)
-                soon += window.shards
-        return list(dict.fromkeys(now + soon))
-
-    def _streams(self, step: int, places: range) -> Iterator[tuple[int, int, int]]:
-        """Lane, first and last position + 1 in its stream, of each lane that the places touch."""
-        for lane in range(places.start // self._each, -(-places.stop // self._each)):
-            here = step * self._each - lane * self._each
-            yield lane, here + max(places.start, lane * self._each), here + min(places.stop, (lane + 1) * self._each)
-
-    def _window(self, lane: int, position: int) -> _Window:
-        """The one that holds a position of the lane's stream; the last two asked for are kept."""
-        held = self._held.setdefault(lane, [])
-        for window in held:
-            if window.begin <= position < window.end:
-                return window
-        window = self._draw(lane, position)
-        self._held[lane] = [*held[-1:], window]
-        return window
-
-    def _draw(self, lane: int, position: int) -> _Window:
-        first, last = (self._photographs * edge // self._lanes for edge in (lane, lane + 1))
-        epoch, place = divmod(position, last - first)
-        begin = position - place
-        for number, shards in enumerate(self._windows(epoch, lane, first, last)):
-            edges = [(max(first, s * self._per_shard), min(last, (s + 1) * self._per_shard)) for s in shards]
-            end = begin + sum(stop - start for start, stop in edges)
-            if position < end:
-                which = (lane, number) if lane or number else ()
-                draws = seeded(self._seed, "order", epoch, *which)
-                inside = torch.cat([torch.arange(start, stop) for start, stop in edges])
-                return _Window(begin, inside[torch.randperm(end - begin, generator=draws)], shards)
-            begin = end
-        raise AssertionError("unreachable")
-
-    def _windows(self, epoch: int, lane: int, first: int, last: int) -> Iterator[list[int]]:
-        """The shards of each window of a lane's epoch, in turn."""
-        start, stop = first // self._per_shard, (last - 1) // self._per_shard + 1
-        turns = start + torch.randperm(stop - start, generator=seeded(self._seed, "shards", epoch, lane))
-        length = self._length or len(turns)
-        for begin in range(0, len(turns), length):
-            yield turns[begin : begin + length].sort().values.tolist()
-
-
 def share(batch_size: int, rank: int, count: int) -> slice:
-    """The part of a batch that one of `count` processes takes."""
+    """Returns the slice of a batch that process `rank` of `count` takes."""
     each = batch_size // count
     return slice(rank * each, (rank + 1) * each)
-
-
-def seeded(*key: int | str) -> torch.Generator:
-    """A CPU random generator for one purpose."""
-    return torch.Generator().manual_seed(seed_of(*key))
-
-
-def seed_of(*key: int | str) -> int:
-    """A hash of the key in 32 bits, which is what torch's generator uses of a seed."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:4])

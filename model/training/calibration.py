@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
-from model.data.batches import seeded
 from model.data.shards import Shards
 from model.inference.predict import predict_ab, with_chroma
 from model.metrics.colorfulness import colorfulness
 from model.networks.generator import Generator
+from model.utils.seeds import seeded
 
 _PHOTOGRAPHS = 256  # at most; their mean colorfulness is then known to about one unit
 _AT_ONCE = 16

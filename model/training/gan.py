@@ -11,12 +11,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model.color import AB_SCALE, decode_lab, to_network
 from model.config import TrainConfig
-from model.data.batches import seed_of, seeded, share
+from model.data.batches import share
 from model.losses import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
 from model.networks.generator import Discriminator, Generator
 from model.training.distributed import Processes
 from model.training.ema import Average
 from model.training.state import below
+from model.utils.seeds import seed_of, seeded
 
 N = TypeVar("N", bound=nn.Module)
 

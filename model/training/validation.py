@@ -9,7 +9,6 @@ from torch import Tensor
 
 from model.color import AB_SCALE, decode_lab, into_gamut, lab_to_srgb, to_network, to_uint8
 from model.config import TrainConfig
-from model.data.batches import seeded
 from model.data.shards import Shards
 from model.inference.predict import predict_ab
 from model.metrics.ab_intersection import BINS, ab_histograms, ab_intersection
@@ -21,6 +20,7 @@ from model.training.distributed import Processes
 from model.training.meters import Row
 from model.training.state import below
 from model.utils.errors import UserError
+from model.utils.seeds import seeded
 
 FIGURES = ("val_l1_ab", "val_delta_colorfulness", "val_ab_intersection")
 _BATCH = 16

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.register.step import TAGS
 from components.shared.mlflow.registry import checksum
-from model.data import shards
+from model.data.format import verify
 from model.training.state import _read
 
 EVALUATION = {"metrics.json", "figures.json", "report.html", "samples.png", "per_photograph.parquet"}
@@ -19,7 +19,7 @@ def require_sound(workspace: Path) -> None:
     """
     pipeline = workspace / "pipeline"
     for dataset in pipeline.glob("*/merge/dataset"):
-        shards.verify(dataset)
+        verify(dataset)
     for generator in pipeline.glob("*/train/generator"):
         assert checksum(generator), generator
         assert json.loads((generator / "training.json").read_bytes())["images"] > 0

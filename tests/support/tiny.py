@@ -9,7 +9,8 @@ import torch
 
 from model.color import encode_lab
 from model.config import TrainConfig, load_config
-from model.data import shards
+from model.data.format import Row
+from model.data.writer import write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +60,7 @@ def tiny_dataset(
         name = hashlib.sha256(stored.tobytes()).hexdigest()
         labs[name] = stored
         split = "train" if index < train else "val" if index < train + val else "test"
-        rows.append(shards.Row(f"{index}.png", name, size, size, split, "kept", "", labels[index % len(labels)]))
+        rows.append(Row(f"{index}.png", name, size, size, split, "kept", "", labels[index % len(labels)]))
     folder.mkdir(parents=True, exist_ok=True)
-    shards.write(folder, rows, labs.__getitem__, size=size, data_version="0123456789abcdef0123456789abcdef")
+    write_dataset(folder, rows, labs.__getitem__, size=size, data_version="0123456789abcdef0123456789abcdef")
     return folder

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 
 from components.evaluate.step import evaluate
 from model.color import encode_lab, srgb_to_lab
-from model.data import shards
+from model.data.format import Row
 from model.data.images import decode
+from model.data.writer import write_dataset
 from tests.support.made import HOSTILE, SIZE, TEST, TRAIN, config, make_generator
 
 
@@ -30,9 +31,9 @@ def dataset(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         test = len(labs) < TEST
         name = path.relative_to(photos).as_posix() if labs else HOSTILE
         labs[sha256] = lab
-        rows.append(shards.Row(name, sha256, SIZE, SIZE, "test" if test else "train", "kept", ""))
+        rows.append(Row(name, sha256, SIZE, SIZE, "test" if test else "train", "kept", ""))
     folder = tmp_path_factory.mktemp("dataset")
-    shards.write(folder, rows, labs.__getitem__, size=SIZE, data_version="0123456789abcdef0123456789abcdef")
+    write_dataset(folder, rows, labs.__getitem__, size=SIZE, data_version="0123456789abcdef0123456789abcdef")
     return folder
 
 

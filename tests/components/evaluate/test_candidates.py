@@ -10,12 +10,13 @@ from components.evaluate.accumulate import delivered
 from components.evaluate.baselines import MeanByLightness
 from components.evaluate.candidates import GeneratorContestant
 from model.color import AB_SCALE, decode_lab, in_gamut
-from model.data import shards
-from model.data.batches import seeded
+from model.data.format import Row
 from model.data.shards import Shards
+from model.data.writer import write_dataset
 from model.inference.predict import predict_ab
 from model.inference.saved import load_generator
 from model.networks.generator import Generator
+from model.utils.seeds import seeded
 from tests.support.made import TEST
 from tests.support.tiny import tiny_config, tiny_dataset
 
@@ -25,8 +26,8 @@ def test_mean_by_lightness_against_brute_force_and_between_levels(tmp_path: Path
     lab[0, :] = np.array([10, 128 + 6, 128 - 2])[:, None, None]
     lab[1, :] = np.array([10, 128 + 2, 128 + 4])[:, None, None]
     lab[1, :, 0, 0] = [20, 128 + 24, 128 - 9]
-    rows = [shards.Row(f"{i}", f"{i}" * 64, 4, 4, "train", "kept", "") for i in range(2)]
-    shards.write(tmp_path, rows, lambda sha256: lab[int(sha256[0])], size=4, data_version="0" * 32)
+    rows = [Row(f"{i}", f"{i}" * 64, 4, 4, "train", "kept", "") for i in range(2)]
+    write_dataset(tmp_path, rows, lambda sha256: lab[int(sha256[0])], size=4, data_version="0" * 32)
     baseline = MeanByLightness(Shards.open(tmp_path, "train"))
     ten = [(16 * 6 + 15 * 2) / 31, (16 * -2 + 15 * 4) / 31]
     assert baseline.table[:, 10].tolist() == pytest.approx(ten, rel=1e-6)

@@ -15,7 +15,8 @@ import pytest
 from components.evaluate.step import evaluate
 from components.register.gate import judge
 from model.config import Rule
-from model.data import shards
+from model.data.format import Row
+from model.data.writer import write_dataset
 from model.utils.errors import UserError
 from tests.support.made import ALWAYS, config
 
@@ -77,8 +78,8 @@ def test_mistakes_get_one_sentence_and_leave_no_output(
 def test_a_dataset_without_test_photographs(models: dict[str, Path], workplace: Path) -> None:
     empty = workplace / "empty"
     empty.mkdir()
-    rows = [shards.Row("a.jpg", "a" * 64, 16, 16, "train", "kept", "")]
-    shards.write(empty, rows, lambda _: np.full((3, 16, 16), 128, np.uint8), size=16, data_version="0" * 32)
+    rows = [Row("a.jpg", "a" * 64, 16, 16, "train", "kept", "")]
+    write_dataset(empty, rows, lambda _: np.full((3, 16, 16), 128, np.uint8), size=16, data_version="0" * 32)
     assert "no test photographs" in refused(empty, models["challenger"], workplace / "out", config())
 
 

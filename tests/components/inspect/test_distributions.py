@@ -11,8 +11,8 @@ import torch
 from components.inspect import distributions
 from components.inspect.distributions import Distributions, measure
 from model.color import encode_lab
-from model.data import shards
-from model.data.shards import Row
+from model.data.format import Row
+from model.data.writer import write_dataset
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_dataset
 
@@ -39,7 +39,7 @@ def made(folder: Path) -> Path:
         Row("README", "g", None, None, None, "ignored", "no photograph by its suffix"),
     ]
     folder.mkdir()
-    shards.write(folder, rows, labs.__getitem__, size=SIZE, data_version="0123456789abcdef")
+    write_dataset(folder, rows, labs.__getitem__, size=SIZE, data_version="0123456789abcdef")
     return folder
 
 

@@ -10,7 +10,8 @@ import pytest
 from components.preprocess.labels import labels_by
 from components.preprocess.step import preprocess
 from model.config import PreprocessConfig
-from model.data.shards import SPLITS, Shards
+from model.data.format import SPLITS
+from model.data.shards import Shards
 from model.utils.errors import UserError
 from tests.components.preprocess.test_step import CONFIG
 

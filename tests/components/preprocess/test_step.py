@@ -25,7 +25,8 @@ from components.preprocess.step import preprocess
 from components.preprocess.worker import Task, prepare
 from model import color
 from model.config import PreprocessConfig, load_config
-from model.data.shards import Shards, verify
+from model.data.format import verify
+from model.data.shards import Shards
 from model.utils.errors import UserError
 from pipeline import ROOT
 from tests.support.bombs import BOMBS

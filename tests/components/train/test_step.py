@@ -213,7 +213,7 @@ def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
     command = _command("--dataset", "nowhere", "--out", "model")
     result = subprocess.run(command, env=_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert result.stderr == "error: nowhere is no dataset: it has no dataset.json; run preprocess first.\n"
+    assert result.stderr == "error: nowhere is not a dataset: it has no dataset.json; run preprocess first.\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.data.batches import Batches, seeded
+from model.data.batches import Batches
+from model.utils.seeds import seeded
 from model.data.shards import Shards
 from tests.support.tiny import tiny_dataset
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from model.data.batches import seeded
+from model.utils.seeds import seeded
 from model.color import encode_lab, srgb_to_lab
 from model.data.damage import DAMAGES, damaged, damaged_at_random
 from model.data.images import decode

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data import shards
+from model.data.writer import write_dataset
+from model.data import writer
 from model.utils.errors import UserError
-from model.data.shards import Row, Shards, verify
+from model.data.format import Row, verify
+from model.data.shards import Shards
 
 SIZE = 4
 
@@ -24,10 +26,10 @@ def kept(number: int, split: str, label: str | None = None) -> Row:
 
 @pytest.fixture
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(shards, "PER_SHARD", 4)
+    monkeypatch.setattr(writer, "PER_SHARD", 4)
     rows = [kept(n, "train") for n in (9, 2, 7, 4, 5, 6)] + [kept(1, "test"), kept(3, "val")]
     rows.append(Row("bad.jpg", "f" * 64, None, None, None, "rejected", "unreadable"))
-    shards.write(tmp_path, rows, lab_of, size=SIZE, data_version="abc.dir")
+    write_dataset(tmp_path, rows, lab_of, size=SIZE, data_version="abc.dir")
     return tmp_path
 
 
@@ -54,7 +56,7 @@ def test_order_of_rows_does_not_matter(dataset: Path, tmp_path: Path):
     rows = [kept(n, "train") for n in (5, 6, 4, 2, 9, 7)] + [kept(3, "val"), kept(1, "test")]
     other = tmp_path / "other"
     other.mkdir()
-    shards.write(other, rows, lab_of, size=SIZE, data_version="abc.dir")
+    write_dataset(other, rows, lab_of, size=SIZE, data_version="abc.dir")
     for path in dataset.glob("*.npy"):
         assert (other / path.name).read_bytes() == path.read_bytes()
 
@@ -93,7 +95,7 @@ def test_no_dataset_and_another_schema_are_refused(tmp_path: Path, dataset: Path
 
 def test_labels_come_as_names_and_as_places_in_a_list(tmp_path: Path):
     rows = [kept(2, "train", "night"), kept(5, "train"), kept(4, "train", "day"), kept(1, "test", "night")]
-    shards.write(tmp_path, rows, lab_of, size=SIZE, data_version="abc.dir")
+    write_dataset(tmp_path, rows, lab_of, size=SIZE, data_version="abc.dir")
     train = Shards.open(tmp_path, "train")
     assert train.labels == ["night", "day", None]
     assert train.label_indices(("day", "night")).tolist() == [1, 0, -1]
@@ -104,4 +106,4 @@ def test_labels_come_as_names_and_as_places_in_a_list(tmp_path: Path):
 
 def test_the_same_photograph_twice_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="kept twice"):
-        shards.write(tmp_path, [kept(1, "train"), kept(1, "test")], lab_of, size=SIZE, data_version="")
+        write_dataset(tmp_path, [kept(1, "train"), kept(1, "test")], lab_of, size=SIZE, data_version="")

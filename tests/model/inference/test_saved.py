@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.inference.predict import predict_ab
 from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
 from model.utils.errors import UserError
@@ -106,3 +107,14 @@ def test_a_missing_file_is_named(saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(UserError, match=f"{name}: No such file.* holds no trained generator"):
         load_generator(saved)
+
+
+def test_a_generator_saved_by_version_0_1_loads_and_colors_the_same() -> None:
+    """The fixture was written by the code before saved generators had a file of their own."""
+    generator, info = load_generator(Path(__file__).parent / "saved_by_0_1")
+    assert (info.crop, info.size, info.images) == (16, 24, 64)
+    assert info.weights_sha256.startswith("d8b1361a")
+    assert generator.chroma_slope == 0.5
+    L, z = torch.linspace(-1, 1, 20).view(1, 1, 4, 5), torch.linspace(-2, 2, 8)[None]
+    expected = [-1.385, -2.996, -3.766, -3.651, -3.516, -4.816, -4.855, -4.879, -4.849, -4.765]
+    assert predict_ab(generator, L, z).flatten()[:10].tolist() == pytest.approx(expected, abs=2e-3)

@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
-from model.data.batches import seeded
 from model.data.shards import Shards
 from model.inference.predict import predict_ab, with_chroma
 from model.inference.saved import load_generator, save_generator
@@ -18,6 +17,7 @@ from model.metrics.colorfulness import colorfulness
 from model.networks.generator import Generator
 from model.training.calibration import calibrate
 from model.training.start import new_generator, trained_generator
+from model.utils.seeds import seeded
 from tests.support.tiny import tiny_config, tiny_dataset
 
 colors = arrays("float32", (1, 2, 3, 3), elements=st.floats(-1, 1, width=32)).map(torch.from_numpy)

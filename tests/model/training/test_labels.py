@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.color import AB_SCALE, encode_lab, srgb_to_lab
-from model.data import shards
+from model.data.format import Row
 from model.data.images import decode
 from model.data.shards import Shards
+from model.data.writer import write_dataset
 from model.inference.predict import predict_ab
 from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
@@ -48,9 +49,9 @@ def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             name = hashlib.sha256(stored.tobytes()).hexdigest()
             labs[name] = stored
             split = "train" if place % 4 else "test"
-            rows.append(shards.Row(f"{label}/{path.name}", name, SIZE, SIZE, split, "kept", "", label))
+            rows.append(Row(f"{label}/{path.name}", name, SIZE, SIZE, split, "kept", "", label))
     folder = tmp_path_factory.mktemp("made")
-    shards.write(folder, rows, labs.__getitem__, size=SIZE, data_version="0" * 32)
+    write_dataset(folder, rows, labs.__getitem__, size=SIZE, data_version="0" * 32)
     return folder
 
 

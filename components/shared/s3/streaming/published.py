@@ -24,8 +24,8 @@ from components.shared.s3.client import (
     upload,
 )
 from components.shared.s3.streaming.cache import ShardCache
-from model.data.format import describe
-from model.data.shards import SOURCES, SPLITS, Shards, Split, verify
+from model.data.format import SOURCES, SPLITS, Split, read_description, verify
+from model.data.shards import Shards
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -88,7 +88,7 @@ def local_folder(dataset: Path | str) -> Path:
 def _fetch_manifest(s3: Any, address: Address, aside: Path) -> None:
     """Writes what a dataset's folder holds besides dataset.json and shards."""
     with (aside / "manifest.parquet").open("wb") as file:
-        if fetch(s3, address / "manifest.parquet", file) != describe(aside)["manifest"]["sha256"]:
+        if fetch(s3, address / "manifest.parquet", file) != read_description(aside)["manifest"]["sha256"]:
             raise UserError(f"{address / 'manifest.parquet'} is damaged: its SHA-256 is not the one in dataset.json.")
     if (sources := fetch_bytes(s3, address / SOURCES)) is not None:
         (aside / SOURCES).write_bytes(sources)
@@ -137,5 +137,5 @@ def upload_dataset(folder: Path, address: Address) -> None:
 
 
 def _shard_names(folder: Path) -> list[str]:
-    shards = describe(folder)["shards"]
+    shards = read_description(folder)["shards"]
     return [entry["file"] for split in SPLITS for entry in shards[split]]

@@ -25,9 +25,10 @@ from components.shared.s3.streaming.cache import ShardCache
 from components.shared.s3.streaming.published import local_folder, open_shards, publish
 from components.train.step import train
 from model.config import load_config
-from model.data import shards as module
+from model.data import writer
 from model.data.batches import Batches
-from model.data.shards import SOURCES, SPLITS, Shards
+from model.data.format import SOURCES, SPLITS
+from model.data.shards import Shards
 from model.utils.errors import Interrupted, UserError
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.s3 import S3Server
@@ -44,7 +45,7 @@ STREAMED = ("shuffle.lanes=2", "shuffle.window=2", "checkpoint_every=32", "log_e
 @pytest.fixture
 def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dataset on this disk: 15 shards for training, of which the cache of 8 below holds about half."""
-    monkeypatch.setattr(module, "PER_SHARD", 4)
+    monkeypatch.setattr(writer, "PER_SHARD", 4)
     return tiny_dataset(tmp_path / "whole", train=59, val=3, test=5)
 
 

@@ -23,7 +23,7 @@ from components.shared.s3.streaming.published import publish, published_address,
 from components.train.environment import POD
 from components.train.torchrun import arguments
 from components.train.trainjob.manifest import fill
-from model.data import shards
+from model.data import writer
 from pipeline.cluster.settings import load_cluster
 from pipeline.graph import train_job
 from tests.support.faulty_proxy import FaultyProxy
@@ -153,7 +153,7 @@ def test_nodes_that_stream_train_to_the_weights_of_nodes_that_hold_the_set(
     workplace: Path, proxy: FaultyProxy, s3: S3Server, root: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shards from S3 through a cache on each node for half the set, and a process that is killed."""
-    monkeypatch.setattr(shards, "PER_SHARD", 4)
+    monkeypatch.setattr(writer, "PER_SHARD", 4)
     whole = tiny_dataset(workplace / "whole", train=59)
     published = Path(shutil.copytree(whole, workplace / "published"))
     publish(published, root / "datasets")
