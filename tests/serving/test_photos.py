@@ -134,7 +134,7 @@ def test_no_photograph_and_no_picture_of_another_photograph_is_overwritten(
         tmp_path / "one/a.jpg", tmp_path / "two/a.jpg", "--out", tmp_path / "out", "--model", generator, "--overwrite"
     )
     assert same.status == 1
-    assert "is made of" in same.err
+    assert "is the coloring of" in same.err
     inputs = (tmp_path / "three/b.png", tmp_path / "three/b-colorized.png")
     onto = photo(*inputs, "--out", tmp_path / "three", "--model", generator, "--overwrite")
     assert onto.status == 1
