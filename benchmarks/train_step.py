@@ -29,7 +29,7 @@ from benchmarks.machine import FOLDER, ROOT, in_turns, speedup, write
 from components.preprocess.step import preprocess
 from model.config import Config, TrainConfig, load_config
 from model.data.shards import Shards
-from model.networks.generator import Discriminator
+from model.networks.discriminator import Discriminator
 from model.training.distributed import processes
 from model.training.gan import Game
 from model.training.loop import _loader

@@ -21,7 +21,7 @@ from benchmarks.machine import FOLDER, ROOT, write
 from model.color import decode_lab, to_network
 from model.config import TrainConfig, load_config
 from model.losses import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
-from model.networks.generator import Discriminator
+from model.networks.discriminator import Discriminator
 from model.training.start import new_generator
 
 _SIDE = 8192  # of the matrices whose product tells what the card can do

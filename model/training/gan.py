@@ -13,7 +13,8 @@ from model.color import AB_SCALE, decode_lab, to_network
 from model.config import TrainConfig
 from model.data.batches import share
 from model.losses import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
-from model.networks.generator import Discriminator, Generator
+from model.networks.discriminator import Discriminator
+from model.networks.generator import Generator
 from model.training.distributed import Processes
 from model.training.ema import Average
 from model.training.state import below

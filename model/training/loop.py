@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from model.config import TrainConfig
 from model.data.batches import Batch, Batches
 from model.data.shards import Shards
-from model.networks.generator import Generator, smallest_side
+from model.networks.discriminator import smallest_side
+from model.networks.generator import Generator
 from model.training.distributed import Processes, processes, termination
 from model.training.gan import Game
 from model.training.meters import History, Means, Row

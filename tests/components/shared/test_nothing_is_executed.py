@@ -26,7 +26,7 @@ from model.training.state import checkpoint_path, newest_checkpoint
 from model.utils.errors import UserError
 from pipeline import ROOT
 from serving.photos import color_photographs
-from tests.model.metrics.test_weights import Payload
+from tests.model.networks.test_weights import Payload
 from tests.support.tiny import tiny_dataset
 
 SOURCES = ("model", "components", "pipeline", "serving", "k8s", "benchmarks")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model.config import DiscriminatorConfig, GeneratorConfig
-from model.networks.generator import Discriminator, Generator, smallest_side
+from model.networks.discriminator import Discriminator, smallest_side
+from model.networks.generator import Generator
 
 FIELDS = (1, 16, 34, 70, 142, 286)
 

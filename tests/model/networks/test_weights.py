@@ -104,6 +104,15 @@ def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path, served: tuple[Se
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_an_interrupted_download_leaves_nothing_behind(
+    tmp_path: Path, served: tuple[Server, Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, path, sha256 = served
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "copyfile", lambda _, source, out: out.write(source.read(100)))
+    assert "cannot be downloaded" in refused(f"{server.url}/{path.name}#sha256={sha256}", tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 @pytest.mark.parametrize("end", ["", "#sha256=", "#sha256=abc", f"#sha256={'g' * 64}", f"#md5={'0' * 32}"])
 def test_a_url_without_a_checksum_is_refused_before_anything_is_asked(
     tmp_path: Path, served: tuple[Server, Path, str], end: str
@@ -121,8 +130,9 @@ def test_a_server_that_is_away_or_lacks_the_file(tmp_path: Path, served: tuple[S
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_secrets_of_a_url_stay_out_of_messages(tmp_path: Path) -> None:
+def test_secrets_of_a_url_stay_out_of_messages(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     message = refused(f"http://me:word@127.0.0.1:9/w.pth?signature=hush#sha256={'0' * 64}", tmp_path)
+    message += "".join(capfd.readouterr())
     assert "http://127.0.0.1:9/w.pth" in message
     assert "word" not in message
     assert "hush" not in message
