@@ -20,7 +20,7 @@ setup: .venv/ready
 
 # Brings the photographs when they are missing; leaves those alone that you changed.
 data: setup
-	@$(BIN)/python -m pipeline.data.versions version
+	@$(BIN)/colorize data version
 
 run: setup
 	$(BIN)/colorize run --recipe demo
@@ -55,7 +55,7 @@ k8s-check: setup
 
 # The container images, tagged by commit; with REGISTRY=ghcr.io/acme they are pushed and their digests written down.
 images: setup
-	$(BIN)/python -m pipeline.cluster.images $(if $(REGISTRY),--registry $(REGISTRY))
+	$(BIN)/colorize images build $(if $(REGISTRY),--push $(REGISTRY))
 	$(BIN)/colorize compile
 
 # The same images from a base made here, and the graph in them: as root, with podman, runc and debootstrap; 30 GB of disk.

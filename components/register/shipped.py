@@ -34,7 +34,7 @@ def export(uri: str, folder: Path) -> registry.Version:
 
 
 def adopt(folder: Path) -> registry.Version:
-    """Registers what `export` wrote, with the tags it had, and puts it in service.
+    """Registers what `export` wrote, with the tags it had, and promotes it if there is no champion.
 
     A crash leaves at most a version without an alias; the next call goes on from there.
 
@@ -53,4 +53,6 @@ def adopt(folder: Path) -> registry.Version:
         with runs.start_run("import") as run:
             version = registry.create(log_model(folder, run, identity), run.id, tags)
             run.log_artifact(folder / "evaluation")
-    return promotion.promote(version.number, "it came with the repository, and the registry was empty")
+    if registry.champion() is None:
+        promotion.promote(version.number, "imported into a registry without a champion")
+    return registry.get(version.number)

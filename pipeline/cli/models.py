@@ -1,58 +1,61 @@
-"""`colorize models`: the registry's versions as tables, where one comes from, and how two compare."""
+"""`colorize models`, `promote` and `rollback`: the registry."""
 
 import json
-import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from components.shared.machine.workspace import workspace
-from components.shared.mlflow import connection, promotion, registry
-from model.config import load_config
-from pipeline import ROOT
+from pipeline.cli.options import Json, group_with_default
+from pipeline.cli.output import note, print_json, print_table
 
-Which = Annotated[str, typer.Argument(metavar="V", help="Number of a version, or an alias such as champion.")]
+if TYPE_CHECKING:
+    from components.shared.mlflow.registry import Version
 
-app = typer.Typer(help="Versions in the registry.", invoke_without_command=True)
+app = typer.Typer(cls=group_with_default("list"), help="Versions in the model registry. Without a command: list.")
+
+_Which = Annotated[str, typer.Argument(metavar="V", help="Number of a version, or an alias such as champion.")]
+_Reason = Annotated[str, typer.Option(help="Reason, for the history.")]
 
 
-@app.callback()
-def _list(context: typer.Context) -> None:
-    """Lists the versions, the newest first: figures with their change against the champion they were judged by."""
-    if context.invoked_subcommand is None:
-        _ensure()
-        _console().print(versions_table())
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Lists the versions, newest first, with their metrics and verdicts."""
+    from pipeline import tables
+    from pipeline.data.champion import ensure_champion
+
+    ensure_champion()
+    rows = tables.version_rows()
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(tables.versions_table(rows))
 
 
 @app.command()
 def show(
-    version: Which,
-    photographs: Annotated[bool, typer.Option("--photographs", help="List every photograph, too.")] = False,
+    version: _Which,
+    photographs: Annotated[bool, typer.Option("--photographs", help="List of every photograph.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Shows where a version comes from: verdict, code, run, parameters, report, and the photographs."""
-    found, console = resolve(version), _console()
-    table = Table(title=f"Version {found.number} of {registry.MODEL}", title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, text in facts(found).items():
-        table.add_row(name, escape(text))
-    console.print(table)
-    folder = workspace() / "cache" / "manifests" / str(found.number)
-    manifest = registry.kept(found, "manifest.parquet", folder)
+    """Shows the origin of a version: verdict, code, run, parameters, report, and photographs."""
+    from pipeline import tables
+
+    found = _resolve(version)
+    facts, rows, manifest = tables.facts(found), *_photographs(found)
+    if as_json:
+        print_json(facts | ({"photographs": rows} if photographs else {}))
+        return
+    print_table(tables.facts_table(facts))
     if manifest is None:
-        console.print(
-            "No manifest was kept with this version. Its photographs are version "
-            f"{found.tags['data_version']} of data/, which DVC brings at commit {_commit(found)}."
+        data = found.tags.get("data_version", "unknown")
+        note(
+            f"No manifest was kept with version {found.number}. Its photographs are version {data} of data/, "
+            f"which DVC fetches at commit {facts['git_commit']}."
         )
         return
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(manifest, columns=["split", "status", "sha256", "path"]).to_pylist()
-    console.print(f"{len(rows)} files, with their split, SHA-256 and fate, in {manifest}")
+    print(f"{len(rows)} files, with split, SHA-256 and status: {manifest}")
     if photographs:
         for row in rows:
             print(f"{row['split'] or row['status']:<9}{row['sha256']}  {row['path']}")
@@ -60,149 +63,169 @@ def show(
 
 @app.command()
 def compare(
-    one: Which,
-    other: Which,
+    one: _Which,
+    other: _Which,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for figures, report and pictures. Default: in workspace/.", file_okay=False),
+        typer.Option(help="Folder for metrics, report and pictures. Default: in the workspace.", file_okay=False),
     ] = None,
     dataset: Annotated[
         Path | None,
         typer.Option(
-            help="What preprocess wrote. Default: data/ at the size of the first.", file_okay=False, exists=True
+            help="Dataset of preprocess. Default: data/ at the size of the first version.", file_okay=False, exists=True
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Scores two versions on the same test photographs, with intervals and side by side pictures; records nothing."""
+    """Scores two versions on the same test photographs, with intervals and pictures; records nothing."""
     from components.evaluate.step import score
+    from components.shared.machine.workspace import workspace
+    from components.shared.mlflow import registry
+    from model.config import load_config
+    from pipeline import ROOT, tables
 
-    ours, theirs = resolve(one), resolve(other)
+    ours, theirs = _resolve(one), _resolve(other)
     model = registry.fetch(ours.uri)
     folder = out or workspace() / "compare" / f"{ours.number}-{theirs.number}"
     names = {"challenger": f"version {ours.number}", "champion": f"version {theirs.number}"}
     photographs = dataset or _dataset(model)
     config = load_config(ROOT / "params.yaml").evaluate
     result = score(photographs, model, folder, config, theirs.uri, workspace() / "cache" / "weights", names)
-    console = _console()
-    console.print(_comparison(result, names))
-    console.print(f"side by side: {folder / 'side_by_side.png'}\nreport: {folder / 'report.html'}", soft_wrap=True)
+    if as_json:
+        print_json(result | {"folder": str(folder)})
+        return
+    print_table(tables.comparison_table(result, names))
+    print(f"side by side: {folder / 'side_by_side.png'}\nreport: {folder / 'report.html'}")
 
 
 @app.command()
-def history() -> None:
-    """Lists every move of the alias champion, the newest first: when, who, from which version to which, and why."""
-    table = Table("when (UTC)", "what", "version", "before", "who", "why")
-    for line in reversed(promotion.history()):
-        origin = "" if line.origin is None else str(line.origin)
-        when = line.at.replace("T", " ").partition(".")[0]
-        table.add_row(when, line.action, str(line.version), origin, *(escape(text) for text in (line.by, line.reason)))
-    console = _console()
-    console.print(table)
+def history(as_json: Json = False) -> None:
+    """Lists every change of the champion, newest first: when, who, from which version to which, and why."""
+    from components.shared.mlflow import promotion
+    from pipeline import tables
+
+    entries = promotion.history()[::-1]
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+    else:
+        print_table(tables.history_table(entries))
 
 
-def promote(version: Which, reason: Annotated[str, typer.Option(help="Why, for the record.")] = "none given") -> None:
-    """Puts a version in service, if its files are whole and color a photograph."""
-    print(f"champion is version {promotion.promote(resolve(version).number, reason).number}.")
+@app.command()
+def export(
+    version: _Which,
+    out: Annotated[Path, typer.Option(help="Folder to write; one of an earlier export is replaced.", file_okay=False)],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Generator as generator.onnx, too.")] = False,
+) -> None:
+    """Writes a version with its evaluation and tags to a folder, for `colorize models import` and other programs."""
+    from components.register.shipped import export
+
+    if onnx:
+        from pipeline.onnx import require_onnx, write_onnx
+
+        require_onnx()
+    found = _resolve(version)
+    export(found.uri, out)
+    if onnx:
+        write_onnx(out)
+    print(f"{out} holds version {found.number}.")
 
 
-def rollback(reason: Annotated[str, typer.Option(help="Why, for the record.")] = "none given") -> None:
-    """Puts the version back in service that the champion replaced; a second rollback undoes the first."""
+@app.command("import")
+def import_(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="Folder of an export. Default: champion/, fetched by DVC.",
+            file_okay=False,
+            exists=True,
+        ),
+    ] = None,
+) -> None:
+    """Registers an exported version, and promotes it to champion if there is none."""
+    from components.register.shipped import adopt
+    from components.shared.mlflow import registry
+    from pipeline import ROOT
+    from pipeline.data.versions import ensure_data
+
+    if folder is None:
+        ensure_data(ROOT, "champion")
+    number = adopt(folder or ROOT / "champion").number
+    print(f"version {number}: {', '.join(registry.aliases(number)) or 'no alias'}.")
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=0, metavar="N", help="Number of versions without an alias to keep.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Deletion without a question.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List of what would be deleted; nothing is.")] = False,
+) -> None:
+    """Deletes the oldest versions without an alias, and keeps the newest N of them."""
+    from components.shared.mlflow import registry
+
+    named = set(registry.model().aliases.values())
+    spare = [version for version in registry.find_all({}) if version.number not in named]
+    doomed = spare[: max(0, len(spare) - keep)]
+    if not doomed:
+        note("There is nothing to delete.")
+        return
+    if not dry_run and not yes:
+        numbers = ", ".join(str(version.number) for version in doomed)
+        typer.confirm(f"Delete version {numbers} of {registry.MODEL}?", abort=True, err=True)
+    for version in doomed:
+        if not dry_run:
+            registry.delete(version.number)
+        print(f"{'would delete' if dry_run else 'deleted'} version {version.number}", flush=True)
+
+
+def promote(version: _Which, reason: _Reason = "none given") -> None:
+    """Promotes a version to champion after checking its files and a test coloring."""
+    from components.shared.mlflow import promotion
+
+    print(f"champion is version {promotion.promote(_resolve(version).number, reason).number}.")
+
+
+def rollback(reason: _Reason = "none given") -> None:
+    """Promotes the version that the champion replaced; a second rollback undoes the first."""
+    from components.shared.mlflow import promotion
+
     print(f"champion is version {promotion.rollback(reason).number}.")
 
 
-def resolve(named: str) -> registry.Version:
-    """The version of a number or an alias.
+def _resolve(named: str) -> "Version":
+    """Returns the version of a number or an alias.
 
     Raises:
         UserError: there is none.
     """
-    _ensure()
-    return registry.resolve(f"models:/{registry.MODEL}{'/' if named.isdigit() else '@'}{named}")
-
-
-def versions_table() -> Table:
-    """A row for each version."""
-    aliases: dict[int, list[str]] = {}
-    for alias, number in registry.model().aliases.items():
-        aliases.setdefault(number, []).append(alias)
-    metrics = list(load_config(ROOT / "params.yaml").register_.rules)
-    columns = ("version", "aliases", *metrics, "data", "commit", "recipe", "age", "verdict")
-    caption = "In brackets: change against the champion of then, both scored on the same photographs at the same size."
-    table = Table(*columns, caption=caption, caption_justify="left")
-    for version in reversed(registry.find_all({})):
-        tags = version.tags
-        champion = "champion" in aliases.get(version.number, [])
-        table.add_row(
-            str(version.number),
-            ", ".join(sorted(aliases.get(version.number, []))),
-            *(_figure(tags, metric) for metric in metrics),
-            tags.get("data_version", "")[:8],
-            _commit(version)[:8],
-            escape(tags.get("recipe", "")),
-            _age(time.time() - version.created / 1000),
-            tags.get("gate", ""),
-            style="bold" if champion else "",
-        )
-    return table
-
-
-def facts(version: registry.Version) -> dict[str, str]:
-    """What is known of a version, by the name of the fact."""
-    tags, run = version.tags, version.run_id
-    found = {
-        "aliases": ", ".join(registry.aliases(version.number)) or "none",
-        "registered": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(version.created / 1000)),
-        "weights": f"SHA-256 {version.weights_sha256}",
-        "verdict": f"{tags.get('gate', 'none')}: {tags.get('gate.summary', '')}".rstrip(": "),
-        **{
-            f"  {name.removeprefix('gate.')}": tags[name]
-            for name in sorted(tags)
-            if name.startswith("gate.") and name != "gate.summary"
-        },
-        "promoted": _moved(tags, "promoted", "promotion_reason"),
-        "rejected": _moved(tags, "rejected", "rejection_reason"),
-        "code": f"commit {_commit(version)}, recipe {tags.get('recipe', 'unknown')}",
-        "image": tags.get("image_digest", ""),
-        "data": tags.get("data_version", ""),
-        "pipeline run": tags.get("pipeline_run_id", ""),
-        "MLflow run": run or "",
-        "report": f"{version.evaluation}/report.html at {connection.redacted(connection.uri())}",
-        "parameters": _parameters(tags.get("trained_in") or run),
-    }
-    return {name: text for name, text in found.items() if text}
-
-
-def _ensure() -> None:
+    from components.shared.mlflow import registry
     from pipeline.data.champion import ensure_champion
 
     ensure_champion()
+    return registry.resolve(f"models:/{registry.MODEL}{'/' if named.isdigit() else '@'}{named}")
 
 
-def _moved(tags: Any, how: str, reason: str) -> str:
-    if f"{how}_at" not in tags:
-        return ""
-    return f"{tags[f'{how}_at'][:19].replace('T', ' ')} UTC by {tags.get(f'{how}_by', '')}: {tags.get(reason, '')}"
+def _photographs(version: "Version") -> tuple[list[dict[str, str]], Path | None]:
+    """Reads the manifest of a version: its rows and the file; nothing and None where none was kept."""
+    import pyarrow.parquet as pq
 
+    from components.shared.machine.workspace import workspace
+    from components.shared.mlflow import registry
 
-@connection.explained()
-def _parameters(run: str | None) -> str:
-    """Of the run that trained it; empty for a version that came from elsewhere."""
-    from mlflow.exceptions import MlflowException
-
-    if not run:
-        return ""
-    try:
-        params = connection.connect().get_run(run).data.params
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return f"run {run} was deleted"
-    return "\n".join(f"{name}={value}" for name, value in sorted(params.items()))
+    folder = workspace() / "cache" / "manifests" / str(version.number)
+    manifest = registry.kept(version, "manifest.parquet", folder)
+    if manifest is None:
+        return [], None
+    return pq.read_table(manifest, columns=["split", "status", "sha256", "path"]).to_pylist(), manifest
 
 
 def _dataset(model: Path) -> Path:
-    """data/ as the model's size asks for; made once for each version of the photographs."""
+    """Preprocesses data/ at the size of a model, once for each version of the photographs; returns the folder."""
     from components.preprocess.step import preprocess
+    from components.shared.machine.workspace import workspace
+    from model.config import load_config
+    from pipeline import ROOT
     from pipeline.data.versions import ensure_data
 
     size = json.loads((model / "generator.json").read_bytes())["size"]
@@ -212,56 +235,3 @@ def _dataset(model: Path) -> Path:
     if not (folder / "dataset.json").is_file():
         preprocess(ROOT / "data", folder, config, data_version=data.version)
     return folder
-
-
-def _comparison(result: dict[str, Any], names: dict[str, str]) -> Table:
-    protocol, gaps = result["protocol"], result["difference"]
-    table = Table(title=f"On {protocol['images']} test photographs of {protocol['size']} pixels", title_justify="left")
-    confidence = 100 * next(iter(gaps.values()))["confidence"] if gaps else 0
-    for heading in (
-        "metric",
-        names["challenger"],
-        names["champion"],
-        "difference",
-        f"{confidence:g} % interval",
-        "better",
-    ):
-        table.add_column(heading, justify="left" if heading in ("metric", "better") else "right")
-    for metric, described in protocol["metrics"].items():
-        gap, better = gaps.get(metric), ""
-        ours, theirs = (
-            f"{value:.4g}" if value is not None else "" for value in (result[metric], result["champion"].get(metric))
-        )
-        if gap and described["better"] and (gap["low"] > 0 or gap["high"] < 0):
-            better = names["challenger" if (gap["low"] > 0) == (described["better"] == "up") else "champion"]
-        cells = (f"{gap['value']:+.2g}", f"{gap['low']:+.2g} to {gap['high']:+.2g}") if gap else ("", "")
-        table.add_row(metric, ours, theirs, *cells, better)
-    return table
-
-
-def _figure(tags: Any, metric: str) -> str:
-    """A metric with the change against the champion that the version was judged by."""
-    own, champion = (_read(tags.get(name)).get(metric) for name in ("metrics", "metrics_champion"))
-    if own is None:
-        return ""
-    return f"{own:.4g}" if champion is None else f"{own:.4g} ({own - champion:+.2g})"
-
-
-def _read(tag: str | None) -> dict[str, Any]:
-    """A tag that holds JSON, or the digest of what was too long."""
-    return json.loads(tag) if tag and tag.startswith("{") else {}
-
-
-def _commit(version: registry.Version) -> str:
-    return version.tags.get("git_commit", "unknown")
-
-
-def _age(seconds: float) -> str:
-    for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {name}"
-    return "now"
-
-
-def _console() -> Console:
-    return Console(width=None if Console().is_terminal else 140)

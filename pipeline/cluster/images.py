@@ -1,71 +1,65 @@
-"""Builds the container images, and pushes them when a registry is named: `make images`.
-
-Each is tagged with the git commit. Tags, and the digests that the registry gives, land in
-components.images.names.FILE, which kustomize and `colorize compile` read.
-"""
+"""Builds and pushes the container images."""
 
 import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
 import yaml
 
 from components.images.names import FILE
 from components.shared.machine.code import git_commit
-from components.shared.step import step
 from model.utils.errors import UserError
 from pipeline import ROOT
 
 IMAGES = {target: f"colorize-python-{target}" for target in ("cpu", "gpu", "serving")}
-"""Target in components/images/Dockerfile -> name of the image."""
+"""Target of components/images/Dockerfile -> name of the image."""
 
-_WRITTEN_HERE = (":!k8s/images", ":!pipeline/retraining.yaml")  # by this, and by the compilation after it
+_GENERATED = (":!k8s/images", ":!pipeline/retraining.yaml")  # written by `build` and by `colorize compile`
 
 
-def main(
-    registry: Annotated[str, typer.Option(help="Push there, such as ghcr.io/acme; otherwise nothing is pushed.")] = "",
-    tool: Annotated[str, typer.Option(help="docker or podman; by default the one that there is.")] = "",
-    build_args: Annotated[
-        list[str] | None,
-        typer.Option("--build-arg", metavar="NAME=VALUE", help="Such as BASE=...; see the Dockerfile."),
-    ] = None,
-) -> None:
-    """Builds every image of components/images/Dockerfile and writes down what it is called."""
-    with step("images"):
-        tool = tool or next(filter(shutil.which, ("docker", "podman")), "")
-        if not tool:
-            raise UserError("Neither docker nor podman is installed; install one of them.")
-        tag = _tag()
-        if registry and (tag == "unknown" or tag.endswith("-dirty")):
-            raise UserError("The images would hold what no commit holds; commit your changes, then push.")
-        entries = []
-        for target, name in IMAGES.items():
-            full = f"{registry.rstrip('/')}/{name}" if registry else name
-            arguments = [f"--build-arg={argument}" for argument in (*(build_args or ()), f"REVISION={tag}")]
-            file = ROOT / "components" / "images" / "Dockerfile"
-            _run(
-                tool, "build", "--file", str(file), "--target", target, "--tag", f"{full}:{tag}", *arguments, str(ROOT)
-            )
-            entry = {"name": name, "newName": full, "newTag": tag}
-            entries.append(entry | ({"digest": _push(tool, f"{full}:{tag}")} if registry else {}))
-        write(entries)
-        print(f"{FILE.relative_to(ROOT)} names them; `colorize compile` takes them into the pipeline.")
+def build(registry: str = "", tool: str = "", build_args: Sequence[str] = ()) -> None:
+    """Builds every image, tags it with the git commit, and records its name in `components.images.names.FILE`.
+
+    Kustomize and `colorize compile` read that file.
+
+    Args:
+        registry: where to push to, such as ghcr.io/acme; its digests are recorded, too. Empty: nothing is pushed.
+        tool: docker or podman; empty: the first one that is installed.
+        build_args: NAME=VALUE of the Dockerfile.
+
+    Raises:
+        UserError: no tool is installed, a push has uncommitted changes, or the tool fails.
+    """
+    tool = tool or next(filter(shutil.which, ("docker", "podman")), "")
+    if not tool:
+        raise UserError("Neither docker nor podman is installed; install one of them.")
+    tag = _tag()
+    if registry and (tag == "unknown" or tag.endswith("-dirty")):
+        raise UserError("Refusing to push images of uncommitted changes. Commit them first.")
+    file, entries = ROOT / "components" / "images" / "Dockerfile", []
+    arguments = [f"--build-arg={argument}" for argument in (*build_args, f"REVISION={tag}")]
+    for target, name in IMAGES.items():
+        full = f"{registry.rstrip('/')}/{name}" if registry else name
+        image = f"{full}:{tag}"
+        _run(tool, "build", "--file", str(file), "--target", target, "--tag", image, *arguments, str(ROOT))
+        digest = {"digest": _push(tool, image)} if registry else {}
+        entries.append({"name": name, "newName": full, "newTag": tag} | digest)
+    write(entries)
 
 
 def _tag() -> str:
-    """The git commit, with -dirty behind it when the images may hold something else."""
+    """Returns the git commit, followed by -dirty if the working tree differs from it."""
     commit = git_commit().removesuffix("-dirty")
-    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", ".", *_WRITTEN_HERE]
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", ".", *_GENERATED]
     changed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return f"{commit}-dirty" if changed else commit
 
 
 def write(entries: list[dict[str, str]], file: Path = FILE) -> None:
-    """Replaces the file's images; its comment at the top stays."""
+    """Replaces the images in the file and keeps its leading comment."""
     before = file.read_text(encoding="utf-8")
     comment = "".join(line for line in before.splitlines(keepends=True) if line.startswith("#"))
     content = yaml.safe_load(before) | {"images": entries}
@@ -73,7 +67,7 @@ def write(entries: list[dict[str, str]], file: Path = FILE) -> None:
 
 
 def _push(tool: str, image: str) -> str:
-    """Returns the digest under which the registry holds the image."""
+    """Pushes an image and returns its digest in the registry."""
     if Path(tool).name == "podman":
         with tempfile.NamedTemporaryFile("r") as digest:
             _run(tool, "push", "--digestfile", digest.name, image)
@@ -90,7 +84,3 @@ def _run(*command: str) -> None:
         subprocess.run(command, check=True)
     except subprocess.CalledProcessError as error:
         raise UserError(f"`{' '.join(command)}` ended with status {error.returncode}; see above.") from None
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -161,28 +161,26 @@ def changes(declared: Sequence[Wanted], there: Sequence[V2beta1RecurringRun]) ->
     return found
 
 
-def apply(client: Client, package: Package, place: Place, todo: Sequence[Change]) -> None:
-    """Carries out the changes. At any moment each schedule is there at least once; called again, it mends a crash."""
-    for change in todo:
-        if change.wanted:
-            pipeline_id, version_id = package.upload(client)
-            client.create_recurring_run(
-                experiment_id=client.experiment(place.experiment),
-                job_name=change.name,
-                description=f"Declared in schedules.yaml; made by colorize schedule {change.wanted.digest}",
-                pipeline_id=pipeline_id,
-                version_id=version_id,
-                enabled=change.wanted.enabled,
-                **change.wanted.options,
-            )
-        for old in change.old:
-            if change.verb == "enable":
-                client.enable_recurring_run(old)
-            elif change.verb == "pause":
-                client.disable_recurring_run(old)
-            else:
-                client.delete_recurring_run(old)
-        print(f"{change.verb}: {change.name}", flush=True)
+def apply(client: Client, package: Package, place: Place, change: Change) -> None:
+    """Carries out one change. A replacement creates the new run before it deletes the old one; repeat after a crash."""
+    if change.wanted:
+        pipeline_id, version_id = package.upload(client)
+        client.create_recurring_run(
+            experiment_id=client.experiment(place.experiment),
+            job_name=change.name,
+            description=f"Declared in schedules.yaml; made by colorize schedule {change.wanted.digest}",
+            pipeline_id=pipeline_id,
+            version_id=version_id,
+            enabled=change.wanted.enabled,
+            **change.wanted.options,
+        )
+    for old in change.old:
+        if change.verb == "enable":
+            client.enable_recurring_run(old)
+        elif change.verb == "pause":
+            client.disable_recurring_run(old)
+        else:
+            client.delete_recurring_run(old)
 
 
 def _mark(run: V2beta1RecurringRun) -> str:

@@ -1,5 +1,6 @@
 """One run on a cluster: the compiled pipeline as a version, its arguments, the run, and how it gets on."""
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,7 @@ def follow(client: Client, run_id: str) -> None:
         for name, task in tasks.items():
             if task.state and shown.get(name) != task.state:
                 shown[name] = task.state
-                print(f"{name}: {task.state.lower()}{_seconds(task)}", flush=True)
+                print(f"{name}: {task.state.lower()}{_seconds(task)}", file=sys.stderr, flush=True)
         if run.state in _ENDED:
             break
         time.sleep(POLL_SECONDS)

@@ -1,18 +1,11 @@
-"""The photographs in data/, and the shipped model in champion/: DVC brings them, and says which version they are.
-
-`python -m pipeline.data.versions pull` and `push` do what `dvc pull data.dvc` and `dvc push data.dvc` do, and say in one
-sentence what went wrong. `publish` pushes, too, and makes that version the one that schedules on "latest" data use.
-"""
+"""Versions of data/ and champion/: what DVC pulls, pushes and calls them, with errors of one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from components.shared.step import step
 from components.shared.photos.remote import LATEST
 from components.shared.s3.client import safe_join
 from model.utils.errors import UserError
@@ -63,6 +56,18 @@ def ensure_data(root: Path, name: str = "data") -> DataVersion:
             else:
                 note = project.difference(found)
         return DataVersion(found.oid, len(found), note)
+
+
+def expected_version(root: Path) -> str:
+    """Returns the version that `ensure_data` would leave in data/, without fetching anything.
+
+    Raises:
+        UserError: there is no data.dvc.
+    """
+    with _project(root) as project:
+        found = None if project.needs_pull() else project.tree()
+        version = project.recorded if found is None or project.keeps(found) else found.hash_info
+        return str(version.value)
 
 
 def pull(root: Path, remote: str | None = None) -> int:
@@ -246,40 +251,3 @@ def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: "DvcIgnoreFi
 def _files(tree: "Tree") -> dict[str, str]:
     """MD5 by path."""
     return {"/".join(key): md5.value for key, _, md5 in tree}
-
-
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-_Remote = Annotated[str | None, typer.Option(help="A remote other than the default one.")]
-
-
-@app.command("pull")
-def _pull(remote: _Remote = None) -> None:
-    """Brings data/ to the version of data.dvc."""
-    with step("pull"):
-        print(f"data/ is the version of data.dvc; {pull(Path(), remote)} files were fetched.")
-
-
-@app.command("push")
-def _push(remote: _Remote = None) -> None:
-    """Copies the version of data.dvc to the remote."""
-    with step("push"):
-        print(f"The remote has the version of data.dvc; {push(Path(), remote)} files were new there.")
-
-
-@app.command("publish")
-def _publish(remote: _Remote = None) -> None:
-    """Pushes, and makes the version of data.dvc the latest of the remote."""
-    with step("publish"):
-        print(f"The remote has {publish(Path(), remote)}, and it is the latest there.")
-
-
-@app.command("version")
-def _version() -> None:
-    """Says which version of the photographs data/ holds."""
-    with step("version"):
-        data = ensure_data(Path())
-        print(f"{data.version}, {data.files} files. {data.note}".rstrip())
-
-
-if __name__ == "__main__":
-    app()

@@ -100,7 +100,7 @@ class Project:
         return done.stdout
 
     def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
-        if command[0] in ("dvc", "pipeline.data.versions"):
+        if command[0] == "dvc":
             command = (sys.executable, "-m", *command)
         return subprocess.run(
             command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=120, check=False

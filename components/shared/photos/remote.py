@@ -58,9 +58,7 @@ class Remote:
                 return _version(self._plain())
             if (version := fetch_bytes(self._s3, self._root / LATEST)) is not None:
                 return version.decode().strip()
-        raise UserError(
-            f"{self._root}: no version was published there; `python -m pipeline.data.versions publish` does that."
-        )
+        raise UserError(f"{self._root}: no version was published there; `colorize data publish` does that.")
 
     def listed(self, version: str) -> list[Listed]:
         """Every file of a version, hidden ones aside.

@@ -44,7 +44,7 @@ def test_it_arrives_as_it_was(shipped: Path, elsewhere: Path) -> None:
     assert aliases() == {"champion": 1}
     assert described.items() <= version.tags.items()
     assert set(TAGS) <= version.tags.keys()
-    assert "came with the repository" in version.tags["promotion_reason"]
+    assert "without a champion" in version.tags["promotion_reason"]
     assert registry.checksum(registry.fetch("models:/colorizer@champion")) == registry.checksum(shipped)
     assert mlflow.pyfunc.load_model("models:/colorizer@champion")
     evaluation = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/evaluation"))

@@ -1,4 +1,4 @@
-"""`make images` in a clone: what it asks of docker or podman, and what it writes down. The two are scripts here."""
+"""`colorize images build` in a clone: its calls of docker or podman, which are scripts here, and what it records."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ class Clone:
     def build(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PYTHONPATH": str(self.root), "CALLS": str(self.root.parent / "calls")} | variables
         environment["PATH"] = f"{self.root.parent / 'bin'}:{environment['PATH']}"
-        command = [sys.executable, "-m", "pipeline.cluster.images", *arguments]
+        command = [sys.executable, "-m", "pipeline.cli.main", "images", "build", *arguments]
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -67,7 +67,7 @@ def test_without_a_registry_the_commit_is_the_tag_and_nothing_is_pushed(clone: C
 
 @pytest.mark.parametrize("tool", ["docker", "podman"])
 def test_with_a_registry_its_digests_are_written_down(clone: Clone, tool: str) -> None:
-    done = clone.build("--registry", "registry.example.com/acme/", "--tool", tool)
+    done = clone.build("--push", "registry.example.com/acme/", "--tool", tool)
     assert done.returncode == 0, done.stderr
     assert {Path(call[0]).name for call in clone.calls} == {tool}
     names = {name: f"registry.example.com/acme/{name}" for name in IMAGES.values()}
@@ -80,9 +80,9 @@ def test_what_no_commit_holds_is_tagged_so_and_not_pushed(clone: Clone) -> None:
     (clone.root / "model" / "new.py").write_text("")
     assert clone.build().returncode == 0
     assert clone.entries[0]["newTag"] == f"{clone.commit}-dirty"
-    done = clone.build("--registry", "registry.example.com/acme")
+    done = clone.build("--push", "registry.example.com/acme")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: The images would hold what no commit holds")
+    assert done.stderr.startswith("error: Refusing to push images of uncommitted changes")
     assert "push" not in {call[1] for call in clone.calls}
 
 

@@ -27,10 +27,10 @@ PINNED = {
 def schedule(kfp: KfpServer, colorize: Callable, tmp_path: Path) -> Schedule:
     """Declares these schedules and runs the command."""
 
-    def run(*entries: dict, options: tuple[str, ...] = (), zone: str = "UTC") -> object:
+    def run(*entries: dict, command: tuple[str, ...] = (), zone: str = "UTC") -> object:
         file = tmp_path / "schedules.yaml"
         file.write_text(yaml.safe_dump({"cluster_time_zone": zone, "schedules": list(entries)}))
-        return colorize("schedule", "--file", str(file), *options)
+        return colorize("schedule", *command, "--file", str(file))
 
     return run
 
@@ -76,7 +76,7 @@ def test_a_second_run_changes_nothing(kfp: KfpServer, schedule: Schedule, monkey
     monkeypatch.setattr("pipeline.arguments.git_commit", lambda: "f" * 40)  # a commit of documentation, say
     done = schedule(NIGHTLY, PINNED)
     assert done.status == 0
-    assert done.out == "The cluster matches schedules.yaml.\n"
+    assert (done.out, done.err) == ("", "The cluster matches schedules.yaml.\n")
     assert not changing(kfp)
 
 
@@ -101,7 +101,7 @@ def test_what_differs_is_made_anew_before_the_old_one_goes(kfp: KfpServer, sched
     assert made == "POST /apis/v2beta1/recurringruns"
     assert deleted == f"DELETE /apis/v2beta1/recurringruns/{before['nightly']['recurring_run_id']}"
     assert by_name(kfp)["weekly"] == before["weekly"]
-    assert schedule(NIGHTLY | change, PINNED).out == "The cluster matches schedules.yaml.\n"
+    assert schedule(NIGHTLY | change, PINNED).err == "The cluster matches schedules.yaml.\n"
 
 
 def test_pausing_and_enabling_keep_the_recurring_run(kfp: KfpServer, schedule: Schedule):
@@ -134,14 +134,14 @@ def test_a_replacement_that_was_interrupted_is_mended(kfp: KfpServer, schedule: 
     assert by_name(kfp)["nightly"]["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
 
 
-def test_check_shows_the_difference_and_changes_nothing(kfp: KfpServer, schedule: Schedule):
+def test_diff_shows_the_difference_and_changes_nothing(kfp: KfpServer, schedule: Schedule):
     schedule(NIGHTLY, PINNED)
     kfp.requests.clear()
-    done = schedule(NIGHTLY | {"enabled": False}, NIGHTLY | {"name": "new"}, options=("--check",))
+    done = schedule(NIGHTLY | {"enabled": False}, NIGHTLY | {"name": "new"}, command=("diff", "--exit-code"))
     assert done.status == 1
     assert done.out.splitlines() == ["to pause: nightly", "to create: new", "to delete: weekly"]
     assert not changing(kfp)
-    assert schedule(NIGHTLY, PINNED, options=("--check",)).status == 0
+    assert schedule(NIGHTLY, PINNED, command=("diff", "--exit-code")).status == 0
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_name_is_given_once(schedule: Schedule):
 def test_the_file_in_the_repository_is_valid_and_so_are_its_examples(
     kfp: KfpServer, colorize: Callable, tmp_path: Path
 ):
-    assert "matches schedules.yaml" in colorize("schedule").out
+    assert "matches schedules.yaml" in colorize("schedule").err
     text = (ROOT / "schedules.yaml").read_text(encoding="utf-8")
     head, examples = text.split("schedules: []\n")
     assert examples

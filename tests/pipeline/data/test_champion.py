@@ -38,8 +38,8 @@ def test_photo_works_at_once_and_imports_it_once(tmp_path: Path, photos: Path, m
     outputs = []
     for out in ("first", "second"):
         command = [COLORIZE, "photo", picture, "--out", tmp_path / out]
-        outputs.append(subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout)
-    assert "version 1, in service" in outputs[0]
+        outputs.append(subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stderr)
+    assert "as version 1" in outputs[0]
     assert "version" not in outputs[1]
     (colored,) = (tmp_path / "first").glob("*.jpg")
     lab = [srgb_to_lab(torch.tensor(decode(path).rgb).permute(2, 0, 1)) for path in (picture, colored)]

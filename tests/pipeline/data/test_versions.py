@@ -42,7 +42,7 @@ def test_nothing_is_written_outside_the_clone(project: Project, tmp_path: Path) 
     before = {path for path in tmp_path.rglob("*") if project.root not in path.parents}
     del project.environment["DVC_SITE_CACHE_DIR"]
     project.environment["HOME"] = str(tmp_path / "nowhere")
-    project.run("pipeline.data.versions", "version")
+    project.run("colorize", "data", "version")
     assert {path for path in tmp_path.rglob("*") if project.root not in path.parents} == before
     assert (project.root / ".dvc" / "tmp" / "site").is_dir()
 
@@ -109,7 +109,7 @@ def test_an_interrupted_pull_is_completed(project: Project, original: Project) -
 
 def test_a_missing_photograph_is_named(project: Project, original: Project) -> None:
     (project.root / original.stored("mate-backgrounds/Dune.jpg").relative_to(original.root)).unlink()
-    line = project.refusal("pipeline.data.versions", "pull")
+    line = project.refusal("colorize", "data", "pull")
     assert line.startswith("error: ")
     assert "it lacks data/mate-backgrounds/Dune.jpg;" in line
     assert "`dvc push`" in line
@@ -117,15 +117,15 @@ def test_a_missing_photograph_is_named(project: Project, original: Project) -> N
 
 def test_a_missing_version_is_named(project: Project, original: Project) -> None:
     (project.root / original.stored("").relative_to(original.root)).unlink()
-    assert f"it does not hold the version {original.version} of data.dvc" in project.refusal("pipeline.data.versions", "pull")
+    assert f"it does not hold the version {original.version} of data.dvc" in project.refusal("colorize", "data", "pull")
 
 
 def test_a_damaged_photograph_is_refused(project: Project, original: Project) -> None:
     stored = project.root / original.stored("mate-backgrounds/Dune.jpg").relative_to(original.root)
     stored.write_bytes(stored.read_bytes()[:-1])
-    assert "data/mate-backgrounds/Dune.jpg" in project.refusal("pipeline.data.versions", "pull")
+    assert "data/mate-backgrounds/Dune.jpg" in project.refusal("colorize", "data", "pull")
     stored.write_bytes((original.root / "data" / "mate-backgrounds" / "Dune.jpg").read_bytes())
-    project.run("pipeline.data.versions", "pull")
+    project.run("colorize", "data", "pull")
     assert project.photographs == original.photographs
 
 
@@ -138,8 +138,8 @@ def test_a_version_that_leads_out_of_the_folder_is_refused(project: Project, ori
     stored.write_bytes(listed)
     tracked = project.root / "data.dvc"
     tracked.write_text(tracked.read_text().replace(original.version, version))
-    assert "'a/../../outside.jpg' leads out of the folder" in project.refusal("pipeline.data.versions", "version")
-    assert "leads out of the folder" in project.refusal("pipeline.data.versions", "pull")  # what is in the cache by now, too
+    assert "'a/../../outside.jpg' leads out of the folder" in project.refusal("colorize", "data", "version")
+    assert "leads out of the folder" in project.refusal("colorize", "data", "pull")  # what is in the cache by now, too
     assert not list(project.root.parent.rglob("outside.jpg"))
     assert not (project.root / "data").exists()
 
@@ -166,17 +166,17 @@ def test_changes_are_never_lost_by_pulling(project: Project, photos: Path) -> No
     data.ensure_data(project.root)
     project.add(photos / "scratch" / "Nature__tree.jpg", "scratch/Nature__lake.jpg")
     before = project.photographs
-    assert "data/ has changes that would be lost" in project.refusal("pipeline.data.versions", "pull")
+    assert "data/ has changes that would be lost" in project.refusal("colorize", "data", "pull")
     assert project.photographs == before
 
 
 def test_an_unknown_remote_is_named(project: Project) -> None:
-    assert "'nowhere'" in project.refusal("pipeline.data.versions", "push", "--remote", "nowhere")
+    assert "'nowhere'" in project.refusal("colorize", "data", "push", "--remote", "nowhere")
 
 
 def test_pushing_what_is_not_here_is_refused(project: Project) -> None:
     project.run("dvc", "remote", "add", "elsewhere", str(project.root.parent / "elsewhere"))
-    assert "DVC's cache here lacks" in project.refusal("pipeline.data.versions", "push", "--remote", "elsewhere")
+    assert "DVC's cache here lacks" in project.refusal("colorize", "data", "push", "--remote", "elsewhere")
 
 
 # S3: the same, against a real server.
@@ -202,17 +202,17 @@ def _object(s3: S3Server, project: Project, original: Project, path: str) -> dic
 def test_s3_publish_says_which_version_is_the_latest(
     on_s3: Project, s3: S3Server, request: pytest.FixtureRequest
 ) -> None:
-    assert on_s3.version in on_s3.run("pipeline.data.versions", "publish")
+    assert on_s3.version in on_s3.run("colorize", "data", "publish")
     latest = s3.client().get_object(Bucket=s3.bucket, Key=f"{request.node.name}/latest")
     assert latest["Body"].read().decode() == f"{on_s3.version}\n"
-    assert "0 files were new" in on_s3.run("pipeline.data.versions", "push")
+    assert "pushed 0 new files" in on_s3.run("colorize", "data", "push")
 
 
 def test_s3_there_and_back(on_s3: Project, original: Project, photos: Path) -> None:
-    assert "5 files were new" in on_s3.run("pipeline.data.versions", "push")
-    assert "0 files were new" in on_s3.run("pipeline.data.versions", "push")
+    assert "pushed 5 new files" in on_s3.run("colorize", "data", "push")
+    assert "pushed 0 new files" in on_s3.run("colorize", "data", "push")
     on_s3.forget()
-    assert "5 files were fetched" in on_s3.run("pipeline.data.versions", "pull")
+    assert "fetched 5 files" in on_s3.run("colorize", "data", "pull")
     assert on_s3.photographs == original.photographs
 
     on_s3.add(photos / "scratch" / "Nature__tree.jpg", "scratch/Nature__tree.jpg")
@@ -226,41 +226,41 @@ def test_s3_there_and_back(on_s3: Project, original: Project, photos: Path) -> N
 def test_s3_a_wrong_key(on_s3: Project, s3: S3Server) -> None:
     for command, variable in (("push", "AWS_ACCESS_KEY_ID"), ("pull", "AWS_SECRET_ACCESS_KEY")):
         on_s3.environment |= s3.environment | {variable: "wrong"}
-        line = on_s3.refusal("pipeline.data.versions", command)
+        line = on_s3.refusal("colorize", "data", command)
         assert f"at {s3.endpoint}: access refused; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in line
         on_s3.forget()
 
 
 def test_s3_no_key(on_s3: Project) -> None:
     del on_s3.environment["AWS_SECRET_ACCESS_KEY"], on_s3.environment["AWS_ACCESS_KEY_ID"]
-    line = on_s3.refusal("pipeline.data.versions", "push")
+    line = on_s3.refusal("colorize", "data", "push")
     assert "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment" in line
 
 
 def test_s3_a_missing_bucket(on_s3: Project, s3: S3Server) -> None:
     on_s3.run("dvc", "remote", "modify", "storage", "url", "s3://no-such-bucket/colorize")
     for command in ("push", "pull"):
-        line = on_s3.refusal("pipeline.data.versions", command)
+        line = on_s3.refusal("colorize", "data", command)
         assert f"s3://no-such-bucket/colorize at {s3.endpoint}: there is no bucket named no-such-bucket" in line
         on_s3.forget()
 
 
 def test_s3_missing_and_damaged_objects(on_s3: Project, original: Project, s3: S3Server) -> None:
-    on_s3.run("pipeline.data.versions", "push")
+    on_s3.run("colorize", "data", "push")
     dune = _object(s3, on_s3, original, "mate-backgrounds/Dune.jpg")
     on_s3.forget()
     s3.client().put_object(**dune, Body=b"damaged")
-    assert "it has a damaged copy of data/mate-backgrounds/Dune.jpg;" in on_s3.refusal("pipeline.data.versions", "pull")
+    assert "it has a damaged copy of data/mate-backgrounds/Dune.jpg;" in on_s3.refusal("colorize", "data", "pull")
     s3.client().delete_object(**dune)
-    assert "it lacks data/mate-backgrounds/Dune.jpg;" in on_s3.refusal("pipeline.data.versions", "pull")
+    assert "it lacks data/mate-backgrounds/Dune.jpg;" in on_s3.refusal("colorize", "data", "pull")
     s3.client().delete_object(**_object(s3, on_s3, original, ""))
     on_s3.forget()
-    assert f"it does not hold the version {original.version}" in on_s3.refusal("pipeline.data.versions", "pull")
+    assert f"it does not hold the version {original.version}" in on_s3.refusal("colorize", "data", "pull")
 
 
 def test_s3_out_of_reach(on_s3: Project) -> None:
     on_s3.environment["AWS_MAX_ATTEMPTS"] = "1"  # in a row; DVC still tries five times
     on_s3.forget()
     on_s3.run("dvc", "remote", "modify", "storage", "endpointurl", "http://127.0.0.1:9")
-    line = on_s3.refusal("pipeline.data.versions", "pull")
+    line = on_s3.refusal("colorize", "data", "pull")
     assert "at http://127.0.0.1:9: it cannot be reached" in line

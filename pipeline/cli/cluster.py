@@ -1,0 +1,151 @@
+"""`colorize compile`, `submit`, `schedule` and `images`: the graph on a Kubeflow cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import ROOT
+from pipeline.cli.options import (
+    By,
+    ClusterFile,
+    ClusterOptions,
+    Json,
+    Overrides,
+    Recipe,
+    Variants,
+    group_with_default,
+    takes_cluster_options,
+)
+from pipeline.cli.output import note, print_json
+
+schedule = typer.Typer(
+    cls=group_with_default("apply"),
+    help="Recurring runs on a cluster. Without a command: apply.",
+    no_args_is_help=False,
+)
+images = typer.Typer(help="Container images of the steps and the server.", no_args_is_help=True)
+
+_ScheduleFile = Annotated[Path, typer.Option(help="Schedule file.", dir_okay=False, show_default="schedules.yaml")]
+
+
+def compile_(
+    check: Annotated[bool, typer.Option("--check", help="Check that the YAML in the repository is current.")] = False,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Pipeline and PipelineVersion for GitOps, written to --out.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Output file of --kubernetes.", dir_okay=False)] = Path(
+        "retraining-k8s.yaml"
+    ),
+    namespace: Annotated[str, typer.Option(help="Namespace of the objects of --kubernetes.")] = "colorizer",
+    cluster: ClusterFile = None,
+) -> None:
+    """Writes the compiled pipelines, pipeline/retraining.yaml and pipeline/sweep.yaml."""
+    from pipeline import compile as compiled
+
+    if check:
+        for file in (compiled.COMPILED, compiled.SWEEP):
+            compiled.check(cluster, file)
+            print(f"{file.relative_to(ROOT)} is current.")
+    elif kubernetes:
+        compiled.write_manifests(out, namespace, cluster)
+        print(f"{out} is written.")
+    else:
+        for file in (compiled.COMPILED, compiled.SWEEP):
+            compiled.write(file, cluster, of=file)
+            print(f"{file.relative_to(ROOT)} is written.")
+
+
+@takes_cluster_options
+def submit(
+    cluster: ClusterOptions,
+    recipe: Recipe = "",
+    overrides: Overrides = None,
+    variants: Variants = "",
+    by: By = "",
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="VERSION", help="Version of the photographs, or latest for the published one. Default: data.dvc."
+        ),
+    ] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Progress of each step until the run ends.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request as YAML and send nothing.")] = False,
+) -> None:
+    """Runs the retraining graph once on a cluster; with --variants it trains each, and the best one goes on."""
+    import yaml
+
+    from pipeline.cluster import submit as runs
+    from pipeline.variants import Variants
+
+    chosen, place = Variants.load(variants, recipe, tuple(overrides or ()), by), cluster.place
+    arguments = runs.cluster_arguments(chosen, place, data or runs.recorded_version())
+    package = runs.Package.current(cluster.cluster, sweep=len(chosen.configs) > 1)
+    if dry_run:
+        print(yaml.safe_dump(runs.request(package, arguments, place, cluster.namespace), sort_keys=False), end="")
+        return
+    with cluster.connect() as client:
+        run_id = runs.submit(client, package, arguments, place)
+        print(f"The run is at {client.run_address(run_id)}", flush=True)
+        if follow:
+            runs.follow(client, run_id)
+
+
+@schedule.command()
+@takes_cluster_options
+def apply(cluster: ClusterOptions, file: _ScheduleFile = ROOT / "schedules.yaml") -> None:
+    """Makes the recurring runs of the cluster match the schedule file."""
+    from pipeline.cluster import schedule as schedules
+    from pipeline.cluster.submit import Package
+
+    package = Package.current(cluster.cluster)
+    wanted = schedules.wanted(schedules.load(file), package, cluster.place)
+    with cluster.connect() as client:
+        changes = schedules.changes(wanted, client.all_recurring_runs())
+        for change in changes:
+            schedules.apply(client, package, cluster.place, change)
+            print(f"{change.verb}: {change.name}", flush=True)
+    if not changes:
+        note(f"The cluster matches {file.name}.")
+
+
+@schedule.command()
+@takes_cluster_options
+def diff(
+    cluster: ClusterOptions,
+    file: _ScheduleFile = ROOT / "schedules.yaml",
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit status 1 if there are differences.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Shows what `colorize schedule apply` would change."""
+    from pipeline.cluster import schedule as schedules
+    from pipeline.cluster.submit import Package
+
+    wanted = schedules.wanted(schedules.load(file), Package.current(cluster.cluster), cluster.place)
+    with cluster.connect() as client:
+        changes = schedules.changes(wanted, client.all_recurring_runs())
+    if as_json:
+        print_json([{"change": change.verb, "name": change.name} for change in changes])
+    else:
+        for change in changes:
+            print(f"to {change.verb}: {change.name}")
+    if not changes:
+        note(f"The cluster matches {file.name}.")
+    raise typer.Exit(1 if exit_code and changes else 0)
+
+
+@images.command()
+def build(
+    push: Annotated[str, typer.Option(metavar="REGISTRY", help="Registry to push to, such as ghcr.io/acme.")] = "",
+    tool: Annotated[str, typer.Option(help="docker or podman. Default: the first one that is installed.")] = "",
+    build_args: Annotated[
+        list[str] | None,
+        typer.Option("--build-arg", metavar="NAME=VALUE", help="Build argument of the Dockerfile; repeatable."),
+    ] = None,
+) -> None:
+    """Builds the container images and records their names in k8s/images/kustomization.yaml."""
+    from components.images.names import FILE
+    from pipeline.cluster import images
+
+    images.build(push, tool, build_args or ())
+    print(f"{FILE.relative_to(ROOT)} names the images; `colorize compile` writes them into the pipeline.")

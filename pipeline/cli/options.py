@@ -1,0 +1,126 @@
+"""Options that several commands share, and groups of commands that have a default."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pipeline.cluster.client import Client
+    from pipeline.cluster.submit import Place
+
+Recipe = Annotated[str, typer.Option(help="Recipes in recipes/, without .yaml, comma-separated; the last one wins.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override of one key, such as train.images=2000; repeatable."),
+]
+Variants = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B,...", help="Variants to compare, comma-separated: recipes, key=value, or several joined by +."
+    ),
+]
+By = Annotated[str, typer.Option(metavar="METRIC", help="Metric that ranks the variants. Default: choose.by.")]
+Json = Annotated[bool, typer.Option("--json", help="Output as JSON.")]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML file that overrides keys of pipeline/cluster/settings.yaml.",
+        envvar="COLORIZE_CLUSTER",
+        dir_okay=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Holds the options of every command that speaks to a cluster."""
+
+    photos: Annotated[
+        str,
+        typer.Option(
+            help="Photographs: DVC remote or prefix s3://bucket/prefix, or a mounted folder.", envvar="COLORIZE_PHOTOS"
+        ),
+    ] = "s3://colorizer-data"
+    checkpoints: Annotated[
+        str, typer.Option(help="Checkpoints: s3://bucket/prefix or a mounted folder.", envvar="COLORIZE_CHECKPOINTS")
+    ] = "s3://colorizer-checkpoints"
+    experiment: Annotated[str, typer.Option(help="Kubeflow experiment.")] = "colorizer"
+    service_account: Annotated[str, typer.Option(help="Service account of the step pods.")] = "colorizer-steps"
+    cluster: ClusterFile = None
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the Kubeflow Pipelines API. Default: the cluster of kubectl.",
+            envvar="KF_PIPELINES_ENDPOINT",
+        ),
+    ] = None
+    namespace: Annotated[
+        str,
+        typer.Option(
+            help="Namespace of the Kubeflow profile; kubeflow on a standalone installation.",
+            envvar="KF_PIPELINES_NAMESPACE",
+        ),
+    ] = "colorizer"
+    token_file: Annotated[
+        Path | None, typer.Option(help="Token of a service account.", envvar="KF_PIPELINES_SA_TOKEN_PATH")
+    ] = None
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(help="CA certificate of the API server (PEM).", envvar="KF_PIPELINES_SSL_CA_CERT"),
+    ] = None
+
+    @property
+    def place(self) -> "Place":
+        """Where the runs find photographs and leave checkpoints."""
+        from pipeline.cluster.submit import Place
+
+        return Place(self.photos, self.checkpoints, self.experiment, self.service_account)
+
+    def connect(self) -> "AbstractContextManager[Client]":
+        """Connects to the Kubeflow Pipelines API."""
+        from pipeline.cluster.client import Endpoint
+
+        return Endpoint(self.host, self.namespace, self.token_file, self.ca_file).connect()
+
+
+def takes_cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the fields of `ClusterOptions` as options of its own, in place of its parameter `cluster`."""
+    hints = get_type_hints(ClusterOptions, include_extras=True)
+    added = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(ClusterOptions)
+    ]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.name != "cluster"
+    ]
+
+    def expanded(**values: Any) -> None:
+        cluster = ClusterOptions(**{parameter.name: values.pop(parameter.name) for parameter in added})
+        command(cluster=cluster, **values)
+
+    expanded.__name__, expanded.__doc__ = command.__name__, command.__doc__
+    expanded.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    return expanded
+
+
+def group_with_default(default: str) -> type[TyperGroup]:
+    """Returns a class of groups that run this command when the arguments name none."""
+
+    class Group(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+                args = [default, *args]
+            return super().parse_args(ctx, args)
+
+    return Group

@@ -1,0 +1,58 @@
+"""`colorize photo` and `colorize web`: the champion at work."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.output import note
+
+
+def photo(
+    files: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
+    out: Annotated[Path, typer.Option(help="Folder for <name>-colorized.<ext>.", file_okay=False)],
+    model: Annotated[
+        str, typer.Option(help="models:/colorizer@champion, models:/colorizer/3, or a generator folder.")
+    ] = "models:/colorizer@champion",
+    samples: Annotated[int, typer.Option(min=1, max=100, help="Colorings of each photograph.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same colorings.")] = 0,
+    label: Annotated[
+        str | None, typer.Option(help="Label of the photographs, such as dusk, for a model trained with labels.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replacement of files that another program or setting made.")
+    ] = False,
+) -> None:
+    """Colors photographs with the champion; lists at the end the ones that it cannot color.
+
+    After an interruption, the same command resumes: it keeps the pictures that are finished.
+    """
+    from components.shared.mlflow import registry
+    from pipeline.data.champion import CHAMPION, ensure_champion
+    from serving.photos import color_photographs
+
+    def generator() -> Path:
+        if model == CHAMPION:
+            ensure_champion()
+        return registry.fetch(model)
+
+    done = color_photographs(files, out, generator, samples=samples, seed=seed, label=label, overwrite=overwrite)
+    print(f"{done.colored} colored, {done.already_colored} already there, {len(done.failures)} failed.", flush=True)
+    for failure in done.failures:
+        note(f"error: {failure}")
+    raise typer.Exit(1 if done.failures else 0)
+
+
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 8080,
+    model: Annotated[
+        Path | None, typer.Option(help="Generator folder. Default: the champion of the registry.", file_okay=False)
+    ] = None,
+) -> None:
+    """Serves the champion: a web page for photographs and a REST API."""
+    from pipeline.data.champion import ensure_champion
+    from serving.served_models import ServedFolder, ServedModels
+    from serving.server import serve
+
+    serve(host, port, ServedFolder(model) if model else ServedModels(ensure_champion))
