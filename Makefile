@@ -64,7 +64,7 @@ images-check: setup data
 
 # How fast, beside the figures last committed: eleven minutes on two quiet cores.
 bench: setup data
-	$(BIN)/python -m benchmarks.bench
+	$(BIN)/python -m benchmarks speed
 
 # The tools of the next two have a lock and an environment of their own.
 AUDIT := .venv/audit

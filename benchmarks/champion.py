@@ -1,14 +1,16 @@
-"""The champion against pix2pix's recipe trained for the same time on the same machine: `python -m benchmarks.champion`.
+"""Compares the champion with pix2pix's recipe trained for the same time on the same machine.
 
 Both see the same training photographs at the same size and are scored on the same test photographs, beside gray and the
-mean color by lightness. How long the champion takes, and how many images pix2pix's recipe sees in that time, comes from
-the speeds of both, measured in turns, since the champion may have been trained on a busy machine. Writes metrics.json,
-report.html and contact_sheet.jpg (every test photograph: gray, pix2pix, champion, true) to benchmarks/champion/.
+mean color by lightness. The benchmark times steps of both in turns, since the champion may have been trained on a busy
+machine; the speeds give the champion's training time and the number of images that pix2pix's recipe sees in that time.
+Writes metrics.json, report.html and contact_sheet.jpg (every test photograph: gray, pix2pix, champion, true) to
+benchmarks/champion/.
 """
 
 import json
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -20,9 +22,13 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.tools import FOLDER, ROOT
+from benchmarks.train_step import batch
 from components.evaluate.accumulate import delivered
 from components.evaluate.candidates import GeneratorContestant
 from components.evaluate.step import evaluate
+from components.preprocess.step import preprocess
+from components.train.step import train
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.config import Config, TrainConfig, load_config
 from model.data.shards import Shards
@@ -31,10 +37,8 @@ from model.training.distributed import processes
 from model.training.gan import Game
 from model.training.start import new_generator
 from model.utils.files import folder_aside
-from pipeline import ROOT
-from pipeline.local.run import run_trial
 
-OUT = ROOT / "benchmarks" / "champion"
+OUT = FOLDER / "champion"
 BEST = ROOT / "recipes" / "best.yaml"
 _SIDE = 112  # pixels of a picture in the contact sheet
 _ACROSS = 3  # photographs side by side
@@ -49,16 +53,19 @@ def main(
     champion = champion.resolve()
     os.chdir(ROOT)
     best = load_config(ROOT / "params.yaml", (BEST,))
-    warm_up, game, rival = _speeds((best.train, 0), (best.train, best.train.images), (_rival(best, 1).train, 1))
-    seconds = best.train.warmup_images / warm_up + (best.train.images - best.train.warmup_images) / game
-    images = round(seconds * rival / 100) * 100
+    warm_up, full, pix2pix = _speeds((best.train, 0), (best.train, best.train.images), (_rival(best, 1).train, 1))
+    seconds = best.train.warmup_images / warm_up + (best.train.images - best.train.warmup_images) / full
+    images = round(seconds * pix2pix / 100) * 100
     print(f"pix2pix's recipe: {images} images in about {seconds:.0f} s", flush=True)
-    folders = run_trial(_rival(best, images))
-    trained = json.loads((folders["generator"] / "training.json").read_text(encoding="utf-8"))
-    with folder_aside(OUT, marker="metrics.json") as aside:
+    rival = _rival(best, images)
+    with tempfile.TemporaryDirectory() as scratch, folder_aside(OUT, marker="metrics.json") as aside:
+        dataset, generator = Path(scratch) / "dataset", Path(scratch) / "generator"
+        preprocess(ROOT / "data", dataset, rival.preprocess, data_version="benchmark")
+        train(dataset, generator, Path(scratch) / "checkpoints", rival.train)
+        trained = json.loads((generator / "training.json").read_text(encoding="utf-8"))
         scored = aside / "scored"
         uri = os.path.relpath(champion)  # this machine's folders are no part of the figures
-        metrics = evaluate(folders["dataset"], folders["generator"], scored, best.evaluate, uri)
+        metrics = evaluate(dataset, generator, scored, best.evaluate, uri)
         shutil.copyfile(scored / "report.html", aside / "report.html")
         shutil.rmtree(scored)
         metrics = {"pix2pix": {name: v for name, v in metrics.items() if isinstance(v, float)}, **metrics}
@@ -67,15 +74,15 @@ def main(
         metrics["images"] = {"champion": best.train.images, "pix2pix": images}
         metrics["machine"] = trained["device"]
         (aside / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        test = Shards.open(folders["dataset"], "test")
-        sheet = contact_sheet(test, {"pix2pix recipe": folders["generator"], "champion": champion}, best.evaluate.seed)
+        test = Shards.open(dataset, "test")
+        sheet = contact_sheet(test, {"pix2pix recipe": generator, "champion": champion}, best.evaluate.seed)
         sheet.save(aside / "contact_sheet.jpg", quality=85)
     for who in ("champion", "pix2pix", "gray", "mean_by_lightness"):
         print(who, {name: round(value, 4) for name, value in metrics[who].items() if value is not None})
 
 
 def _rival(best: Config, images: int) -> Config:
-    """pix2pix's recipe at the champion's sizes, for so many images."""
+    """Loads pix2pix's recipe at the champion's sizes, for a number of images."""
     sizes = (
         f"preprocess.size={best.preprocess.size}",
         f"train.crop={best.train.crop}",
@@ -90,13 +97,13 @@ def _rival(best: Config, images: int) -> Config:
 
 
 def _speeds(*trainings: tuple[TrainConfig, int]) -> list[float]:
-    """Images a second of each training's steps at a position, the median of rounds in turns."""
+    """Returns images a second of each training's steps at a position: the median of rounds in turns."""
     rounds: list[list[float]] = [[] for _ in trainings]
     with processes() as team:
         games = [Game(config, new_generator(config), team) for config, _ in trainings]
         for number in range(_ROUNDS + 1):
             for game, (config, at), seconds in zip(games, trainings, rounds, strict=True):
-                stored = torch.randint(60, 190, (config.batch_size, 3, config.crop, config.crop), dtype=torch.uint8)
+                stored = batch(config)
                 started = time.perf_counter()
                 for _ in range(_IMAGES // config.batch_size):
                     game.play(stored, at)
@@ -106,7 +113,7 @@ def _speeds(*trainings: tuple[TrainConfig, int]) -> list[float]:
 
 
 def contact_sheet(test: Shards, models: dict[str, Path], seed: int) -> Image.Image:
-    """Every photograph: gray, each model's coloring, true."""
+    """Draws every photograph: gray, each model's coloring, true."""
     stored = torch.from_numpy(test[:])
     lab = decode_lab(stored)
     columns = {"gray": _pixels(torch.cat((lab[:, :1], torch.zeros_like(lab[:, 1:])), dim=1))}
@@ -133,7 +140,3 @@ def contact_sheet(test: Shards, models: dict[str, Path], seed: int) -> Image.Ima
 def _pixels(lab: torch.Tensor) -> NDArray[np.uint8]:
     pixels: NDArray[np.uint8] = to_uint8(lab_to_srgb(lab)).permute(0, 2, 3, 1).numpy()
     return pixels
-
-
-if __name__ == "__main__":
-    typer.run(main)

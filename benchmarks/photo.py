@@ -1,8 +1,8 @@
-"""`colorize photo` on a folder of photographs against the model alone: `python -m benchmarks.photo`.
+"""Compares the speed of `colorize photo` on a folder with the speed of the model alone.
 
-The folder holds the sample photographs, again and again under other names. It is colored in parts; for each part,
-`color_photographs` reads, decodes, colors, encodes and writes, and beside it, in turns, `Colorizer` colors the same
-photographs that were decoded before. Both have all cores. What the ratio lacks to 1 is what reading and writing cost.
+The folder holds copies of the sample photographs and is colored in parts. For each part `color_photographs` reads,
+decodes, colors, encodes and writes; in turns with it `Colorizer` colors the same photographs, decoded before. Both
+have all cores. The ratio falls short of 1 by the cost of reading and writing.
 """
 
 import shutil
@@ -18,11 +18,12 @@ from typing import Annotated, TypeVar
 import torch
 import typer
 
-from benchmarks.machine import FOLDER, ROOT, speedup, write
+from benchmarks.tools import FOLDER, ROOT, speedup, write
 from components.shared.photos.listing import SUFFIXES
 from model.data.images import decode, encode
 from model.inference.colorizer import Colorizer
 from model.utils.files import write_aside
+from pipeline.data.versions import ensure_data
 from serving.photos import color_photographs
 from serving.record import sha256_of
 
@@ -32,14 +33,12 @@ T = TypeVar("T")
 
 
 def main(
-    photographs: Annotated[int, typer.Option(min=2, help="In the folder.")] = 1000,
+    photographs: Annotated[int, typer.Option(min=2, help="Number of photographs in the folder.")] = 1000,
     photos: Annotated[Path, typer.Option(help="Folder of photographs.")] = ROOT / "data",
     champion: Annotated[Path, typer.Option(help="Generator folder.")] = ROOT / "champion",
-    result: Annotated[Path, typer.Option(help="Where the figures go.")] = FOLDER / "photo.json",
+    result: Annotated[Path, typer.Option(help="File of figures to write.")] = FOLDER / "photo.json",
 ) -> None:
     """Measures both ways on each part of the folder; prints and writes the figures."""
-    from pipeline.data.versions import ensure_data
-
     ensure_data(ROOT, "champion")
     colorizer = Colorizer.load(champion)
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,7 +63,7 @@ def main(
 
 
 def album(photos: Path, folder: Path, count: int) -> list[Path]:
-    """Folders with `count` photographs in all, spread alike over the kinds that there are."""
+    """Copies `count` photographs into folders, spread evenly over the sources; returns the folders."""
     found = sorted(file for file in photos.rglob("*") if file.suffix.lower() in SUFFIXES)
     parts = max(2, -(-count // _PART))
     for index in range(count):
@@ -76,7 +75,7 @@ def album(photos: Path, folder: Path, count: int) -> list[Path]:
 
 
 def in_turns(colorizer: Colorizer, champion: Path, part: Path, out: Path) -> dict[str, float]:
-    """Seconds for one part: the folder's way, which loads the model too, and the model alone."""
+    """Returns the seconds for one part: of the folder, which includes loading the model, and of the model alone."""
     decoded = [decode(file) for file in sorted(part.iterdir())]
     colorizer.colorize(decoded[0].rgb)  # warms up
 
@@ -95,7 +94,7 @@ def in_turns(colorizer: Colorizer, champion: Path, part: Path, out: Path) -> dic
 
 
 def stages(colorizer: Colorizer, files: Sequence[Path], scratch: Path) -> dict[str, float]:
-    """CPU seconds of each stage of a photograph, one after the other, on average; of writing, seconds that pass."""
+    """Returns the mean CPU seconds of each stage of a photograph; for writing, the wall-clock seconds."""
     spent: dict[str, list[float]] = {}
 
     def timed(stage: str, work: Callable[[], T], clock: Callable[[], float] = time.process_time) -> T:
@@ -117,7 +116,3 @@ def _seconds(way: Callable[[], None]) -> float:
     started = time.perf_counter()
     way()
     return time.perf_counter() - started
-
-
-if __name__ == "__main__":
-    typer.run(main)

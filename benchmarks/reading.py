@@ -1,8 +1,8 @@
-"""Training on real shards against training on one batch that stays in memory: `python -m benchmarks.reading`.
+"""Compares the speed of training on shards with training on one batch that stays in memory.
 
-The same game plays both, in turns: what the loader costs is all that differs. The steps are those of the warm-up, the
-shortest there are, so that reading has the least to hide behind. On a GPU, whose loader works ahead in processes of its
-own, a turn is a block of steps, and what was prepared during the other way's turn is used up before the clock starts.
+The same trainer runs both in turns; only the loader's cost differs. The steps are those of the warm-up, the shortest,
+so that they hide the least of the loader's work. On a GPU, whose loader works ahead in processes of its own, a turn is
+a block of steps, and the batches prepared during the other way's turn are used up before the clock starts.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.machine import FOLDER, ROOT, speedup, write
+from benchmarks.tools import FOLDER, ROOT, speedup, write
 from components.preprocess.step import preprocess
 from model.config import TrainConfig, load_config
 from model.data.batches import Batch
@@ -33,7 +33,7 @@ _GPU_BLOCK = 64  # steps
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each way; a turn is a step on a CPU.")] = 40,
     photos: Annotated[Path, typer.Option(help="Folder of photographs.")] = ROOT / "data",
-    result: Annotated[Path, typer.Option(help="Where the figures go.")] = FOLDER / "reading.json",
+    result: Annotated[Path, typer.Option(help="File of figures to write.")] = FOLDER / "reading.json",
 ) -> None:
     """Measures the recipes small and best, and on a GPU the defaults of params.yaml too."""
     gpu = torch.cuda.is_available()
@@ -53,13 +53,13 @@ def main(
 
 
 def compare(config: TrainConfig, shards: Shards, rounds: int, block: int = 1) -> tuple[list[float], list[float]]:
-    """Seconds a step, of each round: with one batch in memory, and with the training's own loader.
+    """Returns the seconds of a step in each round: with one batch in memory, and with the training's loader.
 
     Args:
-        config: of the training.
-        shards: to read.
-        rounds: turns of each way.
-        block: steps in a turn. Where it is more than one, as many as the loader prefetches are read first.
+        config: section `train`.
+        shards: the photographs for training.
+        rounds: number of turns of each way.
+        block: steps in a turn. With more than one, the batches that the loader has prefetched are used up first.
     """
     drained = _DRAINED if block > 1 else 0
     with processes() as team:
@@ -89,7 +89,3 @@ def _seconds(game: Game, batches: Iterable[Batch], device: torch.device) -> floa
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,9 +1,9 @@
-"""What damage does to colorings: `python -m benchmarks.robustness outputs/without outputs/with`.
+"""Scores generators on damaged photographs: `python -m benchmarks robustness outputs/without outputs/with`.
 
 Each generator colors every test photograph from its lightness as it is and after each damage of model/data/damage.py;
-the last row is an old photograph: all of them in turn, half as strong. a and b, predicted from the damaged lightness,
-are scored on the true one against the true a and b: the figures speak of color alone, not of the noise that L brings.
-Writes robustness.json and robustness.jpg (a photograph for each damage) beside itself, and prints a table.
+the last row is an old photograph: all damages in turn, half as strong. The predicted a and b are scored on the true
+lightness against the true a and b, so that the figures measure color alone. Writes robustness.json and robustness.jpg
+(a photograph for each damage), and prints a table.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.machine import machine
+from benchmarks.tools import FOLDER, ROOT, machine
 from components.evaluate import protocol
 from components.evaluate.accumulate import Tally, delivered, look
 from components.evaluate.candidates import GeneratorContestant
@@ -34,7 +34,6 @@ from model.inference.saved import load_generator
 from model.utils.errors import UserError
 from model.utils.seeds import seeded
 
-ROOT = Path(__file__).resolve().parent.parent
 METRICS = ("l1_ab", "ab_intersection", "delta_colorfulness", "kid_efflite0")
 _DIGITS = {"l1_ab": 2, "ab_intersection": 3, "delta_colorfulness": 1, "kid_efflite0": 4}
 _AT_ONCE = 32  # photographs
@@ -42,16 +41,16 @@ _SIDE, _HEADER, _GAP = 160, 20, 12  # pixels, of the contact sheet
 _ACROSS = 2  # photographs side by side
 
 Rows = dict[str, dict[str, float]]
-"""Of the table: the strength of each damage of a row, in the order in which they come."""
+"""Rows of the table: the strength of each damage, in the order in which they are applied."""
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""By row of the table, generator and metric."""
+"""Scores by row of the table, generator and metric."""
 
 
 def main(
     models: Annotated[list[Path], typer.Argument(help="Generator folders, such as one trained without, one with.")],
-    dataset: Annotated[Path, typer.Option(help="What preprocess wrote.")] = Path("outputs/dataset"),
-    strength: Annotated[float, typer.Option(min=0, max=1, help="Of each damage alone.")] = 1.0,
-    out: Annotated[Path, typer.Option(help="Where the figures and the pictures go.")] = ROOT / "benchmarks",
+    dataset: Annotated[Path, typer.Option(help="Dataset folder of the preprocess step.")] = Path("outputs/dataset"),
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Strength of each damage alone.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Folder for the figures and the pictures.")] = FOLDER,
 ) -> None:
     """Scores generators on damaged photographs."""
     with step("robustness"):
@@ -63,7 +62,7 @@ def main(
             folder.name: GeneratorContestant(load_generator(folder)[0], test, 1, config.seed) for folder in models
         }
         if len(contestants) < len(models):
-            raise UserError("Two generator folders have the same name, which is what the table calls them; rename one.")
+            raise UserError("Two generator folders have the same name, which names their columns; rename one.")
         instruments = prepare(config, workspace() / "cache" / "weights", len(test), test.size, torch.device("cpu"))
         scores = measure(test, rows, contestants, instruments)
         figures = {
@@ -108,7 +107,7 @@ def measure(
 
 
 def _lightness(stored: Tensor, photographs: Sequence[int], strengths: Mapping[str, float]) -> Tensor:
-    """What is left of the lightness of photographs: (B, 3, H, W) -> (B, 1, H, W) uint8. The same for any batch."""
+    """Damages the lightness of photographs, the same way for any batch: (B, 3, H, W) -> (B, 1, H, W) uint8."""
     left = []
     for photograph, index in zip(stored, photographs, strict=True):
         for name, strength in strengths.items():
@@ -118,7 +117,7 @@ def _lightness(stored: Tensor, photographs: Sequence[int], strengths: Mapping[st
 
 
 def table(scores: Scores) -> str:
-    """Markdown: a row for each damage, then their mean; a column for each metric and generator."""
+    """Formats a Markdown table: a row for each damage, then their mean; a column for each metric and generator."""
     mean = {
         name: {m: sum(scores[row][name][m] for row in DAMAGES) / len(DAMAGES) for m in METRICS}
         for name in scores["undamaged"]
@@ -136,7 +135,7 @@ def table(scores: Scores) -> str:
 
 @torch.inference_mode()
 def contact_sheet(test: Shards, rows: Rows, contestants: Mapping[str, GeneratorContestant]) -> Image.Image:
-    """A photograph for each row, spread over the test split: its gray, each generator's coloring of that, the true."""
+    """Draws one photograph for each row, spread over the test split: gray, each generator's coloring, true."""
     width, height = (len(contestants) + 2) * _SIDE + _GAP, _SIDE + _HEADER
     sheet = Image.new("RGB", (_ACROSS * width - _GAP, -(-len(rows) // _ACROSS) * height), "white")
     draw = ImageDraw.Draw(sheet)
@@ -159,7 +158,3 @@ def contact_sheet(test: Shards, rows: Rows, contestants: Mapping[str, GeneratorC
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,10 +1,10 @@
-"""`colorize web` under load: `python -m benchmarks.serving`.
+"""Measures `colorize web` under load: latency, throughput, refusals, memory and recovery.
 
 The server, with the champion, and its clients share two cores. Photographs are mosaics of the sample photographs, of
-one megapixel each in four shapes, as JPEG. First one client asks, one photograph after the other; then as many as keep
-the server busy, which gives what it can serve; then, for minutes, four times as many requests as that begin every
-second, whether earlier ones are answered or not. In the end one client asks again, until it is answered within the p95
-at first.
+one megapixel each in four shapes, as JPEG. First one client sends one photograph after the other; then as many clients
+as keep the server busy measure its capacity; then, for minutes, four times as many requests as that begin every
+second, whether earlier ones are answered or not. At the end one client sends requests until an answer is as fast as
+the first p95.
 """
 
 import http.client
@@ -28,7 +28,7 @@ from typing import Annotated, NamedTuple
 import typer
 from PIL import Image, ImageOps
 
-from benchmarks.machine import FOLDER, ROOT, write
+from benchmarks.tools import FOLDER, ROOT, write
 
 SHAPES = ((1152, 864), (864, 1152), (1224, 816), (1000, 1000))
 _CORES = 2
@@ -41,13 +41,13 @@ class Answer(NamedTuple):
     began: float
     seconds: float
     status: int
-    """0: none; the connection broke."""
+    """HTTP status; 0 if the connection broke."""
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="Of overload.")] = 10.0,
-    settle: Annotated[float, typer.Option(help="Seconds of each of the two measurements before it.")] = 60.0,
-    result: Annotated[Path, typer.Option(help="Where the figures go; the plot lies beside it.")] = FOLDER
+    minutes: Annotated[float, typer.Option(help="Minutes of overload.")] = 10.0,
+    settle: Annotated[float, typer.Option(help="Seconds of each measurement before the overload.")] = 60.0,
+    result: Annotated[Path, typer.Option(help="File of figures to write, with a plot beside it.")] = FOLDER
     / "serving.json",
 ) -> None:
     """Measures; writes the figures and the plot."""
@@ -95,7 +95,7 @@ def main(
 
 @contextmanager
 def _server() -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """A `colorize web` of its own, its registry holding the shipped champion alone: its port and process."""
+    """Starts `colorize web` with a registry that holds the shipped champion alone; yields its port and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -139,7 +139,7 @@ def _ask(port: int, body: bytes) -> Answer:
 
 
 def closed_loop(port: int, bodies: list[bytes], clients: int, seconds: float) -> list[Answer]:
-    """So many clients, each asking again as soon as it is answered; those answered within the time."""
+    """Runs clients that each send the next request after an answer; returns the answers within the time."""
     ends = time.perf_counter() + seconds
     answers: list[Answer] = []
 
@@ -159,7 +159,11 @@ def closed_loop(port: int, bodies: list[bytes], clients: int, seconds: float) ->
 def open_loop(
     port: int, bodies: list[bytes], rate: float, seconds: float, pid: int
 ) -> tuple[list[Answer], list[tuple[float, int]]]:
-    """So many requests a second, whatever becomes of earlier ones; and (second, bytes) of the server's memory."""
+    """Begins `rate` requests a second without waiting for answers; returns these and the server's memory over time.
+
+    Returns:
+        The answers; pairs of seconds and bytes.
+    """
     began = time.perf_counter()
     memory: list[tuple[float, int]] = []
     ended = threading.Event()
@@ -208,7 +212,7 @@ def _jpeg(shape: tuple[int, int]) -> bytes:
 
 
 def mosaic(photos: Path, size: tuple[int, int]) -> Image.Image:
-    """A picture of this width and height made of large photographs at their own resolution."""
+    """Makes a picture of this width and height out of large photographs at their own resolution."""
     paths = sorted((photos / "tuxtype-data").glob("*.jpg")) + sorted((photos / "scratch").glob("*.jpg"))
     picture = Image.new("RGB", size)
     places = [(x, y) for y in range(0, size[1], _TILE[1]) for x in range(0, size[0], _TILE[0])]
@@ -220,7 +224,3 @@ def mosaic(photos: Path, size: tuple[int, int]) -> Image.Image:
 
 def _p95(values: list[float]) -> float:
     return quantiles(values, n=20)[-1]
-
-
-if __name__ == "__main__":
-    typer.run(main)

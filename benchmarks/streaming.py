@@ -1,8 +1,8 @@
-"""Shards streamed from S3 through the cache against shards on this disk: `python -m benchmarks.streaming`.
+"""Compares the speed of shards streamed from S3 through the cache with shards on this disk.
 
-A synthetic set is published to an S3 server on loopback. One epoch of training's batches is drawn from the disk and one
-through an empty cache that holds a part of the set, in turns and without a network that trains: what is left is what
-streaming costs at most, where nothing is fetched while a GPU computes.
+The benchmark publishes a synthetic set to an S3 server on loopback. In turns it draws one epoch of training batches
+from the disk and one through an empty cache that holds a part of the set, without a network that trains. The result is
+the upper bound of the cost of streaming, since nothing is fetched while a GPU computes.
 """
 
 import os
@@ -16,7 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.machine import FOLDER, speedup, write
+from benchmarks.tools import FOLDER, speedup, write
 from components.shared.s3.client import Address
 from components.shared.s3.streaming.cache import ShardCache
 from components.shared.s3.streaming.published import publish
@@ -30,12 +30,12 @@ _BATCH, _LANES, _WINDOW = 16, 2, 2
 
 
 def main(
-    count: Annotated[int, typer.Option("--shards", min=16, help="Of 1,024 photographs each.")] = 24,
+    count: Annotated[int, typer.Option("--shards", min=16, help="Number of shards of 1,024 photographs.")] = 24,
     size: Annotated[int, typer.Option(min=32, help="Side of a photograph in pixels.")] = 96,
-    rounds: Annotated[int, typer.Option(min=1, help="Epochs of each way.")] = 5,
-    result: Annotated[Path, typer.Option(help="Where the figures go.")] = FOLDER / "streaming.json",
+    rounds: Annotated[int, typer.Option(min=1, help="Counted epochs of each way.")] = 5,
+    result: Annotated[Path, typer.Option(help="File of figures to write.")] = FOLDER / "streaming.json",
 ) -> None:
-    """Measures photographs a second, and bytes that the cache held."""
+    """Measures photographs a second and the bytes that the cache holds."""
     with tempfile.TemporaryDirectory() as scratch, seaweedfs(Path(scratch) / "server") as s3:
         os.environ |= s3.environment | {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
         local, described = Path(scratch) / "local", Path(scratch) / "described"
@@ -63,7 +63,7 @@ def main(
 
 
 def make(folder: Path, photographs: int, size: int) -> None:
-    """A dataset of noise, all of it for training."""
+    """Writes a dataset of noise, all of it for training."""
     pixels = np.random.default_rng(0).integers(0, 256, (3, size, size), dtype=np.uint8)
 
     def lab_of(sha256: str) -> NDArray[np.uint8]:
@@ -75,13 +75,9 @@ def make(folder: Path, photographs: int, size: int) -> None:
 
 
 def epoch(opened: Shards, size: int) -> float:
-    """Seconds that one takes."""
+    """Returns the seconds of one epoch."""
     batches = Batches(opened, _BATCH, size // 32 * 32, seed=0, lanes=_LANES, window=_WINDOW)
     started = time.perf_counter()
     for step in range(len(opened) // _BATCH):
         batches[step]
     return time.perf_counter() - started
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""The files of recipes/, by name."""
+"""Files of recipes, by name or path."""
 
 from pathlib import Path
 
@@ -7,15 +7,19 @@ from pipeline import ROOT
 
 
 def recipe_files(names: str) -> tuple[Path, ...]:
-    """Recipe names, comma between, to their files in recipes/.
+    """Returns the files of recipes: names in recipes/ or paths of YAML files, with or without .yaml, comma-separated.
 
     Raises:
-        UserError: there is no such recipe; lists those that there are.
+        UserError: a recipe does not exist; lists the recipes that do.
     """
+    return tuple(_file(name) for name in names.split(",") if name)
+
+
+def _file(name: str) -> Path:
+    file = f"{name.removesuffix('.yaml')}.yaml"
+    for path in (ROOT / "recipes" / file, Path(file), ROOT / file):
+        if path.is_file():
+            return path
     folder = ROOT / "recipes"
-    files = tuple(folder / f"{name}.yaml" for name in names.split(",") if name)
-    for file in files:
-        if not file.is_file():
-            known = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-            raise UserError(f"There is no recipe {file.stem} in recipes/; there are: {', '.join(known)}.")
-    return files
+    known = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+    raise UserError(f"There is no recipe {name} in recipes/, and no such file; there are: {', '.join(known)}.")

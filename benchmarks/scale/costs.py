@@ -1,36 +1,33 @@
-"""What a retraining of many photographs takes, by the figures of results.json: `python -m benchmarks.scale.costs`.
+"""Estimates of the cost of retraining on many photographs, from the figures of results.json.
 
-Everything here is an extrapolation: CPU hours, memory and bytes from what was measured and fitted; GPU hours from the
-number of floating-point operations, counted, and a share of the GPU's peak, assumed; dollars from prices, assumed.
+Everything here is an extrapolation: CPU hours, memory and bytes from the measured figures and their fits; GPU hours
+from the counted floating-point operations and an assumed share of the GPU's peak; dollars from assumed prices.
 """
 
-import json
 import math
 from typing import Any
 
-import torch
-
-from benchmarks.machine import FOLDER, ROOT
 from benchmarks.scale.growth import Growth
-from benchmarks.train_step_gpu import operations
+from benchmarks.tools import ROOT
+from benchmarks.train_step import operations
 from model.config import load_config
 
-_ROWS = (1_000, 10_000, 100_000)  # of those that were measured
+_ROWS = (1_000, 10_000, 100_000)  # in the table
 _MEASURED = ("photographs", "CPU seconds", "MB of memory at the peak", "bytes left for each")
 
 PHOTOGRAPHS = (1_000_000, 100_000_000)
 JPEG_BYTES = 4e6
-"""As cameras make them, 12 megapixels."""
+"""Size of a camera's JPEG, 12 megapixels."""
 JPEG_SECONDS = 1 / 25.4
-"""Of a core, to preprocess one of these at 286 pixels (benchmarks/preprocess.json)."""
+"""Core seconds to preprocess one of these at 286 pixels (benchmarks/preprocess.json)."""
 STORED_BYTES = 3 * 286**2
 PARTITION = 50_000
-"""Photographs of a pod of eight cores."""
+"""Photographs that one pod of eight cores prepares."""
 CORES = 8
 EPOCHS, IMAGES = 20, 50_000_000
-"""Of training: so many epochs, but not more images, however many photographs there are."""
+"""Length of training: this many epochs, but at most this many images."""
 PEAK, USED = 989e12, 0.25
-"""FLOP/s of an H100 in bfloat16, dense; the share of them that these networks may reach: not measured here."""
+"""FLOP/s of an H100 in bfloat16, dense; the share that these networks are assumed to reach."""
 GPUS = 8
 SCORED = 10_000
 """`evaluate.photographs`."""
@@ -41,17 +38,20 @@ DOLLARS = {
     "1,000 reads": 0.0004,
     "1,000 writes": 0.005,
 }
-"""Round figures near the on-demand list prices of large clouds; put in your own."""
+"""Round figures near the on-demand list prices of large clouds; replace them with your own."""
 
 
-def main() -> None:
-    """Prints the tables of docs/operate/scaling.md."""
-    results = json.loads((FOLDER / "scale" / "results.json").read_bytes())
-    print(_table(["step, by rows", *_MEASURED, "seconds grow as", "memory for each more"], _by_rows(results)))
-    print(_table(["step, by real photographs", *_MEASURED], _real(results)))
+def tables(results: dict[str, Any]) -> str:
+    """Formats three Markdown tables: figures by rows, figures of real photographs, estimates of large sets."""
     columns = [estimate(results, n) for n in PHOTOGRAPHS]
     rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-    print(_table(["", *(f"{n:,} photographs" for n in PHOTOGRAPHS)], rows))
+    return "\n".join(
+        (
+            _table(["step, by rows", *_MEASURED, "seconds grow as", "memory for each more"], _by_rows(results)),
+            _table(["step, by real photographs", *_MEASURED], _real(results)),
+            _table(["", *(f"{n:,} photographs" for n in PHOTOGRAPHS)], rows),
+        )
+    )
 
 
 def _by_rows(results: dict[str, Any]) -> list[list[str]]:
@@ -79,13 +79,13 @@ def _figures(rows: list[dict[str, float]]) -> list[str]:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Markdown."""
+    """Formats a Markdown table."""
     lines = [head, ["---", *(["---:"] * (len(head) - 1))], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def estimate(results: dict[str, Any], n: int) -> dict[str, str]:
-    """What n photographs take, by what takes it."""
+    """Estimates the cost of n photographs, by item."""
 
     def grown(step: str, what: str) -> float:
         return Growth(**results["growth"][step][what])(n)
@@ -129,11 +129,6 @@ def estimate(results: dict[str, Any], n: int) -> dict[str, str]:
 
 
 def flops_per_image() -> float:
-    """Of a training step of pix2pix's networks at 256 pixels (recipes/pix2pix.yaml), as torch counts them."""
+    """Counts the floating-point operations of a training step of recipe pix2pix at 256 pixels."""
     config = load_config(ROOT / "params.yaml", (ROOT / "recipes" / "pix2pix.yaml",)).train
-    stored = torch.zeros(4, 3, 256, 256, dtype=torch.uint8)
-    return operations(config, stored) / len(stored)
-
-
-if __name__ == "__main__":
-    main()
+    return operations(config) / config.batch_size

@@ -1,4 +1,4 @@
-"""How a figure grows with n: seconds by the power of n that fits them best beside a constant, memory along a line."""
+"""Fits of the growth of a figure with n: a power of n beside a constant for seconds, a line for memory."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from scipy.optimize import nnls
 
 _POWERS = np.arange(0.3, 2.51, 0.05)
 _NOISE = 0.1
-"""Of seconds, relative: what differs by less, as the mean square has it, does not grow. Evaluation, which does the same
-for every n, shows as much."""
+"""Relative noise of seconds. A root mean square below it counts as no growth; evaluation, which does the same work for
+every n, varies as much."""
 
 
 class Growth(NamedTuple):
@@ -26,9 +26,9 @@ class Growth(NamedTuple):
 
 
 def curve(sizes: Sequence[int], seconds: Sequence[float]) -> Growth:
-    """The growth with the least sum of squared relative errors; constant and factor are not negative.
+    """Fits the growth with the least sum of squared relative errors; constant and factor are not negative.
 
-    n log n, from a thousand to a hundred thousand, comes out as a power of 1.1. What does not grow has power 0.
+    From a thousand to a hundred thousand, n log n comes out as a power of 1.1. No growth has power 0.
 
     Args:
         sizes: at least three.
@@ -49,24 +49,24 @@ def curve(sizes: Sequence[int], seconds: Sequence[float]) -> Growth:
 
 
 def line(sizes: Sequence[int], megabytes: Sequence[float]) -> Growth:
-    """The line with the least sum of squared errors: rows of a manifest take the same each."""
+    """Fits the line with the least sum of squared errors."""
     slope, constant = np.polyfit(np.asarray(sizes, dtype=float), np.asarray(megabytes, dtype=float), 1)
     return Growth(float(constant), float(slope), 1.0)
 
 
 FITS = {"seconds": curve, "megabytes": line}
-"""By what was measured."""
+"""Fits by the measured figure."""
 
 
 def draw(
     rows: Mapping[str, Sequence[Mapping[str, float]]], growth: Mapping[str, Mapping[str, Growth]], path: Path
 ) -> None:
-    """Seconds and memory of each step over n, with what was fitted.
+    """Draws seconds and memory of each step over n, with the fits.
 
     Args:
-        rows: by step: n, seconds, megabytes.
-        growth: by step and what was measured.
-        path: of the picture.
+        rows: measured n, seconds and megabytes, by step.
+        growth: fits by step and figure.
+        path: picture to write.
     """
     figure = Figure(figsize=(11, 5), layout="constrained")
     titles = {"seconds": "CPU seconds", "megabytes": "MB of memory, most"}

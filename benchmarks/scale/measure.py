@@ -1,4 +1,4 @@
-"""What a step takes: CPU seconds, memory, disk."""
+"""Measurement of a step: CPU seconds, memory, disk."""
 
 import json
 import os
@@ -6,19 +6,18 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from benchmarks.scale.steps import Step
+from benchmarks.tools import alone
 
 
 def measured(step: Step, n: int) -> dict[str, float]:
-    """A step with n photographs, prepared in one process and run in another.
+    """Measures a step with n photographs, prepared in one process and run in another.
 
     Returns:
-        n; seconds of CPU, of wall; megabytes at the peak, and of these what was there before; bytes left on disk.
+        n; CPU seconds and wall-clock seconds; megabytes at the peak and before the call; bytes left on disk.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -26,12 +25,6 @@ def measured(step: Step, n: int) -> dict[str, float]:
         row = alone(_in_workspace, folder, _measure, step.run, folder)
     print(json.dumps({"n": n, **row}), flush=True)
     return {"n": n, **row}
-
-
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls it in a process of its own."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def _in_workspace(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -53,13 +46,13 @@ def _measure(run: Callable[[Path], object], folder: Path) -> dict[str, float]:
 
 
 def _cpu() -> float:
-    """Of this process and of those it has waited for."""
+    """Returns the CPU seconds of this process and of those it has waited for."""
     times = os.times()
     return sum(times[:4])
 
 
 def _peak() -> float:
-    """MB that this process, or the largest of those that it has waited for, has held at once."""
+    """Returns the peak memory in MB of this process or of the largest that it has waited for."""
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1000
 
 

@@ -1,23 +1,23 @@
-"""The steps on the sample photographs, some of them or all, at the size and with the networks of the champion."""
+"""Steps on the sample photographs, some of them or all, at the size and with the networks of the champion."""
 
 import os
 from pathlib import Path
 
-from benchmarks.machine import ROOT
 from benchmarks.scale.steps import Step
+from benchmarks.tools import ROOT
 from components.evaluate.step import score
 from components.preprocess.step import preprocess
 from components.train.step import train
 from model.config import Config, load_config
 
 SIZES = (125, 209, 628)
-"""Photographs: a fifth, a third, all there are."""
+"""Numbers of photographs: a fifth, a third, all."""
 
-_IMAGES = 320  # that training sees: its cost is by these, whatever the set
+_IMAGES = 320  # training length, which alone decides its cost
 
 
 def config() -> Config:
-    """The champion's recipe, cut short."""
+    """Loads the champion's recipe with a short training."""
     overrides = (f"train.images={_IMAGES}", "train.warmup_images=160", f"train.sample_every={_IMAGES}")
     return load_config(ROOT / "params.yaml", (ROOT / "recipes" / "best.yaml",), overrides)
 

@@ -1,4 +1,4 @@
-"""The steps with n photographs: what each is given, made beforehand, and the call that is measured."""
+"""Steps on n synthetic photographs: the input that each needs and the call that is measured."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.machine import ROOT
+from benchmarks.tools import ROOT
 from components.evaluate.step import score
 from components.inspect.step import inspect
 from components.preprocess.merge import merge, split_of
@@ -28,7 +28,7 @@ from model.inference.saved import save_generator
 from model.networks.generator import Generator
 
 SIZE = 16
-"""Pixels of a side: here rows are counted; what a pixel costs the other half measures."""
+"""Side of a photograph in pixels; small, since the growth with rows is measured."""
 
 _VERSION = "0" * 32
 _TINY = (
@@ -47,12 +47,12 @@ _TINY = (
 
 
 def config() -> Config:
-    """Networks that cost next to nothing, and so many photographs scored that evaluation is at its bound."""
+    """Loads a configuration with tiny networks, and an evaluation that reaches its bound of photographs."""
     return load_config(ROOT / "params.yaml", (), _TINY)
 
 
 def rows(n: int) -> Iterator[Row]:
-    """Of a manifest: each twentieth file is rejected, the others are in the splits that their hashes say."""
+    """Yields a manifest's rows: each twentieth file is rejected, the others are in the splits of their hashes."""
     preprocess = config().preprocess
     for index in range(n):
         sha256 = hashlib.sha256(str(index).encode()).hexdigest()
@@ -64,21 +64,21 @@ def rows(n: int) -> Iterator[Row]:
 
 
 def pixels(sha256: str) -> NDArray[np.uint8]:
-    """(3, SIZE, SIZE) uint8 LAB that goes with a hash: one color, noise in L."""
+    """Returns (3, SIZE, SIZE) uint8 LAB made from a hash: one color, noise in L."""
     noise = np.frombuffer(bytes.fromhex(sha256) * (SIZE * SIZE // 32), dtype=np.uint8).reshape(SIZE, SIZE)
     a, b = (np.full_like(noise, 80 + byte % 96) for byte in bytes.fromhex(sha256)[:2])
     return np.stack((noise, a, b))
 
 
 class Step(NamedTuple):
-    """What is made beforehand, in a folder; what is measured, in the same folder."""
+    """Holds the call that prepares a folder and the call in that folder that is measured."""
 
     prepare: Callable[[Path, int], None]
     run: Callable[[Path], object]
 
 
 def _files(folder: Path, n: int) -> None:
-    """Files that are no pictures: reading, hashing and a row for each is what is left of preprocessing."""
+    """Writes files that are no pictures, so that preprocessing reads, hashes and lists them only."""
     for index in range(n):
         path = folder / "photos" / f"{index // 1000:04}" / f"{index:09}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _prepare(folder: Path) -> object:
 
 
 def _part(folder: Path, n: int) -> None:
-    """What preprocess would leave of n photographs, with random hashes, so that hardly any are near-duplicates."""
+    """Writes what preprocess leaves of n photographs, with random hashes: few are near-duplicates."""
     (folder / "listing").mkdir()
     (folder / "part").mkdir()
     hashes = np.random.default_rng(0).integers(0, 2**63, (n, 2)).tolist()
@@ -126,7 +126,7 @@ def _dataset(folder: Path, n: int) -> None:
 
 
 def _trained(folder: Path, n: int) -> None:
-    """A dataset, and a generator beside the manifest that training would hand on."""
+    """Writes a dataset and a generator with the manifest beside it, as training does."""
     _dataset(folder, n)
     torch.manual_seed(0)
     save_generator(folder / "model", Generator(config().train.generator).eval(), crop=SIZE, size=SIZE, images=64)
@@ -160,3 +160,4 @@ STEPS = {
     "evaluate": Step(_trained, _score),
     "register": Step(_scored, _register),
 }
+"""The measured steps by name."""

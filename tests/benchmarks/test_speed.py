@@ -1,12 +1,12 @@
-"""The speed benchmarks' parts at tiny sizes: that they run and measure what they say."""
+"""Tests of the benchmarks' parts at tiny sizes: they run and measure what they name."""
 
-import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import bench, machine, photo, reading, train_step, train_step_gpu
+from benchmarks import photo, preprocess, reading, speed, tools, train_step
 from benchmarks.serving import mosaic
 from model.data.shards import Shards
 from model.inference.colorizer import Colorizer
@@ -23,9 +23,9 @@ def float32_products():
 def test_ways_take_turns():
     called: list[str] = []
     ways = {name: lambda name=name: called.append(name) for name in "ab"}
-    assert [len(times.wall) for times in machine.in_turns(ways, rounds=2).values()] == [2, 2]
+    assert [len(times.wall) for times in tools.in_turns(ways, rounds=2).values()] == [2, 2]
     assert called == list("ababab")
-    assert machine.speedup([2.0, 8.0, 3.0], [1.0, 2.0, 1.0]) == 3
+    assert tools.speedup([2.0, 8.0, 3.0], [1.0, 2.0, 1.0]) == 3
 
 
 @pytest.mark.parametrize("block", [1, 2])
@@ -52,42 +52,38 @@ def test_plain_and_ours_train_on_the_same_photographs(tmp_path: Path, photos: Pa
     assert ab.abs().max() < 1
 
 
-@pytest.mark.parametrize("setting", train_step_gpu.SETTINGS[:5], ids=lambda setting: setting.name)
-def test_a_gpus_settings_play_on_a_cpu_too(setting: train_step_gpu.Setting):
-    stored = torch.randint(60, 190, (4, 3, 16, 16), dtype=torch.uint8)
-    step = train_step_gpu.build_step(tiny_config(), setting, stored)
-    losses = [float(step()) for _ in range(12)]
+@pytest.mark.parametrize("setting", train_step.SETTINGS[:3], ids=lambda setting: setting.name)
+def test_a_gpus_settings_train_on_a_cpu_too(setting: train_step.Setting):
+    step = train_step.training_step(tiny_config(), setting, train_step.batch(tiny_config()))
+    losses = [float(step()["reconstruction"]) for _ in range(12)]
     assert losses[-1] < losses[0]
 
 
 def test_operations_are_counted():
-    small, large = (torch.zeros(4 * times, 3, 16, 16, dtype=torch.uint8) for times in (1, 2))
-    flop = train_step_gpu.operations(tiny_config(), small)
+    flop = train_step.operations(tiny_config("batch_size=4"))
     assert flop > 1e6
-    assert train_step_gpu.operations(tiny_config(), large) == pytest.approx(2 * flop, rel=0.05)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
-def test_without_a_gpu_it_says_that_it_was_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    train_step_gpu.main(1, tmp_path / "result.json")
-    result = json.loads((tmp_path / "result.json").read_bytes())
-    assert result["run"] is False
-    assert "no GPU" in result["why"]
-    assert "was not run" in capsys.readouterr().out
+    assert train_step.operations(tiny_config("batch_size=8")) == pytest.approx(2 * flop, rel=0.05)
 
 
 def test_the_table_sets_new_figures_beside_those_committed():
-    written = {"figures": {"x": 2.0, "y": 1.0}}
-    preprocessed = {"rows": [{"set": "sample", "size": 96, "times_plain": 3.5, "share_of_decoding": 0.5}]}
-    committed = {"a": bench.figures(written), "preprocess": bench.figures(preprocessed)}
-    rows = bench.table(committed, {"a": {"x": 2.5, "z": 4.0}, "preprocess": bench.figures({})}).splitlines()
+    rows = speed.table({"a": {"x": 2.0, "y": 1.0}, "b": {"z": 3.5}}, {"a": {"x": 2.5, "z": 4.0}, "b": {}}).splitlines()
     assert [row.split() for row in rows[1:]] == [
         ["a", "x", "2", "2.5"],
         ["a", "y", "1", "-"],
         ["a", "z", "-", "4"],
-        ["preprocess", "sample", "at", "96", "pixels:", "times_plain", "3.5", "-"],
-        ["preprocess", "sample", "at", "96", "pixels:", "share_of_decoding", "0.5", "-"],
+        ["b", "z", "3.5", "-"],
     ]
+
+
+def test_preprocessing_is_compared_with_a_plain_script(tmp_path: Path, photos: Path):
+    few = tmp_path / "photos"
+    few.mkdir()
+    for file in sorted((photos / "scratch").glob("*.jpg"))[:20]:
+        (few / file.name).write_bytes(file.read_bytes())
+    for way in (preprocess.plain, preprocess.step, preprocess.decoding):
+        way(few, tmp_path / way.__name__, 64)
+    assert np.load(tmp_path / "plain.npy").shape == (20, 3, 64, 64)
+    assert (tmp_path / "step" / "dataset.json").is_file()
 
 
 def test_a_folder_and_the_model_alone_color_the_same_photographs(tmp_path: Path, photos: Path):

@@ -18,10 +18,18 @@ def test_the_defaults_are_those_of_params_yaml() -> None:
     assert load_config(PARAMS).sections() == yaml.safe_load(PARAMS.read_text().replace("e-4", "e-04"))
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda path: path.stem)
+RECIPES = sorted([*(ROOT / "recipes").rglob("*.yaml"), *(ROOT / "benchmarks" / "trials").rglob("*.yaml")])
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_changes_something(recipe: Path) -> None:
-    beneath = {"seed": ("small", "seed/common"), "tried": ("best", "tried/common"), "large": ("best",)}
-    base = tuple(ROOT / "recipes" / f"{name}.yaml" for name in beneath.get(recipe.parent.name, ()))
+    best = "recipes/best"
+    beneath = {
+        "seed": ("recipes/small", "recipes/seed/common"),
+        "trials": (best, "benchmarks/trials/common"),
+        "large": (best,),
+    }
+    base = tuple(ROOT / f"{name}.yaml" for name in beneath.get(recipe.parent.name, ()))
     changed = load_config(PARAMS, (*base, recipe))
     assert changed != load_config(PARAMS, base) or recipe.stem in ("common", "base", "full")
 

@@ -7,8 +7,10 @@ from pipeline.variants import Variants
 
 
 def test_recipes_and_parameter_sets_come_on_top_of_what_all_share():
-    variants = Variants.load("recipes/tried/damage,tried/base+train.seed=7", "small", ("train.images=20000",), "l1_ab")
-    assert list(variants.configs) == ["tried/damage", "tried/base+train.seed=7"]
+    variants = Variants.load(
+        "benchmarks/trials/damage.yaml,benchmarks/trials/base+train.seed=7", "small", ("train.images=20000",), "l1_ab"
+    )
+    assert list(variants.configs) == ["benchmarks/trials/damage", "benchmarks/trials/base+train.seed=7"]
     damage, base = variants.configs.values()
     assert (damage.train.damage, base.train.damage, base.train.seed) == (0.5, 0.0, 7)
     assert damage.train.images == base.train.images == 20000
