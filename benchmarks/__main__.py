@@ -3,6 +3,7 @@
 import ast
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -15,6 +16,13 @@ def benchmarks() -> dict[str, str]:
     files = {path.stem: path for path in FOLDER.glob("*.py")}
     files |= {path.parent.name: path for path in FOLDER.glob("*/main.py")}
     return {name: _summary(files[name]) for name in sorted(files.keys() - {"__init__", "__main__", "tools"})}
+
+
+def program(name: str) -> Callable[..., None]:
+    """Imports the function that runs a benchmark."""
+    module = f"benchmarks.{name}.main" if (FOLDER / name / "main.py").is_file() else f"benchmarks.{name}"
+    function: Callable[..., None] = importlib.import_module(module).main
+    return function
 
 
 def _summary(path: Path) -> str:
@@ -33,9 +41,8 @@ def main(arguments: list[str]) -> None:
     if name not in known:
         print(f"error: no benchmark is named {name}; choose from {', '.join(known)}.", file=sys.stderr)
         sys.exit(2)
-    module = f"benchmarks.{name}.main" if (FOLDER / name).is_dir() else f"benchmarks.{name}"
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(importlib.import_module(module).main)
+    app.command()(program(name))
     app(options, prog_name=f"python -m benchmarks {name}")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.__main__ import benchmarks, main
+from benchmarks.__main__ import benchmarks, main, program
 from benchmarks.speed import PROGRAMS
 from benchmarks.tools import FOLDER
 
@@ -19,6 +19,11 @@ def test_a_name_is_run_with_its_options(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="0"):
         main(["speed", "--help"])
     assert "Usage: python -m benchmarks speed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", benchmarks())
+def test_every_benchmark_can_be_imported(name: str):
+    assert program(name).__doc__
 
 
 def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]):
