@@ -1,10 +1,18 @@
-# make run: everything, from a bare checkout to a colorizer in service. make test: the proof.
+# Commands of this repository; `make help` lists them. `make run` needs nothing but Python 3.11.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Two processes of one thread each; the tests of a file stay together, for some share a server.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup data run test test-slow faults faults-killed faults-others lint images images-check k8s-check bench audit sbom clean
+.DEFAULT_GOAL := help
+.PHONY: help setup data run fix lint compile test test-fast test-slow test-all test-exhaustive docs faults faults-killed \
+	faults-others images images-check k8s-check bench audit sbom clean
 
-setup: .venv/ready
+help:  ## lists these commands
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
+
+setup: .venv/ready  ## makes .venv, the environment, from the lock
 
 # uv installs what the lock names, by hash; pip fetches uv itself, by hash too.
 .venv/ready: requirements.txt requirements-uv.txt pyproject.toml
@@ -18,65 +26,78 @@ setup: .venv/ready
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Brings the photographs when they are missing; leaves those alone that you changed.
-data: setup
+data: setup  ## brings the photographs if they are missing; keeps your changes
 	@$(BIN)/colorize data version
 
-run: setup
+run: setup  ## retrains on this machine with recipe demo (5 minutes)
 	$(BIN)/colorize run --recipe demo
 
-# In two processes of one thread each; a file's tests stay together, for some tell one story.
-test: setup data
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+fix: setup  ## formats, mends what ruff can mend, writes the generated files anew
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/colorize compile
 
-test-slow: setup data
-	$(BIN)/python -m pytest -m slow
-
-# A real local run, broken in every way of docs/operate/reliability.md; as root also with full disks.
-faults: setup data
-	@$(MAKE) --jobs 2 --output-sync faults-killed faults-others
-
-faults-killed:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -s tests/faults/test_killed.py
-
-faults-others:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist loadfile tests/faults --ignore tests/faults/test_killed.py
-
-lint: setup
+lint: setup  ## checks style, types, import contracts and generated files (1 minute)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/colorize compile --check
 
-# The manifests: rendered, held against the schemas of three Kubernetes minors and against rules of our own.
-k8s-check: setup
+compile: setup  ## writes the generated files: the compiled pipeline, dvc.yaml, the table of steps
+	$(BIN)/colorize compile
+
+test: setup data  ## runs the tests of every day (9 minutes)
+	$(PYTEST) $(PARALLEL)
+
+test-fast: setup data  ## runs the tests of the model and the cheapest of the steps (2 minutes)
+	$(PYTEST) $(PARALLEL) tests/model tests/components/preprocess tests/components/choose tests/components/inspect
+
+test-slow: setup data  ## runs the tests that make test leaves out: killed processes, servers, DVC (20 minutes)
+	$(PYTEST) $(PARALLEL) -m slow
+
+test-all: test test-slow  ## runs what CI runs
+
+test-exhaustive: setup data  ## runs the long matrices: every request of a promotion, 20,000 mutated files (1 hour)
+	$(PYTEST) $(PARALLEL) -m exhaustive
+
+docs: setup data  ## runs the commands of the docs and checks their links and names
+	$(PYTEST) tests/test_docs.py
+
+# As root also with full disks.
+faults: setup data  ## breaks a real local run in every way of docs/operate/reliability.md
+	@$(MAKE) --jobs 2 --output-sync faults-killed faults-others
+
+faults-killed:
+	$(PYTEST) -m faults -s tests/faults/test_killed.py
+
+faults-others:
+	$(PYTEST) -m faults -n 2 --dist loadfile tests/faults --ignore tests/faults/test_killed.py
+
+k8s-check: setup  ## renders the manifests and checks them against schemas and our rules
 	$(BIN)/python -m k8s.check
 
-# The container images, tagged by commit; with REGISTRY=ghcr.io/acme they are pushed and their digests written down.
-images: setup
+# With REGISTRY=ghcr.io/acme the images are pushed and their digests written to k8s/images.
+images: setup  ## builds the container images, tagged by commit
 	$(BIN)/colorize images build $(if $(REGISTRY),--push $(REGISTRY))
 	$(BIN)/colorize compile
 
-# The same images from a base made here, and the graph in them: as root, with podman, runc and debootstrap; 30 GB of disk.
-images-check: setup data
-	$(BIN)/python -m pytest -m images tests/images
+# Builds on a base made here, with podman, runc and debootstrap.
+images-check: setup data  ## builds the images and runs the graph in them (as root; 30 GB of disk)
+	$(PYTEST) -m images tests/images
 
-# How fast, beside the figures last committed: eleven minutes on two quiet cores.
-bench: setup data
+bench: setup data  ## runs the speed benchmarks beside the figures last committed (11 minutes)
 	$(BIN)/python -m benchmarks speed
 
-# The tools of the next two have a lock and an environment of their own.
+# The tools of the next two have their own lock and environment.
 AUDIT := .venv/audit
 
-# Known vulnerabilities of all that is locked, from the package index's advisories; fails where that cannot be asked.
-# docs/operate/security.md says why each ignored one does no harm here.
-audit: $(AUDIT)/ready
+# Fails where the package index serves no advisories. docs/operate/security.md explains the ignored advisory.
+audit: $(AUDIT)/ready  ## asks the package index for known vulnerabilities of the locked packages
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 		--ignore-vuln CVE-2025-69872 $(patsubst %,-r %,$(wildcard requirements*.txt))
 
-# A bill of materials (CycloneDX) of the environment: names, versions, licences, and what requires what.
-sbom: $(AUDIT)/ready
+sbom: $(AUDIT)/ready  ## writes outputs/sbom.json: packages, versions and licences of .venv (CycloneDX)
 	mkdir -p outputs
 	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 		--output-file outputs/sbom.json $(BIN)/python
@@ -86,5 +107,5 @@ $(AUDIT)/ready: requirements-audit.txt .venv/ready
 	$(BIN)/uv pip sync --quiet --python $(AUDIT)/bin/python --require-hashes requirements-audit.txt
 	@touch $@
 
-clean:
+clean:  ## deletes workspace/ and outputs/, with all trained models in them
 	rm -rf workspace outputs

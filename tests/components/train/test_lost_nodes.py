@@ -122,6 +122,7 @@ def _same_as_undisturbed(node: Path, dataset: Path, overrides: tuple[str, ...]) 
     assert pictures[0] == pictures[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("termination_ignored")
 def test_a_lost_node_leaves_no_trace(
     workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address
@@ -155,7 +156,7 @@ def test_a_lost_node_leaves_no_trace(
     _same_as_undisturbed(workplace, dataset, LONGER)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ten_lost_nodes_leave_no_trace(

@@ -180,6 +180,7 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_75_on_sigterm_and_goes_on(workplace: Path, dataset: Path) -> None:
     longer = ("images=1600", "log_every=400", "sample_every=800", "checkpoint_every=80")
     sets = [part for override in longer for part in ("--set", f"train.{override}")]

@@ -59,6 +59,7 @@ def wait_for_a_checkpoint(process: subprocess.Popen[str], workplace: Path) -> No
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_it_ends_as_one_process_would(workplace: Path, dataset: Path) -> None:
     """Stopped by SIGTERM, killed, and then to the end."""
     process = start(dataset, "model", *LONGER)

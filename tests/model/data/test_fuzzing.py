@@ -14,7 +14,7 @@ SECONDS = 5.0
 
 
 @pytest.mark.parametrize(
-    "cases", [pytest.param(2_000, id="quick"), pytest.param(20_000, id="all", marks=pytest.mark.slow)]
+    "cases", [pytest.param(2_000, id="quick"), pytest.param(20_000, id="all", marks=pytest.mark.exhaustive)]
 )
 def test_no_mutated_photograph_does_harm(photos: Path, cases: int):
     photograph = sorted((photos / "scratch").glob("*.jpg"))[0]

@@ -95,6 +95,7 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments_leaves_no_trace(tmp_path: Path, dataset: Path) -> None:
     overrides = ("images=1600", "warmup_images=400", "checkpoint_every=16", "log_every=40")
     whole = _alone(tiny_config(*overrides), dataset, tmp_path / "whole")
@@ -134,6 +135,7 @@ def _distance(one: Path, other: Path) -> float:
     return max((weights[0][name] - weights[1][name]).abs().max().item() for name in weights[0])
 
 
+@pytest.mark.slow
 def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dataset: Path) -> None:
     """Together they validate, hand on the best, and return to a healthy checkpoint: no coloring is that gray."""
     watched = ("validate_every=16", "select=l1_ab", "health.ab_spread=[0,0.01]", "health.patience=1")

@@ -30,6 +30,7 @@ def test_it_is_small_enough_to_travel_and_says_what_it_is():
     assert checksum in card
 
 
+@pytest.mark.slow
 def test_photo_works_at_once_and_imports_it_once(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch):
     picture = sorted((photos / "endless-sky-data").glob("*.jpg"))[3]
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:

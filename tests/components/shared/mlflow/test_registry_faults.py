@@ -79,6 +79,9 @@ FAULTS = {
     "refused": (_fail, _nothing),
     "done, and the answer lost": (_nothing, _fail),
 }
+SLOW_FAULTS = [
+    pytest.param(name, marks=pytest.mark.slow if "lost" in name else pytest.mark.exhaustive) for name in FAULTS
+]
 
 
 def is_sound() -> None:
@@ -93,7 +96,7 @@ def is_sound() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [name if "lost" in name else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
+    "fault", [name if "lost" in name else pytest.param(name, marks=pytest.mark.exhaustive) for name in FAULTS]
 )
 def test_whichever_call_of_a_promotion_fails_the_next_mends_it(workplace: Path, fault: str) -> None:
     make_version(workplace / "made-1")
@@ -115,9 +118,8 @@ def test_whichever_call_of_a_promotion_fails_the_next_mends_it(workplace: Path, 
     assert calls > 12
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", SLOW_FAULTS)
 def test_after_a_crash_a_rollback_returns_to_what_was_in_service(workplace: Path, fault: str) -> None:
     for number in (1, 2):
         make_version(workplace / f"made-{number}")
@@ -147,9 +149,8 @@ def retrain_once(folder: Path, score: float, champion: float) -> int:
     return int(record["version"])
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", SLOW_FAULTS)
 def test_whichever_call_of_a_registration_fails_the_next_run_mends_it(workplace: Path, fault: str) -> None:
     retrain_once(workplace / "model-0", 0.3, 0.0)
     calls, score = 0, 0.3
@@ -178,7 +179,7 @@ def _in_a_thread(what: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
 def test_a_second_registration_between_any_two_calls_of_the_first(workplace: Path, same: bool) -> None:

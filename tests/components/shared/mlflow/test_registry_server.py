@@ -96,8 +96,8 @@ def is_clear(sentence: str, proxy: FaultyProxy) -> bool:
     )
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("fault", [*(pytest.param(name, marks=pytest.mark.slow) for name in FAULTS[:2]), FAULTS[2]])
 def test_a_promotion_that_is_cut_short_is_mended_by_the_next(proxy: FaultyProxy, workplace: Path, fault: str):
     for number in (1, 2):
         make_version(workplace / f"made-{number}")
@@ -110,7 +110,8 @@ def test_a_promotion_that_is_cut_short_is_mended_by_the_next(proxy: FaultyProxy,
     assert [line.version for line in promotion.history()] == [1, 2]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_version_that_is_cut_short_has_no_alias_and_is_made_once(proxy: FaultyProxy, workplace: Path, fault: str):
     retrain_once(workplace / "model-1", 0.3, 0.0)
@@ -131,7 +132,7 @@ def test_files_that_the_server_does_not_give_stop_a_promotion(proxy: FaultyProxy
     assert not aliases()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whichever_request_of_a_promotion_or_a_rollback_is_the_last(proxy: FaultyProxy, workplace: Path, fault: str):
@@ -159,7 +160,7 @@ def test_whichever_request_of_a_promotion_or_a_rollback_is_the_last(proxy: Fault
     assert after > 12
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whichever_request_of_a_registration_is_the_last(proxy: FaultyProxy, workplace: Path, fault: str):
