@@ -73,6 +73,7 @@ def facts(version: registry.Version) -> dict[str, Any]:
         "version": version.number,
         "aliases": registry.aliases(version.number),
         "registered": f"{_created(version):%Y-%m-%d %H:%M UTC}",
+        "weights": f"{registry.address(version.number)}/{registry.GENERATOR}",
         "weights_sha256": version.weights_sha256,
         "verdict": f"{tags.get('gate', 'none')}: {tags.get('gate.summary', '')}".rstrip(": "),
         "rules": {

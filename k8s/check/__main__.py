@@ -33,7 +33,7 @@ RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
 )
 
 
-OPTIONAL = ("trainer",)
+OPTIONAL = ("kserve", "trainer")
 """Components that no overlay of ours takes in."""
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from k8s.check import pipeline, schemas
 from k8s.check.__main__ import RULES, check, main
 from k8s.check.manifests import ROOT, Manifests, render, render_with
 from k8s.check.objects import valid_cron
 from model.utils.errors import UserError
+from pipeline.cli.main import app
 from pipeline.compile import write, write_manifests
 
 Fault = Callable[[Manifests], object]
@@ -228,6 +230,20 @@ def with_trainer() -> Manifests:
     return render_with(ROOT / "k8s" / "overlays" / "production", ROOT / "k8s" / "components" / "trainer")
 
 
+def test_kserve_runs_the_image_and_the_command_of_the_web_server():
+    manifests = render_with(ROOT / "k8s" / "overlays" / "production", ROOT / "k8s" / "components" / "kserve")
+    assert [str(each) for each in check(manifests)] == []
+    (served,) = get(manifests, "InferenceService", "colorizer")["spec"]["predictor"]["containers"]
+    assert served["image"] == container(manifests, name="colorizer-web")["image"]
+    program, name, *arguments = served["command"]
+    assert program == "colorize"
+    web = get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+    assert web.params["model"] == Path("/mnt/models")
+
+    served["imagePulPolicy"] = "Always"
+    assert any("imagePulPolicy" in str(each) for each in check(manifests))
+
+
 def broken(compiled: Path, change: Callable[[Any], object], target: Path) -> Path:
     """The same with a change of its TrainJob."""
     spec, platform = yaml.safe_load_all(compiled.read_text())
@@ -288,7 +304,7 @@ def test_findings_are_lines_and_an_exit_status(tmp_path: Path, monkeypatch: pyte
 def test_the_command():
     done = subprocess.run([sys.executable, "-m", "k8s.check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("objects") == 4
+    assert done.stdout.count("objects") == 6
     assert "k8s/overlays/production with k8s/components/trainer: " in done.stdout
 
 
@@ -311,5 +327,6 @@ def test_no_cron_lines(line: str):
 
 
 def test_mlflow_is_the_release_that_is_locked(rendered: dict[str, Manifests]):
-    locked = next(line for line in (ROOT / "requirements.in").read_text().splitlines() if line.startswith("mlflow=="))
-    assert container(rendered["local"])["image"] == f"ghcr.io/mlflow/mlflow:v{locked.removeprefix('mlflow==')}-full"
+    lines = (ROOT / "requirements.in").read_text().splitlines()
+    locked = next(line.split()[0].removeprefix("mlflow==") for line in lines if line.startswith("mlflow=="))
+    assert container(rendered["local"])["image"] == f"ghcr.io/mlflow/mlflow:v{locked}-full"

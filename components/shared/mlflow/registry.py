@@ -93,6 +93,12 @@ def aliases(number: int) -> list[str]:
 
 
 @connection.explained()
+def address(number: int) -> str:
+    """Returns where MLflow keeps the files of a version, such as mlflow-artifacts:/1/models/m-1/artifacts."""
+    return str(connection.connect().get_model_version_download_uri(MODEL, str(number)))
+
+
+@connection.explained()
 def find_all(tags: Mapping[str, str]) -> list[Version]:
     """The versions with all of these tags, oldest first."""
     filters = [f"name = '{MODEL}'", *(f"tags.{key} = '{value}'" for key, value in tags.items())]
