@@ -9,9 +9,10 @@ from torch import nn
 
 from components.evaluate import protocol
 from model.config import EvaluateConfig
+from model.metrics.features.alexnet import SMALLEST_SIDE
 from model.metrics.features.efficientnet_lite0 import EfficientNetLite0
 from model.metrics.features.inception import InceptionV3
-from model.metrics.lpips import LPIPS, SMALLEST_SIDE
+from model.metrics.lpips import LPIPS
 from model.networks.encoders import packaged_weights
 from model.networks.weights import load_weights
 

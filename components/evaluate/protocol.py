@@ -7,8 +7,7 @@ from typing import Any
 from components.evaluate import bootstrap
 from model.config import EvaluateConfig
 from model.data.shards import Shards
-from model.metrics import lpips
-from model.metrics.features import inception
+from model.metrics.features import alexnet, inception
 from model.metrics.table import METRICS
 
 
@@ -55,12 +54,12 @@ def no_inception(metric: str) -> str:
 
 def no_alexnet(metric: str) -> str:
     """Why `lpips` or `diversity_lpips` is absent without weights."""
-    return f"{metric} needs AlexNet's weights: set evaluate.lpips_weights to their path, or to {lpips.WEIGHTS}"
+    return f"{metric} needs AlexNet's weights: set evaluate.lpips_weights to their path, or to {alexnet.WEIGHTS}"
 
 
 def too_small(metric: str, size: int) -> str:
     """Why `lpips` or `diversity_lpips` is absent on tiny photographs."""
-    return f"{metric} needs photographs of {lpips.SMALLEST_SIDE} pixels; these have {size}"
+    return f"{metric} needs photographs of {alexnet.SMALLEST_SIDE} pixels; these have {size}"
 
 
 def too_few(metric: str, needed: int, count: int) -> str:

@@ -15,8 +15,9 @@ import torchmetrics
 import torchvision
 from torch import Tensor
 
+from model.metrics.features.alexnet import SMALLEST_SIDE
 from model.metrics.features.inception import DIMENSIONS, InceptionV3
-from model.metrics.lpips import LPIPS, SMALLEST_SIDE
+from model.metrics.lpips import LPIPS
 from model.networks.weights import load_weights
 from model.utils.errors import UserError
 
