@@ -36,7 +36,6 @@ NOT_YET: tuple[str, ...] = (
     "pipeline/cluster",
     "pipeline/data",
     "pipeline/graph.py",
-    "pipeline/inference_service.py",
     "pipeline/local",
 )
 NOT_YET_DOCUMENTED: tuple[str, ...] = ("model/config.py", "model/training")
