@@ -43,10 +43,10 @@ def partition(
             by_path = {file.path: file for file in files}
             for path, copy in listing.tables(config.labels).items():
                 file = by_path.get(path)
-                if file and not found.closed(file):
-                    brought = found.bring(file, 0)
+                if file and not found.reason_to_skip(file):
+                    brought = found.fetch(file, 0)
                     shutil.copyfile(brought, folder / copy)
-                    found.release(brought)
+                    found.discard(brought)
                 elif copy == listing.LABELS:
                     raise UserError(f"{photos}: there is no file {path}; preprocess.labels names it.")
             if store:

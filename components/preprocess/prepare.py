@@ -91,7 +91,7 @@ class _Part:
         photographs: list[Listed] = []
         others: list[Listed] = []
         for file in files:
-            if why := self._source.closed(file):
+            if why := self._source.reason_to_skip(file):
                 yield _row(file, Prepared("", reason=why))
             else:
                 (photographs if Path(file.path).suffix.lower() in listing.SUFFIXES else others).append(file)
@@ -130,22 +130,22 @@ class _Part:
         return identity, self._store.get(identity) if identity else None
 
     def _bring(self, job: _Job) -> tuple[int, Path]:
-        return job.slot, self._source.bring(job.file, job.slot, listing.MAX_BYTES)
+        return job.slot, self._source.fetch(job.file, job.slot, listing.MAX_BYTES)
 
     def _settle(self, done: tuple[_Job, tuple[tuple[int, Path], Prepared | None]]) -> PartRow:
         job, ((slot, path), found) = done
         prepared = found or Prepared(digest(path), reason="unreadable: it crashes the decoder")
-        self._source.release(path)
+        self._source.discard(path)
         # What crashed is tried again; what changed since it was looked up, or could not be read, has another identity.
-        if self._store and job.identity and found and self._source.is_still(job.identity, found.sha256):
+        if self._store and job.identity and found and self._source.unchanged(job.identity, found.sha256):
             self._store.put(job.identity, found, None if found.reason else self._pixels.read(slot))
         return _row(job.file, prepared, slot)
 
     def _hash(self, job: tuple[int, Listed]) -> str:
         number, file = job
-        path = self._source.bring(file, number)
+        path = self._source.fetch(file, number)
         sha256 = digest(path)
-        self._source.release(path)
+        self._source.discard(path)
         return sha256
 
 

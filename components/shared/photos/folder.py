@@ -26,7 +26,7 @@ class Folder:
         """Every file, hidden ones aside."""
         return [Listed(path.relative_to(self._folder).as_posix()) for path in self._files()]
 
-    def closed(self, file: Listed) -> str:
+    def reason_to_skip(self, file: Listed) -> str:
         """Why a file is not even opened: a link could show what is not the photographs' owner's, a pipe could block."""
         path = self._folder / file.path
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(self._real):
@@ -41,16 +41,16 @@ class Folder:
         except OSError:
             return ""
 
-    def is_still(self, identity: str, sha256: str) -> bool:
+    def unchanged(self, identity: str, sha256: str) -> bool:
         """Whether that is what a file was known by whose content was found to have this SHA-256."""
         return identity == sha256
 
-    def bring(self, file: Listed, number: int, limit: int | None = None) -> Path:
+    def fetch(self, file: Listed, number: int, limit: int | None = None) -> Path:
         """Where the file lies."""
         return self._folder / file.path
 
-    def release(self, path: Path) -> None:
-        """Nothing: what `bring` gave stays."""
+    def discard(self, path: Path) -> None:
+        """Nothing: what `fetch` gave stays."""
 
     def _files(self) -> Iterator[Path]:
         for folder, folders, names in os.walk(self._folder):

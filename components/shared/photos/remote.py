@@ -82,7 +82,7 @@ class Remote:
             )
         return found
 
-    def closed(self, file: Listed) -> str:
+    def reason_to_skip(self, file: Listed) -> str:
         """Nothing forbids opening an object."""
         return ""
 
@@ -90,11 +90,11 @@ class Remote:
         """What its content is known by without being read: the MD5 that is its name, or ETag and size."""
         return file.md5 or f"{file.etag} {file.size}"
 
-    def is_still(self, identity: str, sha256: str) -> bool:
+    def unchanged(self, identity: str, sha256: str) -> bool:
         """Whether that is what a file was known by whose content was found to have this SHA-256."""
         return bool(sha256)
 
-    def bring(self, file: Listed, number: int, limit: int | None = None) -> Path:
+    def fetch(self, file: Listed, number: int, limit: int | None = None) -> Path:
         """Fetches a file into the scratch folder; threads may do so at once, with numbers of their own.
 
         Of one of more than `limit` bytes it brings the size alone.
@@ -120,8 +120,8 @@ class Remote:
             raise UserError(self._damaged(file.path, file.md5))
         return path
 
-    def release(self, path: Path) -> None:
-        """Removes what `bring` gave."""
+    def discard(self, path: Path) -> None:
+        """Removes what `fetch` gave."""
         path.unlink()
 
     def _is_dvc(self) -> bool:
