@@ -37,7 +37,7 @@ def remote(s3: S3Server) -> Address:
 def _read(remote: Address, version: str) -> dict[str, bytes]:
     """All of a version, file by file."""
     with source(str(remote)) as found:
-        paths = {file.path: found.bring(file, number) for number, file in enumerate(found.listed(version))}
+        paths = {file.path: found.fetch(file, number) for number, file in enumerate(found.listed(version))}
         return {name: path.read_bytes() for name, path in paths.items()}
 
 
