@@ -1,7 +1,7 @@
-"""Recurring runs on a cluster: schedules.yaml says which there are, and this makes the cluster match.
+"""Recurring runs on a cluster: the file schedules.yaml and the changes that make the cluster match it.
 
-Kubeflow cannot change a recurring run, only pause it: one that differs is made anew before the old one goes. Those that
-are managed here have a mark in their description, a hash of all that was declared; others are left alone.
+Kubeflow can pause a recurring run but not change it, so a run that differs is replaced. The description of a run that
+is managed here holds a hash of its declaration; runs without one are never touched.
 """
 
 import hashlib
@@ -10,42 +10,45 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from kfp_server_api import V2beta1RecurringRun
 from pydantic import AfterValidator, Field, model_validator
 
 from components.shared.photos.remote import LATEST
 from model.utils.settings import Section, check, read_yaml
-from pipeline.cluster import cron
 from pipeline.cluster.client import Client
 from pipeline.cluster.submit import Package, Place, cluster_arguments
 from pipeline.variants import Variants
 
 _MARK = re.compile(r"colorize schedule (?P<digest>[0-9a-f]{64})")
+_DAY, _WEEKDAY = re.compile(r"[\d*?,/-]+"), re.compile(r"([0-6*?,/-]|sun|mon|tue|wed|thu|fri|sat)+", re.IGNORECASE)
+"""What Kubeflow takes for a day of the month and of the week; cronsim takes L, # and a seventh weekday, too."""
 
 
-def _zone(name: str) -> str:
-    if name != "UTC":  # which needs no table of zones
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
-            known = "write one such as Europe/Berlin; they come with the system's package tzdata"
-            raise ValueError(f"there is no time zone {name!r} here; {known}") from None
-    return name
-
-
-Zone = Annotated[str, AfterValidator(_zone)]
+def _cron(text: str) -> str:
+    fields = text.split()
+    if len(fields) != 6:
+        # Kubeflow takes five, too, seconds first: "0 3 * * *" would start a run every hour.
+        raise ValueError(f"{text!r} has {len(fields)} fields; write six: second minute hour day month weekday")
+    try:
+        CronSim(text.replace("?", "*"), datetime.now(UTC))
+    except CronSimError as error:
+        raise ValueError(f"{text!r}: {str(error).lower()}") from None
+    if not (_DAY.fullmatch(fields[3]) and _WEEKDAY.fullmatch(fields[5])):
+        raise ValueError(f"{text!r}: bad day; write numbers (weekdays 0 to 6, or sun to sat), ranges or */2")
+    return text
 
 
 class Schedule(Section):
-    """An entry of schedules.yaml."""
+    """Holds an entry of schedules.yaml."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$")]
-    cron: str
-    time_zone: Zone
+    cron: Annotated[str, AfterValidator(_cron)]
+    time_zone: str | None = None
     data: Annotated[str, Field(pattern=rf"^({LATEST}|[0-9a-f]{{32}}\.dir)$")]
     recipe: str = ""
     overrides: Annotated[tuple[str, ...], Field(alias="set", strict=False)] = ()
@@ -55,33 +58,34 @@ class Schedule(Section):
 
 
 class Schedules(Section):
-    """schedules.yaml.
+    """Holds schedules.yaml.
 
     Attributes:
-        cluster_time_zone: What the cluster's Kubeflow Pipelines reads every cron in.
-        schedules: The recurring runs; each name once.
+        cluster_time_zone: The time zone in which Kubeflow Pipelines on the cluster reads every cron.
+        schedules: The recurring runs; each name once, each `time_zone` missing or that of the cluster.
     """
 
-    cluster_time_zone: Zone
+    cluster_time_zone: str
     schedules: list[Schedule]
 
     @model_validator(mode="after")
-    def _each_name_once(self) -> Self:
-        names = [schedule.name for schedule in self.schedules]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"schedules: {name} is given twice")
+    def _consistent(self) -> Self:
+        names, zone = [schedule.name for schedule in self.schedules], self.cluster_time_zone
         for schedule in self.schedules:
-            try:
-                cron.translate(schedule.cron, schedule.time_zone, self.cluster_time_zone)
-            except ValueError as error:
-                raise ValueError(f"{schedule.name}: cron: {error}") from None
+            if names.count(schedule.name) > 1:
+                raise ValueError(f"schedules: {schedule.name} is given twice")
+            if schedule.time_zone not in (None, zone):
+                raise ValueError(
+                    f"{schedule.name}: time_zone is {schedule.time_zone}, but the cluster reads every cron in {zone}; "
+                    f"write the cron in {zone}, or change CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow and "
+                    "cluster_time_zone"
+                )
         return self
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A recurring run as it should be: what `create_recurring_run` takes, but for what the server names."""
+    """Holds a recurring run as declared: the options of `create_recurring_run` but for the server's ids."""
 
     name: str
     enabled: bool
@@ -91,13 +95,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Change:
-    """What has to be done for one name: create, replace, enable, pause or delete.
+    """Holds what has to be done for one schedule.
 
     Attributes:
-        verb: As above.
-        name: Of the schedule.
-        wanted: To create.
-        old: Ids of those that go, or of the one that is enabled or paused.
+        verb: create, replace, enable, pause or delete.
+        name: Name of the schedule.
+        wanted: The recurring run to create, if any.
+        old: Ids of the recurring runs to delete, or of the one to enable or pause.
     """
 
     verb: Literal["create", "replace", "enable", "pause", "delete"]
@@ -110,18 +114,19 @@ def load(path: Path) -> Schedules:
     """Reads schedules.yaml.
 
     Raises:
-        UserError: the file is missing or no YAML, a key is unknown, a value is out of range.
+        UserError: the file is missing or no YAML, a key is unknown, a value is out of range, or a time zone is not
+            that of the cluster.
     """
     return check(Schedules, read_yaml(path), str(path), home="docs/operate/schedules.md")
 
 
 def wanted(declared: Schedules, package: Package, place: Place) -> list[Wanted]:
-    """What the cluster should have."""
+    """Returns the recurring runs that the file declares."""
     found = []
     for entry in declared.schedules:
         arguments = cluster_arguments(Variants.load("", entry.recipe, entry.overrides), place, entry.data)
         options = {
-            "cron_expression": cron.translate(entry.cron, entry.time_zone, declared.cluster_time_zone),
+            "cron_expression": entry.cron,
             "max_concurrency": entry.concurrency,
             "no_catchup": not entry.catch_up,
             "params": arguments,
@@ -132,14 +137,19 @@ def wanted(declared: Schedules, package: Package, place: Place) -> list[Wanted]:
 
 
 def _digest(options: dict[str, Any], package: Package, place: Place) -> str:
-    """Of all that matters: a commit that changes neither graph nor code nor configuration does not."""
+    """Hashes a declaration without its git commit, which may change while graph, code and configuration do not."""
     tags = {name: value for name, value in options["params"]["tags"].items() if name != "git_commit"}
     listed = [options | {"params": options["params"] | {"tags": tags}}, package.digest, place.experiment]
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
 def changes(declared: Sequence[Wanted], there: Sequence[V2beta1RecurringRun]) -> list[Change]:
-    """What makes the cluster match, in the order of schedules.yaml; deletions last."""
+    """Returns the changes that make the cluster match, in the order of schedules.yaml, deletions last.
+
+    Args:
+        declared: what the cluster should have.
+        there: all recurring runs of the namespace.
+    """
     managed: defaultdict[str, list[V2beta1RecurringRun]] = defaultdict(list)
     for run in there:
         if _mark(run):
@@ -154,7 +164,7 @@ def changes(declared: Sequence[Wanted], there: Sequence[V2beta1RecurringRun]) ->
             continue
         if (kept.status == "ENABLED") != want.enabled:
             found.append(Change("enable" if want.enabled else "pause", want.name, None, (kept.recurring_run_id,)))
-        if others:  # left behind when a replacement was interrupted
+        if others:  # left over from an interrupted replacement
             found.append(Change("delete", want.name, None, others))
     for name, runs in managed.items():
         found.append(Change("delete", name, None, tuple(run.recurring_run_id for run in runs)))

@@ -14,7 +14,6 @@ NIGHTLY = {"name": "nightly", "cron": "0 0 3 * * *", "time_zone": "UTC", "data":
 PINNED = {
     "name": "weekly",
     "cron": "0 30 12 * * mon",
-    "time_zone": "Asia/Tokyo",
     "data": "f7af12c06f5a9ef9c9650dedaffa2393.dir",
     "recipe": "small",
     "set": ["train.images=40000"],
@@ -51,7 +50,7 @@ def test_what_is_declared_is_made(kfp: KfpServer, schedule: Schedule):
     assert done.out.splitlines() == ["create: nightly", "create: weekly"]
     nightly, weekly = by_name(kfp)["nightly"], by_name(kfp)["weekly"]
     assert nightly["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
-    assert weekly["trigger"]["cron_schedule"]["cron"] == "0 30 3 * * mon"
+    assert weekly["trigger"]["cron_schedule"]["cron"] == "0 30 12 * * mon"
     assert (nightly["status"], weekly["status"]) == ("ENABLED", "DISABLED")
     assert (int(nightly["max_concurrency"]), int(weekly["max_concurrency"])) == (1, 2)
     assert (nightly["no_catchup"], weekly["no_catchup"]) == (True, False)
@@ -60,6 +59,13 @@ def test_what_is_declared_is_made(kfp: KfpServer, schedule: Schedule):
     assert (pinned["data_version"], pinned["only_if_changed"]) == (PINNED["data"], False)
     assert pinned["train_config"]["images"] == 40000
     assert nightly["service_account"] == "colorizer-steps"
+
+
+@pytest.mark.parametrize("cron", ["0 */10 * * * *", "0 0 3 ? * sun", "30 0 6-8,12 1,15 jan MON-FRI", "0 0 3 * * 0,6"])
+def test_a_cron_is_sent_as_it_is_written(kfp: KfpServer, schedule: Schedule, cron: str):
+    done = schedule(NIGHTLY | {"cron": cron})
+    assert done.status == 0, done.err
+    assert by_name(kfp)["nightly"]["trigger"]["cron_schedule"]["cron"] == cron
 
 
 def test_a_schedule_and_a_submission_are_given_the_same(kfp: KfpServer, schedule: Schedule, colorize: Callable):
@@ -147,9 +153,19 @@ def test_diff_shows_the_difference_and_changes_nothing(kfp: KfpServer, schedule:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cron": "0 3 * * *"}, ("nightly: cron", "5 fields", "six")),
-        ({"time_zone": "Europe/Berlin"}, ("nightly: cron", "CRON_SCHEDULE_TIMEZONE")),
-        ({"time_zone": "Europe/Atlantis"}, ("time_zone", "Europe/Atlantis")),
+        ({"cron": "0 3 * * *"}, ("schedules.0.cron", "5 fields", "six")),
+        ({"cron": "@daily"}, ("schedules.0.cron", "1 fields")),
+        ({"cron": "0 0 24 * * *"}, ("bad hour",)),
+        ({"cron": "0 60 3 * * *"}, ("bad minute",)),
+        ({"cron": "0 0 3 0 * *"}, ("bad day-of-month",)),
+        ({"cron": "0 0 3 * * 7"}, ("bad day",)),
+        ({"cron": "0 0 3 L * *"}, ("bad day",)),
+        ({"cron": "0 0 3 * * 5#3"}, ("bad day",)),
+        ({"cron": "0 0 3 * * funday"}, ("bad day-of-week",)),
+        ({"cron": "0 0 5-3 * * *"}, ("bad hour",)),
+        ({"cron": "0 0 */0 * * *"}, ("bad hour",)),
+        ({"cron": "0 0 3, * * *"}, ("bad hour",)),
+        ({"time_zone": "Europe/Berlin"}, ("nightly: time_zone is Europe/Berlin", "UTC", "CRON_SCHEDULE_TIMEZONE")),
         ({"data": "newest"}, ("schedules.0.data", "newest")),
         ({"concurency": 2}, ("schedules.0.concurency", "docs/operate/schedules.md")),
         ({"concurrency": 11}, ("schedules.0.concurrency", "11")),
