@@ -31,10 +31,11 @@ from components.preprocess.step import preprocess
 from components.train.step import train
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.config import Config, TrainConfig, load_config
+from model.data.batches import Batch
 from model.data.shards import Shards
 from model.inference.saved import load_generator
-from model.training.distributed import processes
-from model.training.gan import Game
+from model.training.distributed import join_processes
+from model.training.gan import GanTrainer
 from model.training.start import new_generator
 from model.utils.files import folder_aside
 
@@ -99,14 +100,14 @@ def _rival(best: Config, images: int) -> Config:
 def _speeds(*trainings: tuple[TrainConfig, int]) -> list[float]:
     """Returns images a second of each training's steps at a position: the median of rounds in turns."""
     rounds: list[list[float]] = [[] for _ in trainings]
-    with processes() as team:
-        games = [Game(config, new_generator(config), team) for config, _ in trainings]
+    with join_processes() as dist:
+        trainers = [GanTrainer(config, new_generator(config), dist) for config, _ in trainings]
         for number in range(_ROUNDS + 1):
-            for game, (config, at), seconds in zip(games, trainings, rounds, strict=True):
-                stored = batch(config)
+            for trainer, (config, at), seconds in zip(trainers, trainings, rounds, strict=True):
+                held = Batch(batch(config), torch.full((config.batch_size,), -1))
                 started = time.perf_counter()
                 for _ in range(_IMAGES // config.batch_size):
-                    game.play(stored, at)
+                    trainer.step(held, at)
                 if number:  # the first round warms up
                     seconds.append(time.perf_counter() - started)
     return [_IMAGES / median(seconds) for seconds in rounds]

@@ -21,9 +21,9 @@ from components.preprocess.step import preprocess
 from model.config import TrainConfig, load_config
 from model.data.batches import Batch
 from model.data.shards import Shards
-from model.training.distributed import processes
-from model.training.gan import Game
-from model.training.loop import _loader
+from model.training.distributed import join_processes
+from model.training.gan import GanTrainer
+from model.training.loader import batches
 from model.training.start import new_generator
 
 _DRAINED = 16  # batches that a GPU's loader holds ready, and more
@@ -62,26 +62,27 @@ def compare(config: TrainConfig, shards: Shards, rounds: int, block: int = 1) ->
         block: steps in a turn. With more than one, the batches that the loader has prefetched are used up first.
     """
     drained = _DRAINED if block > 1 else 0
-    with processes() as team:
-        game = Game(config, new_generator(config), team)
-        steps = iter(_loader(config, shards, team, range((rounds + 1) * (block + drained))))
-        batch = next(iter(_loader(config, shards, team, range(1))))
+    with join_processes() as dist:
+        trainer = GanTrainer(config, new_generator(config), dist)
+        needed = (rounds + 1) * (block + drained) * config.batch_size
+        steps = iter(batches(config.model_copy(update={"images": needed}), shards, dist))
+        batch = next(iter(batches(config, shards, dist)))
         fixed, read = [], []
         for turn in range(rounds + 1):
-            for times, batches in ((fixed, iter([batch] * (block + drained))), (read, steps)):
-                for read_ahead in islice(batches, drained):
-                    game.play(read_ahead.stored, 0, read_ahead.y)
-                seconds = _seconds(game, islice(batches, block), team.device) / block
+            for times, source in ((fixed, iter([batch] * (block + drained))), (read, steps)):
+                for read_ahead in islice(source, drained):
+                    trainer.step(read_ahead, 0)
+                seconds = _seconds(trainer, islice(source, block), dist.device) / block
                 if turn:  # the first round warms up
                     times.append(seconds)
     return fixed, read
 
 
-def _seconds(game: Game, batches: Iterable[Batch], device: torch.device) -> float:
+def _seconds(trainer: GanTrainer, source: Iterable[Batch], device: torch.device) -> float:
     _wait(device)
     started = time.perf_counter()
-    for batch in batches:
-        game.play(batch.stored, 0, batch.y)
+    for batch in source:
+        trainer.step(batch, 0)
     _wait(device)
     return time.perf_counter() - started
 

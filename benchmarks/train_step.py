@@ -35,11 +35,12 @@ from benchmarks.tools import FOLDER, ROOT, in_turns, speedup, write
 from components.preprocess.step import preprocess
 from model.color import decode_lab, to_network
 from model.config import Config, TrainConfig, load_config
+from model.data.batches import Batch
 from model.data.shards import Shards
 from model.networks.discriminator import Discriminator
-from model.training.distributed import processes
-from model.training.gan import Game
-from model.training.loop import _loader
+from model.training.distributed import join_processes
+from model.training.gan import GanTrainer
+from model.training.loader import batches
 from model.training.start import new_generator
 
 _LEVELS = {256: 8, 128: 7}  # down to one pixel
@@ -102,10 +103,11 @@ def pix2pix(crop: int, *overrides: str) -> Config:
 
 def ours(config: TrainConfig, shards: Shards) -> Callable[[], object]:
     """Returns a step of the training loop, which takes the loader's next batch."""
-    with processes() as team:
-        game = Game(config, new_generator(config), team)
-        batches = iter(_loader(config, shards, team, range(100_000)))
-    return lambda: game.play(next(batches).stored, config.warmup_images)
+    with join_processes() as dist:
+        trainer = GanTrainer(config, new_generator(config), dist)
+        endless = config.model_copy(update={"images": 100_000 * config.batch_size})
+        source = iter(batches(endless, shards, dist))
+    return lambda: trainer.step(next(source), config.warmup_images)
 
 
 class Photographs(Dataset[tuple[Tensor, Tensor]]):
@@ -236,13 +238,14 @@ def training_step(config: TrainConfig, setting: Setting, stored: Tensor) -> Call
     torch.backends.cudnn.allow_tf32 = setting.tf32
     torch.backends.cudnn.benchmark = True
     config = config.model_copy(update={"precision": setting.precision})
-    with processes() as team:
-        game = Game(config, new_generator(config), team)
+    with join_processes() as dist:
+        trainer = GanTrainer(config, new_generator(config), dist)
     if setting.compile_mode:
-        for network in (game._generator, game._discriminator):
+        for network in (trainer._generator, trainer._discriminator):
             if network is not None:
                 network.compile(mode=setting.compile_mode)
-    return lambda: game.play(stored, config.warmup_images)
+    held = Batch(stored, torch.full((len(stored),), -1))
+    return lambda: trainer.step(held, config.warmup_images)
 
 
 def batch(config: TrainConfig) -> Tensor:

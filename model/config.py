@@ -107,8 +107,6 @@ class HealthConfig(Section):
     ab_spread: Limits
     z_sensitivity: Weight
     patience: Positive
-    returns: NotNegative
-    learning_rate_factor: Rate
 
 
 class TrainConfig(Section):

@@ -1,4 +1,4 @@
-"""What a training tells MLflow as it goes, by a thread of its own: a server that is away holds no training up."""
+"""Queue of writes to MLflow that a background thread sends during a training."""
 
 import logging
 import threading
@@ -12,23 +12,26 @@ from components.shared.mlflow import connection
 from model.utils.errors import UserError
 
 PATIENCE = 120
-"""Seconds that the end of a training waits for a server that is away."""
+"""Seconds that the end of a training waits for an unreachable server."""
 
-_HASTE = 3  # of the 30 s that Kubernetes gives, most are for the last checkpoint
-_PAUSE = 2  # seconds between two tries; MLflow's client tries for some 10 itself
+_PATIENCE_ON_FAILURE = 3  # seconds; of the 30 s that Kubernetes gives, most are for the last checkpoint
+_PAUSE = 2  # seconds between two attempts; MLflow's client retries for some 10 s itself
 
 _log = logging.getLogger(__name__)
 
 
-class Diary:
-    """Entries, each a call to MLflow, in their order; one that fails is tried again until MLflow takes it."""
+class MlflowQueue:
+    """Sends writes to MLflow from a background thread, so that an unreachable server does not block training.
+
+    Writes keep their order; one that fails is repeated until MLflow accepts it.
+    """
 
     def __init__(self) -> None:
-        self._entries: deque[Callable[[], None]] = deque()
-        self._news = threading.Condition()
+        self._writes: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
         self._closing = self._given_up = False
-        self._trouble: UserError | None = None
-        self._thread = threading.Thread(target=self._work, name="diary to MLflow", daemon=True)
+        self._error: UserError | None = None
+        self._thread = threading.Thread(target=self._work, name="writes to MLflow", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -37,49 +40,49 @@ class Diary:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Waits until MLflow has every entry, `PATIENCE` seconds; a training that ends by an exception, `_HASTE`.
+        """Waits `PATIENCE` seconds at most until MLflow has every write, or 3 s when the block ended by an exception.
 
         Raises:
-            UserError: MLflow cannot be used, still.
+            UserError: MLflow still cannot be used.
         """
-        with self._news:
+        with self._changed:
             self._closing = True
-            self._news.notify()
-        self._thread.join(_HASTE if kind else PATIENCE)
+            self._changed.notify()
+        self._thread.join(_PATIENCE_ON_FAILURE if kind else PATIENCE)
         self._given_up = True
-        left = len(self._entries)
+        left = len(self._writes)
         if left and kind:
-            _log.warning("MLflow lacks the last %d entries of this attempt; history.jsonl has its rows.", left)
+            _log.warning("MLflow lacks the last %d writes of this attempt; history.jsonl has its rows.", left)
         elif left:
-            raise self._trouble or UserError(
-                f"MLflow at {connection.redacted(connection.uri())} is too slow; start again."
+            raise self._error or UserError(
+                f"MLflow at {connection.redacted(connection.uri())} is too slow; run the same command again."
             )
 
-    def write(self, entry: Callable[[], None]) -> None:
-        """Has MLflow told, now or when it is back."""
-        with self._news:
-            self._entries.append(entry)
-            self._news.notify()
+    def write(self, call: Callable[[], None]) -> None:
+        """Adds a call that writes to MLflow."""
+        with self._changed:
+            self._writes.append(call)
+            self._changed.notify()
 
     def _work(self) -> None:
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._entries or self._closing)
-                if not self._entries:
+            with self._changed:
+                self._changed.wait_for(lambda: self._writes or self._closing)
+                if not self._writes:
                     return
-                entry = self._entries[0]
+                call = self._writes[0]
             try:
                 with connection.explained():
-                    entry()
-            except Exception as error:  # whatever it is, training goes on
-                if not self._trouble:
-                    _log.warning("%s Training goes on, and what MLflow misses is told when it is back.", error)
-                self._trouble = error if isinstance(error, UserError) else UserError(f"MLflow: {error}")
+                    call()
+            except Exception as error:  # whatever it is, training continues
+                if not self._error:
+                    _log.warning("%s Training continues; queued writes are sent when MLflow is reachable again.", error)
+                self._error = error if isinstance(error, UserError) else UserError(f"MLflow: {error}")
                 if self._given_up:
                     return
                 time.sleep(_PAUSE)
             else:
-                if self._trouble:
-                    _log.warning("MLflow is back; %d entries waited.", len(self._entries))
-                self._trouble = None
-                self._entries.popleft()
+                if self._error:
+                    _log.warning("MLflow is reachable again; sending %d queued writes.", len(self._writes))
+                self._error = None
+                self._writes.popleft()

@@ -11,8 +11,8 @@ from typing import Self
 
 from components.shared.s3.client import ERRORS, Address, describe_error, explained
 from components.train.remote_state import RemoteState, Superseded
+from model.training.checkpoint import checkpoints
 from model.training.meters import HISTORY
-from model.training.state import checkpoints
 from model.utils.errors import Interrupted
 
 GRACE_SECONDS = 20

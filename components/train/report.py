@@ -1,7 +1,9 @@
-"""Pictures of a training: grids of held-out photographs as it goes, its curves, and a page of both."""
+"""Report of a training: its reporter, which logs to MLflow, sample grids, curves, and the page that shows both."""
 
-import base64
 import json
+import time
+from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,27 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from components.shared.mlflow.runs import Run
+from components.shared.page import STYLE, uri
+from components.train.mlflow_queue import MlflowQueue
+from components.train.remote import RemoteCheckpoints
 from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
+from model.config import TrainConfig
+from model.data.shards import Shards
 from model.inference.predict import predict_ab
 from model.networks.generator import Generator
+from model.training.meters import Row
 from model.training.monitor import ALARM
+from model.training.reporter import Reporter
 from model.utils.seeds import seeded
 
+SAMPLES = "samples"
+"""Folder of the sample grids, samples-<images>.png, beside the checkpoints and in the output."""
+
+_SAMPLED = 8  # photographs in a grid
 _PANELS = {
     "Reconstruction (ab / 110)": ("reconstruction",),
-    "The game": ("adversarial", "discriminator"),
+    "Adversarial losses": ("adversarial", "discriminator"),
     "Share of patches D judges right": ("d_accuracy",),
     "Spread of a and b (CIELAB units; 0 is gray)": ("ab_spread", "ab_spread_real"),
     "Diversity (ab / 110 per unit of z, negative)": ("diversity",),
@@ -28,11 +42,67 @@ _PANELS = {
     "Validation: ab_intersection": ("val_ab_intersection",),
     "Learning rates": ("learning_rate", "discriminator_learning_rate"),
 }
-"""Title of each panel of the curves, and what it draws of history.jsonl."""
+"""Title of each panel of the curves, and the columns of history.jsonl that it draws."""
+
+
+class MlflowReporter(Reporter):
+    """Logs a training to MLflow, draws sample grids into its folder, and shows its progress."""
+
+    def __init__(
+        self,
+        folder: Path,
+        held_out: Shards,
+        config: TrainConfig,
+        run: Run,
+        queue: MlflowQueue,
+        advance: Callable[[int], None],
+        remote: RemoteCheckpoints | None,
+    ) -> None:
+        """
+        Args:
+            folder: of the training's checkpoints, with a folder `SAMPLES`.
+            held_out: photographs; the grids show the first eight.
+            config: of the training.
+            run: to log to.
+            queue: through which it is logged.
+            advance: shows so many more images as done.
+            remote: copies checkpoints to S3.
+        """
+        self._folder, self._run, self._queue, self._remote = folder, run, queue, remote
+        self._photographs = torch.from_numpy(held_out[:_SAMPLED])
+        self._labels = torch.from_numpy(held_out.label_indices(config.generator.labels)[:_SAMPLED])
+        self._advance, self._seen = advance, 0
+
+    def progress(self, images: int) -> None:
+        if self._remote:
+            self._remote.check()
+        self._advance(images - self._seen)
+        self._seen = images
+
+    def row(self, row: Row) -> None:
+        numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+        self._queue.write(partial(self._run.log_metrics, numbers, int(row["images"]), time.time()))
+
+    def sample(self, images: int, generator: Generator) -> None:
+        path = self._folder / SAMPLES / f"samples-{images:09d}.png"
+        sample_grid(generator, self._photographs, self._labels).save(path)
+        self._queue.write(partial(self._run.log_artifact, path, SAMPLES))
+
+    def checkpoint(self, path: Path) -> None:
+        if self._remote:
+            self._remote.save(int(path.stem.rpartition("-")[2]))
+
+    def alarm(self, sentence: str) -> None:
+        self._queue.write(partial(self._run.set_tags, {"health_alarm": sentence}))
+
+    def files(self) -> dict[str, bytes]:
+        """Returns the run's id and the sample grids so far, so that a training resumes on another node."""
+        paths = [self._folder / "mlflow_run_id", *sorted((self._folder / SAMPLES).glob("*.png"))]
+        return {str(path.relative_to(self._folder)): path.read_bytes() for path in paths}
 
 
 def sample_grid(generator: Generator, stored: Tensor, y: Tensor | None = None, seed: int = 0) -> Image.Image:
-    """Photographs side by side: gray above, colored by the generator in the middle, true below.
+    """Draws photographs side by side: gray above, colored by the generator in the middle, true below.
 
     Args:
         generator: in eval mode, on any device.
@@ -52,7 +122,7 @@ def sample_grid(generator: Generator, stored: Tensor, y: Tensor | None = None, s
 
 
 def draw_curves(history: list[dict[str, Any]], path: Path) -> None:
-    """The rows of history.jsonl as curves over images seen, into a PNG; the warm-up is shaded, an alarm a red line."""
+    """Draws the rows of history.jsonl over images seen into a PNG; the warm-up is shaded, an alarm is a red line."""
     figure = Figure(figsize=(12, 9), layout="constrained")
     warm_up = max((row["images"] for row in history if row["phase"] == "warmup"), default=0)
     for axes, (title, names) in zip(figure.subplots(3, 3).flat, _PANELS.items(), strict=True):
@@ -77,14 +147,13 @@ def curves_page(model: Path, page: Path) -> None:
     facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
     parts = [f"<h1>Training</h1>\n<p>{escape(about)}</p>", _image(model / "curves.png", "training curves")]
-    for path in sorted((model / "samples").glob("*.png")):
+    for path in sorted((model / SAMPLES).glob("*.png")):
         images = int(path.stem.removeprefix("samples-"))
         caption = f"after {images} images: gray, colored, true"
         parts.append(f"<h2>{caption}</h2>\n{_image(path, caption)}")
-    style = "body{font:16px sans-serif;margin:2em auto;max-width:75em;padding:0 1em}img{max-width:100%}"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Training</title>\n<style>{style}</style>\n'
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Training</title>\n<style>{STYLE}</style>\n'
         + "\n".join(parts)
         + "\n</html>\n",
         encoding="utf-8",
@@ -92,5 +161,4 @@ def curves_page(model: Path, page: Path) -> None:
 
 
 def _image(path: Path, alt: str) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{content}">'
+    return f'<img class="curves" alt="{escape(alt)}" src="{uri("image/png", path.read_bytes())}">'

@@ -1,4 +1,4 @@
-"""The processes that train together (torchrun starts them), and how they are asked to stop."""
+"""The group of processes that train together, started by torchrun, and the request to stop them."""
 
 import os
 import signal
@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
+import torch.distributed
 from torch import Tensor
 
 from model.utils.signals import handled
 
 
 @dataclass(frozen=True)
-class Processes:
-    """This process among its equals. Alone, every method returns what it was given.
+class ProcessGroup:
+    """Connects this process to the others. In a group of one, every method returns its argument.
 
     Attributes:
-        rank: 0 is the one that writes.
-        count: of processes.
-        device: where this one computes: its own GPU, or the CPU.
+        rank: number of this process; 0 is the main process, which alone writes files.
+        count: number of processes.
+        device: device of this process: its own GPU, or the CPU.
     """
 
     rank: int
@@ -28,67 +28,63 @@ class Processes:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes, of a tensor on `device`."""
+        """Returns the mean over all processes of a tensor on `device`."""
         if self.count > 1:
-            dist.all_reduce(values)
+            torch.distributed.all_reduce(values)
             values = values / self.count
         return values
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so; the same answer for all, at the same step."""
+        """Returns True in every process if the flag is True in at least one."""
         if self.count == 1:
             return flag
         value = torch.tensor(int(flag))  # on the CPU, thus over gloo: no wait for the GPU
-        dist.all_reduce(value, dist.ReduceOp.MAX)
+        torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
         return bool(value)
 
-    def told(self, values: Tensor) -> Tensor:
-        """The first one's values, for all; of a tensor on the CPU, of the same shape in every process."""
+    def broadcast(self, values: Tensor) -> Tensor:
+        """Broadcasts the main process's tensor, which is on the CPU and has the same shape in every process."""
         if self.count > 1:
-            dist.broadcast(values, 0)
+            torch.distributed.broadcast(values, 0)
         return values
 
-    def told_bytes(self, content: bytes) -> bytes:
-        """The first one's bytes, for all; what the others give is not looked at."""
+    def broadcast_bytes(self, content: bytes) -> bytes:
+        """Broadcasts the main process's bytes, of any length; ignores the argument of the other processes."""
         if self.count == 1:
             return content
-        length = torch.tensor(len(content))
-        dist.broadcast(length, 0)
-        values = torch.empty(int(length), dtype=torch.uint8)
-        if self.first:
+        length = int(self.broadcast(torch.tensor(len(content))))
+        values = torch.empty(length, dtype=torch.uint8)
+        if self.is_main and length:
             values = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        dist.broadcast(values, 0)
-        return values.numpy().tobytes()
+        return self.broadcast(values).numpy().tobytes()
 
 
 @contextmanager
-def processes() -> Iterator[Processes]:
-    """Joins the processes that torchrun started, by its environment (RANK, WORLD_SIZE, LOCAL_RANK); else one alone.
-
-    GPUs talk over nccl, CPUs over gloo.
-    """
+def join_processes() -> Iterator[ProcessGroup]:
+    """Joins the processes that torchrun started, read from RANK, WORLD_SIZE and LOCAL_RANK; without them, a group of
+    one. GPUs communicate over nccl, CPUs over gloo."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if count == 1:
-        yield Processes(0, 1, device)
+        yield ProcessGroup(0, 1, device)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(dist.get_rank(), count, device)
+        yield ProcessGroup(torch.distributed.get_rank(), count, device)
     finally:
-        dist.destroy_process_group()
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
-def termination() -> Iterator[Callable[[], bool]]:
-    """Tells whether SIGTERM has come, instead of dying of it. Outside the main thread it never has."""
-    asked: list[int] = []
-    with handled({signal.SIGTERM: lambda number, _: asked.append(number)}):
-        yield lambda: bool(asked)
+def stop_requested() -> Iterator[Callable[[], bool]]:
+    """Yields a function that returns True once SIGTERM has come; outside the main thread it always returns False."""
+    received: list[int] = []
+    with handled({signal.SIGTERM: lambda number, _: received.append(number)}):
+        yield lambda: bool(received)

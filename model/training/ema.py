@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which is what training hands on."""
+"""Exponential moving average of a network's weights."""
 
 import copy
 from typing import Generic, TypeVar
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 N = TypeVar("N", bound=nn.Module)
 
 
-class Average(Generic[N]):
-    """Exponential moving average: average <- beta * average + (1 - beta) * weights, beta = 0.5 ** (images / half_life).
+class Ema(Generic[N]):
+    """Averages weights: average <- beta * average + (1 - beta) * weights, with beta = 0.5 ** (images / half_life).
 
-    Counting in images, not in steps, keeps its reach when the batch size changes (Karras et al. 2022, "Elucidating the
-    Design Space of Diffusion-Based Generative Models", which names it by its half-life too). Buffers are copied.
+    A half-life in images keeps its meaning when the batch size changes (Karras et al. 2022, "Elucidating the Design
+    Space of Diffusion-Based Generative Models", uses one too). Buffers are copied.
 
     Attributes:
-        network: a copy in eval mode, without gradients, that holds the average.
+        network: copy in eval mode, without gradients, that holds the average.
     """
 
     def __init__(self, network: N, half_life: int) -> None:
@@ -26,7 +26,7 @@ class Average(Generic[N]):
 
     @torch.no_grad()
     def update(self, network: N, images: int) -> None:
-        """Moves the average after the network saw so many images."""
+        """Moves the average towards the weights of a network that has seen this number of further images."""
         new = 1 - 0.5 ** (images / self._half_life)
         averages: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(averages, list(network.parameters()), new)

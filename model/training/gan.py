@@ -1,6 +1,5 @@
-"""One step of training: the discriminator's move, then the generator's, with all that a step changes."""
+"""One training step of the conditional GAN: the discriminator's update, then the generator's."""
 
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -11,44 +10,46 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model.color import AB_SCALE, decode_lab, to_network
 from model.config import TrainConfig
-from model.data.batches import share
+from model.data.batches import Batch, share
 from model.losses import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
 from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
-from model.training.distributed import Processes
-from model.training.ema import Average
-from model.training.state import below
+from model.training.distributed import ProcessGroup
+from model.training.ema import Ema
+from model.training.meters import below
+from model.training.schedule import Phase, Schedule
 from model.utils.seeds import seed_of, seeded
 
 N = TypeVar("N", bound=nn.Module)
 
 
-class Game:
-    """Both players, their optimisers and the generator's average.
+class GanTrainer:
+    """Holds both networks, their optimizers and the generator's average, and trains them a step at a time.
 
-    Warm-up: the generator alone learns to reconstruct. After it, every term of the objective that is switched on
-    counts. Diversity waits for the end of the warm-up too: with nobody to tell a plausible second coloring from a
-    wrong one, it would only work against the reconstruction.
+    The warm-up trains the generator alone on reconstruction. After it, every term of the objective with a weight
+    counts. Diversity waits for the end of the warm-up, too: without a discriminator that tells a plausible second
+    coloring from a wrong one, it would only work against the reconstruction.
 
     Attributes:
-        slowdown: factor of all learning rates, on top of their decay.
+        phase: of the last step.
+        learning_rates: of generator and discriminator in the last step.
     """
 
-    def __init__(self, config: TrainConfig, generator: Generator, processes: Processes) -> None:
+    def __init__(self, config: TrainConfig, generator: Generator, dist: ProcessGroup) -> None:
         """
         Args:
             config: of the training.
             generator: to begin with, the same in every process; it is trained in place.
-            processes: that train together.
+            dist: the processes that train.
         """
-        self._config, self._processes = config, processes
-        self.slowdown = 1.0
-        self._device = processes.device
+        self._config, self._dist, self._device = config, dist, dist.device
+        self._schedule = Schedule(config)
+        self.phase, self.learning_rates = self._schedule.phase(0), self._schedule.learning_rates(0)
         bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and self._device.type == "cuda")
         self._autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16)
 
         self._generator = self._place(generator)
-        self._average = Average(self._generator, config.ema_half_life) if config.ema_half_life else None
+        self._ema = Ema(self._generator, config.ema_half_life) if config.ema_half_life else None
         pretrained = config.generator.encoder != "none"
         if pretrained and not config.encoder_learning_rate:
             self._generator.encoder.requires_grad_(False)
@@ -57,7 +58,7 @@ class Game:
         for name, parameter in self._generator.named_parameters():
             (encoder if pretrained and name.startswith("encoder.") else rest).append(parameter)
         self._generator_adam = self._adam((rest, config.learning_rate), (encoder, config.encoder_learning_rate))
-        self._color = self._parallel(self._generator)
+        self._generator_ddp = self._parallel(self._generator)
 
         self._discriminator: Discriminator | None = None
         if config.objective.adversarial != "none":
@@ -65,155 +66,173 @@ class Game:
             discriminator = self._place(Discriminator(config.discriminator, len(config.generator.labels)))
             self._discriminator = discriminator
             self._discriminator_adam = self._adam((discriminator.parameters(), config.discriminator_learning_rate))
-            self._judge = self._parallel(discriminator)
+            self._discriminator_ddp = self._parallel(discriminator)
 
     @property
-    def trained(self) -> Generator:
-        """The generator for use, in eval mode while nobody plays: the average when one is kept."""
-        return self._average.network if self._average else self._generator.eval()
+    def averaged(self) -> Generator:
+        """The generator for use, in eval mode: the moving average, or the generator itself where none is kept."""
+        return self._ema.network if self._ema else self._generator.eval()
 
-    def play(self, stored: Tensor, images: int, y: Tensor | None = None) -> dict[str, Tensor]:
-        """One step.
+    def step(self, batch: Batch, images: int) -> dict[str, Tensor]:
+        """Trains on one batch.
 
         Args:
-            stored: (share, 3, crop, crop) uint8, this process's share of the batch.
-            images: seen before this step. Noise and learning rates follow from it.
-            y: (share,) int64, the photographs' labels (see `Generator.forward`); needed where the generator has labels.
+            batch: this process's share of it. Its labels count where the generator has labels.
+            images: images seen before this step. Phase, learning rates and noise follow from it.
 
         Returns:
-            Float32 scalars on the device: each loss before its weight, `d_accuracy` (share of patches that D judges
-            right before its move), `ab_spread` (standard deviation of a generated photograph's a and b, in CIELAB
-            units, mean over photographs: 0 is gray), `ab_spread_real` (of the photographs' own), `z_sensitivity` (mean
-            |difference| of two colorings with different z, in CIELAB units: 0 where z is ignored).
+            Float32 scalars on the device: each loss before its weight; `d_accuracy`, the share of patches that the
+            discriminator judges right before its update; `ab_spread`, the standard deviation of a generated
+            photograph's a and b in CIELAB units, mean over photographs (0 is gray); `ab_spread_real`, that of the
+            photographs themselves; `z_sensitivity`, the mean |difference| of two colorings with different z in CIELAB
+            units (0 where z is ignored).
         """
         objective = self._config.objective
-        warm_up = images < self._config.warmup_images
-        self._set_learning_rates(images)
-        L, ab = to_network(decode_lab(stored.to(self._device, non_blocking=True)))
-        L, ab = L.contiguous(), ab.contiguous(memory_format=torch.channels_last)
-        y = y.to(self._device, non_blocking=True) if y is not None and self._config.generator.labels else None
-        z = self._noise(images)
-        # A quarter of the photographs is colored a second time, with other noise, in the same pass.
-        again = slice(0, len(L) if objective.diversity_weight and z is not None and not warm_up else 0, 4)
-        self._generator.train()
-        with self._autocast:
-            fake = self._color(
-                torch.cat((L, L[again])),
-                None if z is None else torch.cat((z[0], z[1][again])),
-                None if y is None else torch.cat((y, y[again])),
-            )
-        fake, second = fake[: len(L)].float(), fake[len(L) :].float()
 
-        watched = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
+        # Set phase, learning rates and noise
+        self._set_position(images)
+        adversarial = self.phase is Phase.ADVERSARIAL
+        z = self._noise(images)
+
+        # Move the batch to the device
+        L, ab = to_network(decode_lab(batch.stored.to(self._device, non_blocking=True)))
+        L, ab = L.contiguous(), ab.contiguous(memory_format=torch.channels_last)
+        y = batch.y.to(self._device, non_blocking=True) if self._config.generator.labels else None
+
+        # Color the photographs, a quarter of them twice with other noise in the same pass
+        twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
+        fake, second = self._generate(L, y, z, twice)
+        measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
+
+        # Compute the terms that need no discriminator
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=self._device)
         if objective.reconstruction != "none":
             losses["reconstruction"] = reconstruction_loss(objective.reconstruction, fake, ab)
             total = total + objective.reconstruction_weight * losses["reconstruction"]
         if z is not None and len(second):
-            losses["diversity"] = diversity_loss(
-                fake[again], second, z[0][again], z[1][again], objective.diversity_limit
-            )
+            limit = objective.diversity_limit
+            losses["diversity"] = diversity_loss(fake[twice], second, z[0][twice], z[1][twice], limit)
             total = total + objective.diversity_weight * losses["diversity"]
-            watched["z_sensitivity"] = AB_SCALE * (fake.detach()[again] - second.detach()).abs().mean()
-        if self._discriminator is not None and not warm_up:
-            losses["discriminator"], losses["d_accuracy"] = self._discriminator_move(L, ab, fake.detach(), y)
-            self._discriminator.requires_grad_(False)  # no gradients of weights that this move leaves alone
-            with self._autocast:
-                logits = self._discriminator(L, fake, y)
-            self._discriminator.requires_grad_(True)
-            losses["adversarial"] = generator_adversarial_loss(objective.adversarial, logits.float())
-            total = total + objective.adversarial_weight * losses["adversarial"]
-        self._descend(total, self._generator, self._generator_adam)
-        if self._average is not None:
-            self._average.update(self._generator, self._config.batch_size)
-        return {name: loss.detach() for name, loss in losses.items()} | watched
+            measures["z_sensitivity"] = AB_SCALE * (fake.detach()[twice] - second.detach()).abs().mean()
 
-    def learning_rates(self, images: int) -> tuple[float, float]:
-        """Of the generator and of the discriminator, at a position."""
-        factor = self.slowdown * decay(self._config, images)
-        return self._config.learning_rate * factor, self._config.discriminator_learning_rate * factor
+        # Update the discriminator, then ask it about the same colorings
+        if self._discriminator is not None and adversarial:
+            losses["discriminator"], losses["d_accuracy"] = self._discriminator_step(L, ab, fake.detach(), y)
+            losses["adversarial"] = self._adversarial_loss(L, fake, y)
+            total = total + objective.adversarial_weight * losses["adversarial"]
+
+        # Update the generator and its average
+        self._optimizer_step(total, self._generator, self._generator_adam)
+        if self._ema is not None:
+            self._ema.update(self._generator, self._config.batch_size)
+        return {name: loss.detach() for name, loss in losses.items()} | measures
+
+    def is_finite(self) -> bool:
+        """Returns True if every number that a step changes is finite."""
+        floats = [tensor for tensor in self.tensors().values() if tensor.is_floating_point()]
+        return bool(torch.stack([tensor.isfinite().all() for tensor in floats]).all())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything a step changes, by name; no copies."""
+        """Returns all that a step changes, by name, without copies."""
         return dict(self._tensors())
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave, on any device."""
+        """Restores what `tensors` returned, from any device."""
         for name, network in self._networks():
             network.load_state_dict(below(tensors, name))
-        for _, _, adam in self._adams():
-            adam.state.clear()  # the warm-up knows no moments of the discriminator
         for name, network, adam in self._adams():
             parameters = dict(network.named_parameters())
             for key, value in below(tensors, name).items():
                 parameter_name, _, moment = key.rpartition(".")
                 parameter = parameters[parameter_name]
-                # Moments in their parameter's memory format, which the fused Adam takes for granted.
+                # Moments need their parameter's memory format, which the fused Adam takes for granted.
                 like = torch.empty_like(parameter) if value.dim() else torch.empty((), device=self._device)
                 adam.state[parameter][moment] = like.copy_(value)
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"])
 
-    def _discriminator_move(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _set_position(self, images: int) -> None:
+        self.phase, self.learning_rates = self._schedule.phase(images), self._schedule.learning_rates(images)
+        factor = self._schedule.decay(images)
+        for _, _, adam in self._adams():
+            for group in adam.param_groups:
+                group["lr"] = factor * group["initial_lr"]
+
+    def _noise(self, images: int) -> Tensor | None:
+        """Draws two z for this process, (2, share, noise_size), and seeds dropout, which draws from the global
+        generator."""
+        config, dist = self._config, self._dist
+        step = images // config.batch_size
+        torch.manual_seed(seed_of(config.seed, "dropout", step, dist.rank))
+        draws = seeded(config.seed, "z", step)
+        mine = share(config.batch_size, dist.rank, dist.count)
+        z = self._generator.sample_noise(2 * config.batch_size, draws)
+        return None if z is None else z.view(2, config.batch_size, -1)[:, mine].to(self._device)
+
+    def _generate(self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice) -> tuple[Tensor, Tensor]:
+        """Returns colorings of all photographs with the first z, and of those in `twice` with the second z."""
+        self._generator.train()
+        with self._autocast:
+            fake = self._generator_ddp(
+                torch.cat((L, L[twice])),
+                None if z is None else torch.cat((z[0], z[1][twice])),
+                None if y is None else torch.cat((y, y[twice])),
+            )
+        return fake[: len(L)].float(), fake[len(L) :].float()
+
+    def _discriminator_step(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Updates the discriminator; returns its loss and the share of patches that it judged right before."""
         assert self._discriminator is not None
         with self._autocast:
-            on_real, on_fake = self._judge(L, ab, y), self._judge(L, fake, y)
+            on_real, on_fake = self._discriminator_ddp(L, ab, y), self._discriminator_ddp(L, fake, y)
         on_real, on_fake = on_real.float(), on_fake.float()
         kind = self._config.objective.adversarial
         loss = discriminator_loss(kind, on_real, on_fake)
-        self._descend(loss, self._discriminator, self._discriminator_adam)
+        self._optimizer_step(loss, self._discriminator, self._discriminator_adam)
         border = 0.5 if kind == "lsgan" else 0.0  # between the targets 0 and 1; a logit's even odds
         right = ((on_real > border).float().mean() + (on_fake < border).float().mean()) / 2
         return loss, right
 
-    def _descend(self, loss: Tensor, network: nn.Module, adam: torch.optim.Adam) -> None:
+    def _adversarial_loss(self, L: Tensor, fake: Tensor, y: Tensor | None) -> Tensor:
+        assert self._discriminator is not None
+        self._discriminator.requires_grad_(False)  # this loss changes the generator alone
+        with self._autocast:
+            logits = self._discriminator(L, fake, y)
+        self._discriminator.requires_grad_(True)
+        return generator_adversarial_loss(self._config.objective.adversarial, logits.float())
+
+    def _optimizer_step(self, loss: Tensor, network: nn.Module, adam: torch.optim.Adam) -> None:
         adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._config.clip_gradient:
             nn.utils.clip_grad_norm_(network.parameters(), self._config.clip_gradient)
         adam.step()
 
-    def _noise(self, images: int) -> Tensor | None:
-        """Two z for this process, (2, share, noise_size). Seeds dropout too, which draws from the global generator."""
-        config, processes = self._config, self._processes
-        step = images // config.batch_size
-        torch.manual_seed(seed_of(config.seed, "dropout", step, processes.rank))
-        draws = seeded(config.seed, "z", step)
-        mine = share(config.batch_size, processes.rank, processes.count)
-        z = self._generator.sample_noise(2 * config.batch_size, draws)
-        return None if z is None else z.view(2, config.batch_size, -1)[:, mine].to(self._device)
-
-    def _set_learning_rates(self, images: int) -> None:
-        factor = self.slowdown * decay(self._config, images)
-        for _, _, adam in self._adams():
-            for group in adam.param_groups:
-                group["lr"] = factor * group["initial_lr"]
-
     def _place(self, network: N) -> N:
-        if self._processes.count > 1 and self._device.type == "cuda":
+        if self._dist.count > 1 and self._device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         network.to(self._device).to(memory_format=torch.channels_last)  # in place
         return network
 
     def _parallel(self, network: nn.Module) -> nn.Module:
-        """Averages the gradients over the processes."""
-        if self._processes.count == 1:
+        """Wraps a network so that its gradients are averaged over the processes."""
+        if self._dist.count == 1:
             return network
         with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # the argument's new name is too new
             return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def _adam(self, *groups: tuple[Iterable[nn.Parameter], float]) -> torch.optim.Adam:
-        """Of parameters and their learning rates before decay."""
+        """Returns the optimizer of groups of parameters, each with its learning rate before decay."""
         filled = [(list(parameters), rate) for parameters, rate in groups]
         described = [{"params": held, "lr": rate, "initial_lr": rate} for held, rate in filled if held and rate]
         return torch.optim.Adam(described, betas=self._config.betas, fused=True)
 
     def _networks(self) -> Iterator[tuple[str, nn.Module]]:
         yield "generator", self._generator
-        if self._average is not None:
-            yield "average", self._average.network
+        if self._ema is not None:
+            yield "ema", self._ema.network
         if self._discriminator is not None:
             yield "discriminator", self._discriminator
 
@@ -236,14 +255,6 @@ class Game:
 
 
 def _spread(ab: Tensor) -> Tensor:
-    """Of (B, 2, H, W) in -1..1: the standard deviation over a photograph's pixels, in CIELAB units, mean over all."""
+    """Returns the standard deviation over a photograph's pixels of (B, 2, H, W) in -1..1, in CIELAB units, mean over
+    photographs."""
     return AB_SCALE * ab.flatten(2).std(dim=2).mean()
-
-
-def decay(config: TrainConfig, images: int) -> float:
-    """The factor of both learning rates at a position: 1 up to `decay_from`, then down to 0 at the end."""
-    start = config.decay_from * config.images
-    if config.decay == "none" or images <= start:
-        return 1.0
-    gone = (images - start) / (config.images - start)
-    return 1 - gone if config.decay == "linear" else (1 + math.cos(math.pi * gone)) / 2

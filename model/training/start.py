@@ -1,18 +1,21 @@
-"""The generator that a training begins with: a new one, or one that was trained before."""
+"""Start of a training: the generator to begin with, and the check that configuration and dataset fit together."""
 
 from pathlib import Path
 
 import torch
 
 from model.config import TrainConfig
+from model.data.shards import Shards
 from model.inference.saved import load_generator
+from model.networks.discriminator import smallest_side
 from model.networks.encoders import pretrained_weights
 from model.networks.generator import Generator
+from model.training.distributed import ProcessGroup
 from model.utils.errors import UserError
 
 
 def new_generator(config: TrainConfig, cache: Path = Path("workspace/cache/weights")) -> Generator:
-    """An untrained generator, drawn from the seed; a pretrained encoder has its own weights.
+    """Returns an untrained generator, drawn from the seed; a pretrained encoder has its own weights.
 
     Args:
         config: its `generator`, `seed` and `encoder_weights` count.
@@ -27,13 +30,13 @@ def new_generator(config: TrainConfig, cache: Path = Path("workspace/cache/weigh
 
 
 def trained_generator(config: TrainConfig, folder: Path) -> Generator:
-    """The generator of a folder that `save_generator` wrote, to be trained further.
+    """Returns the generator of a folder that `save_generator` wrote, to train it further.
 
     Raises:
-        UserError: as `load_generator`; or it is of another shape than `config.generator`, naming the difference.
+        UserError: as `load_generator`; or its shape differs from `config.generator`, naming the differences.
     """
     generator, _ = load_generator(folder)
-    generator.chroma_slope = 0.0  # of what it was; training ends with its own
+    generator.chroma_slope = 0.0  # the new training calibrates its own
     found, wanted = generator.config.model_dump(), config.generator.model_dump()
     different = [f"{key}: {found[key]} -> {wanted[key]}" for key in wanted if found[key] != wanted[key]]
     if different:
@@ -42,3 +45,40 @@ def trained_generator(config: TrainConfig, folder: Path) -> Generator:
             "leave train.init empty."
         )
     return generator
+
+
+def check_fits(config: TrainConfig, shards: Shards, dist: ProcessGroup) -> None:
+    """Checks that a training is possible on these photographs with these processes.
+
+    Raises:
+        UserError: it is not; names the key and its value.
+    """
+    if not len(shards):
+        raise UserError("train: the dataset holds no photographs for training; give preprocess more of them.")
+    if len(shards) < config.shuffle.lanes:
+        raise UserError(
+            f"train.shuffle.lanes is {config.shuffle.lanes}, but the dataset has {len(shards)} photographs "
+            "for training."
+        )
+    if int(config.crop * config.zoom) > shards.size:
+        raise UserError(
+            f"train.crop is {config.crop} and train.zoom {config.zoom:g}, but the dataset's photographs have "
+            f"{shards.size} pixels a side."
+        )
+    if labels := config.generator.labels:
+        known = {label for label in shards.labels if label is not None}
+        if unknown := [label for label in labels if label not in known]:
+            raise UserError(
+                f"train.generator.labels names {', '.join(unknown)}, but the labels of the photographs for training "
+                f"are {', '.join(sorted(known)) or 'none at all: see preprocess.labels'}."
+            )
+    if config.batch_size % dist.count:
+        raise UserError(
+            f"train.batch_size is {config.batch_size}; it must be a multiple of the {dist.count} processes."
+        )
+    field = config.discriminator.receptive_field
+    if config.objective.adversarial != "none" and config.crop < smallest_side(field):
+        raise UserError(
+            f"train.crop is {config.crop}; a discriminator with a receptive field of {field} needs at least "
+            f"{smallest_side(field)} pixels."
+        )

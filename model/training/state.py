@@ -1,160 +1,117 @@
-"""Checkpoints from which training resumes: safetensors with a SHA-256, written aside and renamed."""
+"""State of a training beside the tensors of `GanTrainer`: position, means, history, monitor and best snapshot."""
 
-import hashlib
 import json
-import logging
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from model.training.distributed import Processes
-from model.utils.errors import UserError
+from model.config import TrainConfig
+from model.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from model.training.distributed import ProcessGroup
+from model.training.gan import GanTrainer
+from model.training.meters import HISTORY, Means, Row
+from model.training.monitor import Monitor
+from model.training.selection import Best
 from model.utils.files import write_aside
 
-SCHEMA_VERSION = 1
 
-_log = logging.getLogger(__name__)
+class TrainingState:
+    """Holds the state and keeps it in a folder: one file a checkpoint, and history.jsonl for people.
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """All that training needs to go on as if it had never stopped.
+    Only the main process reads and writes the folder. The checkpoint alone counts when a training resumes:
+    history.jsonl is written anew from it.
 
     Attributes:
-        images: seen so far: the position in the data and in the schedule.
-        tensors: weights, average, the optimisers' moments, random states, running means; float32 unless counters.
-        identity: what was being trained on what by which code: nested mappings of JSON's types.
-        history_bytes: length of the history file at this point.
+        images: images seen.
+        total: images of the whole training.
+        folder: of checkpoints and history.jsonl.
+        meters: means of the steps' figures since the last row.
+        monitor: of the rows.
+        best: snapshot of the generator.
     """
 
-    images: int
-    tensors: dict[str, Tensor]
-    identity: dict[str, Any]
-    history_bytes: int
+    def __init__(self, config: TrainConfig, identity: Mapping[str, Any], folder: Path, dist: ProcessGroup) -> None:
+        """
+        Args:
+            config: of the training.
+            identity: configuration, data and code: a checkpoint of another identity is refused.
+            folder: made when missing.
+            dist: the processes that train.
+        """
+        self.images = 0
+        self.meters = Means()
+        self.monitor = Monitor(config.health)
+        self.best = Best(config)
+        self.total, self.folder = config.images, folder
+        self._identity, self._dist = dict(identity), dist
+        self._history: list[Row] = []
+        self._row_at = 0, time.perf_counter()  # images and time of the last row
+
+    def resume(self, gan: GanTrainer) -> None:
+        """Takes over the newest whole checkpoint of the folder, where there is one.
+
+        Raises:
+            UserError: in the main process, as `newest_checkpoint`; the others then lose their connection to it.
+        """
+        if checkpoint := self._newest():
+            device = self._dist.device
+            gan.load(checkpoint.tensors)
+            self.meters.load(checkpoint.tensors, device)
+            self.monitor.load(checkpoint.tensors)
+            self.best.load(checkpoint.tensors, device)
+            self.images = checkpoint.images
+            self._history = checkpoint.history
+        self._row_at = self.images, time.perf_counter()
+        if self._dist.is_main:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_aside(self.folder / HISTORY, b"".join(map(_line, self._history)))
+
+    def row(self, gan: GanTrainer) -> Row:
+        """Returns a row: the means over steps and processes since the last row, rates and speed.
+
+        `weights` is NaN if one of the trainer's tensors is not finite.
+        """
+        row: Row = {"images": self.images, "phase": str(gan.phase), **self.meters.over(self._dist)}
+        if self._dist.any(not gan.is_finite()):
+            row["weights"] = math.nan
+        row["learning_rate"], row["discriminator_learning_rate"] = gan.learning_rates
+        images, start = self._row_at
+        row["images_per_second"] = (self.images - images) / (time.perf_counter() - start)
+        return row
+
+    def write(self, row: Row) -> Row:
+        """Adds a row to the history and begins the next one; returns it without numbers that are not finite, which JSON
+        cannot hold."""
+        finite = {name: v for name, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
+        self._history.append(finite)
+        if self._dist.is_main:
+            with (self.folder / HISTORY).open("ab") as file:
+                file.write(_line(finite))
+        self.meters.clear()
+        self._row_at = self.images, time.perf_counter()
+        return finite
+
+    def save(self, gan: GanTrainer, files: Mapping[str, bytes]) -> Path:
+        """Writes a checkpoint with these files in it; returns its path. For the main process."""
+        checkpoint = Checkpoint(self.images, self._identity, self._tensors(gan), self._history, dict(files))
+        return save_checkpoint(self.folder, checkpoint)
+
+    def _tensors(self, gan: GanTrainer) -> dict[str, Tensor]:
+        return gan.tensors() | self.meters.tensors() | self.monitor.tensors() | self.best.tensors()
+
+    def _newest(self) -> Checkpoint | None:
+        """Returns the main process's newest checkpoint in every process: the others may be on nodes without the
+        folder."""
+        found = newest_checkpoint(self.folder, self._identity) if self._dist.is_main else None
+        if self._dist.count == 1:
+            return found
+        content = self._dist.broadcast_bytes(found.to_bytes() if found else b"")
+        return Checkpoint.from_bytes(content, "the main process's checkpoint") if content else None
 
 
-def checkpoint_path(folder: Path, images: int) -> Path:
-    """Where the checkpoint of a position lies."""
-    return folder / f"checkpoint-{images:012d}.safetensors"
-
-
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: Collection[int] = ()) -> Path:
-    """Writes checkpoint-<images>.safetensors and removes all but the last two and those of the positions `keep`."""
-    tensors = _on_cpu(checkpoint.tensors)
-    state = json.dumps(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "images": checkpoint.images,
-            "identity": checkpoint.identity,
-            "history_bytes": checkpoint.history_bytes,
-        },
-        sort_keys=True,
-    )
-    metadata = {"state": state, "sha256": _digest(state, tensors)}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = checkpoint_path(folder, checkpoint.images)
-    write_aside(path, safetensors.torch.save(tensors, metadata))
-    kept = [checkpoint_path(folder, images) for images in keep]
-    for old in checkpoints(folder)[2:]:
-        if old not in kept:
-            old.unlink()
-    return path
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """A folder's checkpoints, newest first; of a missing folder, none."""
-    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)  # all of 12 digits: by name is by images
-
-
-def newest_checkpoint(folder: Path, identity: Mapping[str, Any], until: int | None = None) -> Checkpoint | None:
-    """The newest undamaged checkpoint of a folder, or None when there is none. Warns of each damaged one it passes by.
-
-    Args:
-        folder: may be missing.
-        identity: what is to be trained now.
-        until: a position: newer ones do not count.
-
-    Raises:
-        UserError: the checkpoint belongs to another configuration, dataset or code; names every difference.
-    """
-    for path in checkpoints(folder):
-        if until is not None and path > checkpoint_path(folder, until):
-            continue
-        try:
-            checkpoint = _read(path)
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
-            _log.warning("%s cannot be used (%s); going on from the one before.", path, error)
-            continue
-        differences = list(_differences(checkpoint.identity, identity))
-        if differences:
-            raise UserError(
-                f"{path} was written by another training ({'; '.join(differences)}); "
-                "restore these, or give another checkpoint folder."
-            )
-        return checkpoint
-    return None
-
-
-def shared_checkpoint(
-    folder: Path, identity: Mapping[str, Any], team: Processes, until: int | None = None
-) -> Checkpoint | None:
-    """`newest_checkpoint` as the first process finds it, for all: the others may be on nodes that lack the folder.
-
-    Raises:
-        UserError: in the first process, as there; the others then lose their connection to it.
-    """
-    if team.count == 1:
-        return newest_checkpoint(folder, identity, until)
-    found = newest_checkpoint(folder, identity, until) if team.first else None
-    position = [found.images, found.history_bytes] if found else []
-    position = json.loads(team.told_bytes(json.dumps(position).encode()))
-    if not position:
-        return None
-    tensors = safetensors.torch.load(team.told_bytes(safetensors.torch.save(found.tensors) if found else b""))
-    return Checkpoint(position[0], tensors, dict(identity), position[1])
-
-
-def _read(path: Path) -> Checkpoint:
-    with safetensors.safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    if _digest(metadata["state"], tensors) != metadata["sha256"]:
-        raise ValueError("its SHA-256 differs")
-    state = json.loads(metadata["state"])
-    if state["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"schema_version is {state['schema_version']}, this version reads {SCHEMA_VERSION}")
-    return Checkpoint(state["images"], tensors, state["identity"], state["history_bytes"])
-
-
-def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the state and every tensor's name, type, shape and bytes."""
-    digest = hashlib.sha256(state.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `name.`, without that beginning."""
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key in sorted(old.keys() | new.keys()):
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            yield from _differences(before, now, f"{prefix}{key}.")
-        elif before != now:
-            yield f"{prefix}{key}: {before} -> {now}"
-
-
-def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _line(row: Row) -> bytes:
+    return json.dumps(row).encode() + b"\n"

@@ -1,14 +1,11 @@
-"""The generator for use, measured on the photographs for validation as training goes, and its best snapshot so far."""
+"""Validation of the generator during training, on the photographs of the split `val`."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from model.color import AB_SCALE, decode_lab, into_gamut, lab_to_srgb, to_network, to_uint8
-from model.config import TrainConfig
 from model.data.shards import Shards
 from model.inference.predict import predict_ab
 from model.metrics.ab_intersection import BINS, ab_histograms, ab_intersection
@@ -16,26 +13,26 @@ from model.metrics.colorfulness import colorfulness
 from model.metrics.delta_colorfulness import delta_colorfulness
 from model.metrics.l1_ab import l1_ab
 from model.networks.generator import Generator
-from model.training.distributed import Processes
-from model.training.meters import Row
-from model.training.state import below
+from model.training.distributed import ProcessGroup
 from model.utils.errors import UserError
 from model.utils.seeds import seeded
 
 FIGURES = ("val_l1_ab", "val_delta_colorfulness", "val_ab_intersection")
 _BATCH = 16
-_PHOTOGRAPHS = 1024  # at most: of a large set a sample, random as SHA-256 orders it
+_PHOTOGRAPHS = 1024  # at most; shards are in the order of SHA-256, so the first ones are a random sample
 
 
 class Validation:
-    """Colors the photographs for validation at their stored size, always with the same z, each with its own label
-    where the generator has labels, and scores that as evaluation does."""
+    """Colors the photographs at their stored size and scores the colorings as evaluation does.
 
-    def __init__(self, shards: Shards, team: Processes) -> None:
+    Every photograph has the same z each time, and its own label where the generator has labels.
+    """
+
+    def __init__(self, shards: Shards, dist: ProcessGroup) -> None:
         """
         Args:
             shards: the photographs.
-            team: the processes that train; the first measures and tells the others.
+            dist: the processes that train; the main process measures and broadcasts the figures.
 
         Raises:
             UserError: there are no photographs.
@@ -45,16 +42,16 @@ class Validation:
                 f"train.validate_every needs photographs for validation and {shards.folder} has none; set it to 0, or "
                 "raise preprocess.val_percent."
             )
-        self._shards, self._team = shards, team
+        self._shards, self._dist = shards, dist
 
     def __call__(self, generator: Generator) -> dict[str, float]:
-        """Measures a generator in eval mode, where it is; leaves the global random states as they were.
+        """Measures a generator in eval mode on its device; leaves the global random states unchanged.
 
         Returns:
-            FIGURES, the same in every process; NaN where a coloring is no finite number.
+            FIGURES, the same in every process; NaN if a coloring is not finite.
         """
-        figures = self._measure(generator) if self._team.first else torch.zeros(len(FIGURES), dtype=torch.float64)
-        return dict(zip(FIGURES, self._team.told(figures).tolist(), strict=True))
+        figures = self._measure(generator) if self._dist.is_main else torch.zeros(len(FIGURES), dtype=torch.float64)
+        return dict(zip(FIGURES, self._dist.broadcast(figures).tolist(), strict=True))
 
     @torch.inference_mode()
     def _measure(self, generator: Generator) -> Tensor:
@@ -83,63 +80,3 @@ class Validation:
             ab_intersection(*histograms).double(),
         )
         return torch.stack(figures).cpu()
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """When a generator was taken, in images seen, and its score: lower is better."""
-
-    images: int
-    score: float
-
-
-class Best:
-    """The snapshot of the generator that scored best so far.
-
-    `l1_ab` scores by the error alone; `balance` adds a tenth of the difference in colorfulness, which gray pays as much
-    as colors that are overdone. Where a game follows the warm-up, what comes before it does not count: l1_ab is at its
-    best before colors come.
-
-    Attributes:
-        snapshot: None while nothing was offered that counts, and always where the last generator is handed on.
-    """
-
-    def __init__(self, config: TrainConfig) -> None:
-        self._select = config.select
-        self._game = config.objective.adversarial != "none" and config.warmup_images < config.images
-        self._weights: dict[str, Tensor] = {}
-        self.snapshot: Snapshot | None = None
-
-    def offer(self, row: Row, generator: Generator) -> None:
-        """Copies the generator when it is the best.
-
-        Args:
-            row: of the history, with FIGURES of this generator.
-            generator: for use.
-        """
-        if self._select == "last" or (self._game and row["phase"] != "full"):
-            return
-        error, color, _ = (float(row[name]) for name in FIGURES)
-        score = error + color / 10 if self._select == "balance" else error
-        if score < (self.snapshot.score if self.snapshot else math.inf):
-            self.snapshot = Snapshot(int(row["images"]), score)
-            self._weights = {name: value.detach().clone() for name, value in generator.state_dict().items()}
-
-    def restore(self, generator: Generator) -> None:
-        """Gives a generator the weights of the snapshot, where there is one."""
-        if self.snapshot:
-            generator.load_state_dict(self._weights)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """For the checkpoint."""
-        if not self.snapshot:
-            return {}
-        facts = torch.tensor([self.snapshot.images, self.snapshot.score], dtype=torch.float64)
-        return {"snapshot": facts} | {f"best.{name}": value for name, value in self._weights.items()}
-
-    def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """Takes over what `tensors` gave."""
-        if "snapshot" in tensors:
-            images, score = tensors["snapshot"].tolist()
-            self.snapshot = Snapshot(int(images), score)
-            self._weights = {name: value.to(device) for name, value in below(tensors, "best").items()}

@@ -22,5 +22,9 @@ class Damaged(UserError):  # noqa: N818 - a UserError by what it says
         self.folder = folder
 
 
+class TrainingFailed(UserError):  # noqa: N818 - a UserError by what it says
+    """Training produced a number that is not finite; it ends and saves nothing from there on."""
+
+
 class Interrupted(Exception):  # noqa: N818 - not an error
     """Training was asked to stop (SIGTERM), saved its state, and goes on from there when started again."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from components.register.step import TAGS
 from components.shared.mlflow.registry import checksum
 from model.data.format import verify
-from model.training.state import _read
+from model.training.checkpoint import read_checkpoint
 
 EVALUATION = {"metrics.json", "figures.json", "report.html", "samples.png", "per_photograph.parquet"}
 
@@ -29,7 +29,7 @@ def require_sound(workspace: Path) -> None:
     for registration in pipeline.glob("*/register/registration"):
         json.loads((registration / "registration.json").read_bytes())
     for path in workspace.glob("checkpoints/*/checkpoint-*.safetensors"):
-        _read(path)  # compares its SHA-256
+        read_checkpoint(path)  # compares its SHA-256
     for model in workspace.glob("cache/models/[0-9a-f]*"):
         assert checksum(model) == model.name
     for entry in workspace.glob("cache/kfp/*.json"):

@@ -58,7 +58,7 @@ def test_a_checkpoint_is_passed_by(finished: Rig) -> None:
     flip(newest)
     run = finished.run(*longer)
     assert run.status == 0, run.output
-    said = f"warning: {newest} cannot be used (its SHA-256 differs); going on from the one before."
+    said = f"warning: {newest} cannot be used (its SHA-256 differs); resuming from the one before."
     assert said in run.output.splitlines()
 
 

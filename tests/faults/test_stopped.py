@@ -28,7 +28,7 @@ def test_a_run_that_is_told_to_stop_takes_its_training_along(rig: Rig, number: s
     assert run.status == RETRY_ME, run.output
     assert run.outcomes["train"] == "interrupted"
     assert "of 1600 images are trained and saved in" in run.last_line
-    assert run.last_line.endswith("; start again to go on")
+    assert run.last_line.endswith("; run the same command again to resume")
     assert "Traceback" not in run.output, run.output
     require_sound(rig.workspace)
     images = int(run.last_line.split()[2])

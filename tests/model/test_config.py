@@ -69,7 +69,7 @@ def test_the_later_overrides_the_earlier(tmp_path: Path) -> None:
         ("train.validate_every=1500", ("validate_every (1500)", "multiple of log_every (1000)")),
         ("train.select=balance", ("select (balance)", "validate_every above 0")),
         ("train.health.ab_spread=[3, 1]", ("train.health.ab_spread", "the first limit (3)", "the second (1)")),
-        ("train.health.learning_rate_factor=0", ("train.health.learning_rate_factor", "greater than 0")),
+        ("train.health.patience=0", ("train.health.patience", "greater than or equal to 1")),
         ("train.generator.labels=[day, day]", ("train.generator", "labels (day, day)", "must not repeat")),
         ("train.generator.labels=[2024]", ("train.generator.labels.0", "2024", "string")),
         ("train.generator.labels=['']", ("train.generator.labels.0", "at least 1 character")),

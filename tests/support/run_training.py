@@ -11,6 +11,7 @@ from model.inference.saved import save_generator
 from model.training.loop import train
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config
+from tests.support.trainings import Recorder
 
 if __name__ == "__main__":
     dataset, folder, *overrides = sys.argv[1:]
@@ -23,7 +24,7 @@ if __name__ == "__main__":
             Shards.open(Path(dataset), "train"),
             here,
             {},
-            on_step=lambda images: print(images, flush=True),
+            reporter=Recorder(lambda images: print(images, flush=True)),
         )
     except UserError as error:
         sys.exit(f"error: {error}")

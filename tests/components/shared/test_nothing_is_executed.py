@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 
 from components.shared.mlflow import connection, registry
 from model.data.shards import Shards
-from model.training.state import checkpoint_path, newest_checkpoint
+from model.training.checkpoint import checkpoint_path, newest_checkpoint
 from model.utils.errors import UserError
 from pipeline import ROOT
 from serving.photos import color_photographs

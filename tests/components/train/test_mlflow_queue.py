@@ -1,4 +1,4 @@
-"""MLflow is told of a training in order and in full, and away it holds nothing up."""
+"""The queue sends every write to MLflow in order, and an unreachable server does not block training."""
 
 import time
 from contextlib import suppress
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from components.train import mlflow_queue as diary
-from components.train.mlflow_queue import Diary
+from components.train import mlflow_queue
+from components.train.mlflow_queue import MlflowQueue
 from model.utils.errors import UserError
 from tests.support.trainings import CrashError, crash
 
 
 class Server:
-    """Takes entries when it is there."""
+    """Accepts writes while it is reachable."""
 
     def __init__(self) -> None:
         self.away = False
@@ -28,35 +28,35 @@ class Server:
 
 @pytest.fixture
 def server(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(diary, "_PAUSE", 0.01)
+    monkeypatch.setattr(mlflow_queue, "_PAUSE", 0.01)
     return Server()
 
 
-def test_what_a_server_missed_it_gets_in_order(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    with Diary() as writing:
+def test_writes_of_an_outage_arrive_later_and_in_order(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with MlflowQueue() as queue:
         for entry in range(30):
             server.away = 10 <= entry < 20
-            writing.write(lambda entry=entry: server.take(entry))
+            queue.write(lambda entry=entry: server.take(entry))
             time.sleep(0.01)
     assert server.took == list(range(30))
     said = [record.getMessage() for record in caplog.records]
-    assert "Training goes on, and what MLflow misses is told when it is back." in said[0]
-    assert said[1].startswith("MLflow is back; ")
+    assert "Training continues; queued writes are sent when MLflow is reachable again." in said[0]
+    assert said[1].startswith("MLflow is reachable again; sending ")
 
 
-def test_at_the_end_a_server_that_stays_away_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diary, "PATIENCE", 0.1)
+def test_a_server_that_is_unreachable_at_the_end_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_queue, "PATIENCE", 0.1)
     server.away = True
-    with pytest.raises(UserError, match=r"cannot be used \(connection refused\); start it"), Diary() as writing:
-        writing.write(lambda: server.take(0))
+    with pytest.raises(UserError, match=r"cannot be used \(connection refused\); start it"), MlflowQueue() as queue:
+        queue.write(lambda: server.take(0))
 
 
-def test_a_training_that_dies_says_what_mlflow_lacks(
+def test_a_failed_training_says_what_mlflow_lacks(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(diary, "_HASTE", 0.1)
+    monkeypatch.setattr(mlflow_queue, "_PATIENCE_ON_FAILURE", 0.1)
     server.away = True
-    with suppress(CrashError), Diary() as writing:
-        writing.write(lambda: server.take(0))
+    with suppress(CrashError), MlflowQueue() as queue:
+        queue.write(lambda: server.take(0))
         crash(0)
-    assert "MLflow lacks the last 1 entries of this attempt; history.jsonl has its rows." in caplog.text
+    assert "MLflow lacks the last 1 writes of this attempt; history.jsonl has its rows." in caplog.text

@@ -124,7 +124,6 @@ def test_s3_has_the_last_two_and_all_that_goes_with_them(
     state = latest(s3, root)
     assert state["images"] == 80
     assert sorted(state["files"]) == [
-        "checkpoint-000000000016.safetensors",  # for a return, if training should fall ill
         "checkpoint-000000000064.safetensors",
         "checkpoint-000000000080.safetensors",
         "history.jsonl",

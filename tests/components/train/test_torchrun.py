@@ -17,8 +17,8 @@ from components.shared.mlflow import connection
 from components.train.environment import PROCESSES
 from components.train.launch import train
 from model.data.shards import Shards
-from model.training.distributed import Processes
-from model.training.loop import _loader
+from model.training.distributed import ProcessGroup
+from model.training.loader import batches
 from model.utils.errors import UserError
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
 
@@ -67,7 +67,11 @@ def test_it_ends_as_one_process_would(workplace: Path, dataset: Path) -> None:
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate()
     assert process.returncode == 75, errors
-    (said,) = re.findall(r"^interrupted: (\d+) of 1600 images are trained and saved in .*; start again", errors, re.M)
+    (said,) = re.findall(
+        r"^interrupted: (\d+) of 1600 images are trained and saved in .*; run the same command again",
+        errors,
+        re.M,
+    )
     assert "Traceback" not in errors
 
     process = start(dataset, "model", *LONGER)
@@ -105,14 +109,14 @@ def test_a_mistake_is_one_sentence(workplace: Path, dataset: Path, monkeypatch: 
 
 def test_what_reads_for_a_gpu_outlives_torchruns_sigterm(dataset: Path) -> None:
     """torchrun sends it to a whole group of processes; the last step needs its batch all the same."""
-    gpu = Processes(0, 1, torch.device("cuda"))
-    loader = _loader(tiny_config(), Shards.open(dataset, "train"), gpu, range(100))
+    gpu = ProcessGroup(0, 1, torch.device("cuda"))
+    loader = batches(tiny_config("images=800"), Shards.open(dataset, "train"), gpu)
     loader.pin_memory = False  # there need be no GPU
     before = {child.pid for child in psutil.Process().children()}
-    batches = iter(loader)
-    next(batches)
+    left = iter(loader)
+    next(left)
     readers = [child for child in psutil.Process().children() if child.pid not in before]
     assert len(readers) == 4
     for reader in readers:
         reader.terminate()
-    assert len(list(batches)) == 99
+    assert len(list(left)) == 99

@@ -8,12 +8,13 @@ from timm.models import create_model
 from torch import Tensor, nn
 
 from model.config import TrainConfig
+from model.data.batches import Batch
 from model.inference.saved import load_generator, save_generator
 from model.networks.encoders import Pretrained, packaged_weights
 from model.networks.generator import Generator
 from model.networks.weights import Weights
-from model.training.distributed import processes
-from model.training.gan import Game
+from model.training.distributed import join_processes
+from model.training.gan import GanTrainer
 from model.training.start import new_generator, trained_generator
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config
@@ -57,6 +58,10 @@ def test_features_are_those_of_the_network_on_a_gray_picture(encoder: str) -> No
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
 
 
+def a_batch() -> Batch:
+    return Batch(torch.randint(90, 160, (8, 3, 32, 32), dtype=torch.uint8), torch.full((8,), -1))
+
+
 @pytest.mark.parametrize("encoder", list(TIMM))
 def test_a_generator_around_it_colors_and_learns(encoder: str) -> None:
     generator = Generator(config(encoder).generator, weights_of(encoder))
@@ -71,8 +76,8 @@ def test_a_rate_of_zero_leaves_it_as_it_is() -> None:
     chosen = config("efficientnet_lite0", "encoder_learning_rate=0", "decay=none")
     generator = new_generator(chosen)
     before = {name: parameter.detach().clone() for name, parameter in generator.named_parameters()}
-    with processes() as team:
-        Game(chosen, generator, team).play(torch.randint(90, 160, (8, 3, 32, 32), dtype=torch.uint8), 0)
+    with join_processes() as dist:
+        GanTrainer(chosen, generator, dist).step(a_batch(), 0)
     moved = {name for name, parameter in generator.named_parameters() if not torch.equal(parameter, before[name])}
     assert moved
     assert not {name for name in moved if name.startswith("encoder.")}
@@ -82,9 +87,8 @@ def test_it_has_its_own_learning_rate() -> None:
     chosen = config("efficientnet_lite0", "learning_rate=0.01", "encoder_learning_rate=0.0001", "decay=none")
     generator = new_generator(chosen)
     before = {name: parameter.detach().clone() for name, parameter in generator.named_parameters()}
-    with processes() as team:
-        game = Game(chosen, generator, team)
-        game.play(torch.randint(90, 160, (8, 3, 32, 32), dtype=torch.uint8), 0)
+    with join_processes() as dist:
+        GanTrainer(chosen, generator, dist).step(a_batch(), 0)
     moved = {name: (parameter - before[name]).abs().max().item() for name, parameter in generator.named_parameters()}
     encoder = [distance for name, distance in moved.items() if name.startswith("encoder.")]
     decoder = [distance for name, distance in moved.items() if not name.startswith("encoder.")]

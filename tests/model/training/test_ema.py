@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from model.training.ema import Average
+from model.training.ema import Ema
 
 
 @settings(deadline=None, max_examples=20)
@@ -14,7 +14,7 @@ from model.training.ema import Average
 def test_the_average_halves_a_trace_in_its_half_life(half_life: int, batch: int, steps: int) -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.ones_(network.weight)
-    average = Average(network, half_life)
+    average = Ema(network, half_life)
     nn.init.zeros_(network.weight)
     for _ in range(steps):
         average.update(network, batch)
@@ -23,7 +23,7 @@ def test_the_average_halves_a_trace_in_its_half_life(half_life: int, batch: int,
 
 def test_the_average_copies_running_statistics() -> None:
     network = nn.BatchNorm2d(2)
-    average = Average(network, 10)
+    average = Ema(network, 10)
     network(torch.randn(4, 2, 3, 3))
     average.update(network, 1)
     assert torch.equal(average.network.running_mean, network.running_mean)

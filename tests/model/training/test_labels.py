@@ -17,8 +17,8 @@ from model.data.writer import write_dataset
 from model.inference.predict import predict_ab
 from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
+from model.training.checkpoint import checkpoints
 from model.training.loop import train
-from model.training.state import checkpoints
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config, tiny_dataset
 

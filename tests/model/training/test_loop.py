@@ -13,13 +13,14 @@ from torch import Tensor
 
 from model.data.shards import Shards
 from model.networks.generator import Generator
-from model.training import gan as game
+from model.training import gan
 from model.training import loop as training
-from model.training.distributed import Processes
+from model.training.checkpoint import checkpoints
+from model.training.distributed import ProcessGroup
 from model.training.loop import train
-from model.training.state import checkpoints
-from model.utils.errors import UserError
+from model.utils.errors import TrainingFailed, UserError
 from tests.support.tiny import tiny_config, tiny_dataset
+from tests.support.trainings import Recorder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,7 +113,7 @@ def test_each_term_can_be_left_out(
     assert not absent & row.keys()
     state = _state(tmp_path)
     assert any(name.startswith("discriminator.") for name in state) is (config.objective.adversarial != "none")
-    assert any(name.startswith("average.") for name in state) is (config.ema_half_life > 0)
+    assert any(name.startswith("ema.") for name in state) is (config.ema_half_life > 0)
 
 
 def test_diversity_is_asked_of_a_quarter_and_makes_colorings_differ(tmp_path: Path, shards: Shards) -> None:
@@ -137,23 +138,6 @@ def test_diversity_is_asked_of_a_quarter_and_makes_colorings_differ(tmp_path: Pa
 # Schedules
 
 
-@pytest.mark.parametrize(
-    ("kind", "factors"),
-    [
-        ("none", [1, 1, 1, 1, 1]),
-        ("linear", [1, 1, 1, 0.5, 0.01]),
-        ("cosine", [1, 1, 1, 0.5, (1 + math.cos(0.99 * math.pi)) / 2]),
-    ],
-)
-def test_decay(kind: str, factors: list[float]) -> None:
-    config = tiny_config("images=2000", f"decay={kind}", "decay_from=0.5")
-    assert [game.decay(config, images) for images in (0, 500, 1000, 1500, 1990)] == pytest.approx(factors)
-
-
-def test_no_decay_before_the_end() -> None:
-    assert game.decay(tiny_config("decay_from=1.0"), 63) == 1
-
-
 def test_history_has_the_learning_rates_that_were_used(tmp_path: Path, shards: Shards) -> None:
     config = tiny_config("discriminator_learning_rate=0.001", "log_every=8", "decay_from=0.25")
     train(config, shards, tmp_path, {})
@@ -173,7 +157,7 @@ def test_decay_reaches_the_weights(tmp_path: Path, shards: Shards) -> None:
             seen.append(generator.to_ab[-2].weight.detach().clone())
 
         config = tiny_config(f"decay={decay}", "decay_from=0.0", "images=256", "ema_half_life=0", "sample_every=64")
-        train(config, shards, tmp_path / decay, {}, on_sample=keep)
+        train(config, shards, tmp_path / decay, {}, reporter=Recorder(on_sample=keep))
         moved[decay] = (seen[-1] - seen[-2]).abs().mean().item()
     assert moved["cosine"] < 0.2 * moved["none"]
 
@@ -181,7 +165,8 @@ def test_decay_reaches_the_weights(tmp_path: Path, shards: Shards) -> None:
 def test_durations_are_in_images_whatever_the_batch(tmp_path: Path, shards: Shards) -> None:
     sampled: list[int] = []
     config = tiny_config("batch_size=6", "images=50", "log_every=10", "sample_every=25", "checkpoint_every=20")
-    trained = train(config, shards, tmp_path, {}, on_sample=lambda images, _: sampled.append(images))
+    reporter = Recorder(on_sample=lambda images, _: sampled.append(images))
+    trained = train(config, shards, tmp_path, {}, reporter=reporter)
     assert trained.images == 54  # whole batches
     assert [row["images"] for row in _history(tmp_path)] == [12, 24, 30, 42, 54]
     assert sampled == [30, 54]
@@ -207,11 +192,11 @@ def _breaking(after: int, broken: float) -> Any:
 def test_a_loss_that_is_no_number_stops_training(
     tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch, broken: float
 ) -> None:
-    monkeypatch.setattr(game, "reconstruction_loss", _breaking(after=5, broken=broken))
-    with pytest.raises(UserError) as raised:
-        train(tiny_config("health.returns=0"), shards, tmp_path, {})
+    monkeypatch.setattr(gan, "reconstruction_loss", _breaking(after=5, broken=broken))
+    with pytest.raises(TrainingFailed) as raised:
+        train(tiny_config(), shards, tmp_path, {})
     message = str(raised.value)
-    for words in ("within its last 48 images", "phase full", "reconstruction", "checkpoint-000000000032.safetensors"):
+    for words in ("at 48 images", "phase full", "reconstruction", "checkpoint-000000000032.safetensors"):
         assert words in message
     assert [path.stem for path in checkpoints(tmp_path)] == ["checkpoint-000000000032", "checkpoint-000000000016"]
     rows = _history(tmp_path)
@@ -222,8 +207,8 @@ def test_a_loss_that_is_no_number_stops_training(
 def test_a_checkpoint_between_rows_is_guarded_too(
     tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(game, "reconstruction_loss", _breaking(after=1, broken=math.nan))
-    with pytest.raises(UserError, match=r"last 16 images .*reconstruction.*last good checkpoint is none"):
+    monkeypatch.setattr(gan, "reconstruction_loss", _breaking(after=1, broken=math.nan))
+    with pytest.raises(UserError, match=r"at 16 images .*reconstruction.*last good checkpoint is none"):
         train(tiny_config("log_every=64"), shards, tmp_path, {})
     assert not checkpoints(tmp_path)
 
@@ -233,9 +218,9 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, shards: Sha
         with torch.no_grad():
             generator.to_ab[-2].bias.fill_(math.inf)
 
-    config = tiny_config("sample_every=48", "log_every=64", "health.returns=0")
-    with pytest.raises(UserError, match=r"last 48 images .*weights.*checkpoint-000000000032"):
-        train(config, shards, tmp_path, {}, on_sample=spoil)
+    config = tiny_config("sample_every=48", "log_every=64")
+    with pytest.raises(UserError, match=r"at 48 images .*weights.*checkpoint-000000000032"):
+        train(config, shards, tmp_path, {}, reporter=Recorder(on_sample=spoil))
     assert len(checkpoints(tmp_path)) == 2
 
 
@@ -268,8 +253,8 @@ def test_what_does_not_fit_the_dataset(tmp_path: Path, overrides: tuple[str, ...
 
 
 def test_a_batch_that_does_not_divide(tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
-    three = contextlib.nullcontext(Processes(rank=0, count=3, device=torch.device("cpu")))
-    monkeypatch.setattr(training, "processes", lambda: three)
+    three = contextlib.nullcontext(ProcessGroup(rank=0, count=3, device=torch.device("cpu")))
+    monkeypatch.setattr(training, "join_processes", lambda: three)
     with pytest.raises(UserError, match=r"train\.batch_size is 8; it must be a multiple of the 3 processes"):
         train(tiny_config(), shards, tmp_path, {})
 
@@ -280,8 +265,11 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
         train(tiny_config(), empty, tmp_path / "run", {})
 
 
-def test_history_that_was_cut_by_others_is_noticed(tmp_path: Path, shards: Shards) -> None:
+def test_a_damaged_history_is_written_anew_from_the_checkpoint(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config(), shards, tmp_path, {})
-    (tmp_path / "history.jsonl").write_text("")
-    with pytest.raises(UserError, match=r"history\.jsonl has lost rows"):
+    rows = _history(tmp_path)
+    for damaged in ("", "{", (tmp_path / "history.jsonl").read_text() * 2):
+        (tmp_path / "history.jsonl").write_text(damaged)
         train(tiny_config(), shards, tmp_path, {})
+        assert _history(tmp_path)[:3] == rows[:3]
+        assert len(_history(tmp_path)) == 4

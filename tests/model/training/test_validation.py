@@ -13,14 +13,14 @@ from model.color import decode_lab
 from model.data.shards import Shards
 from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
-from model.training.distributed import Processes
+from model.training.distributed import ProcessGroup
 from model.training.loop import train
 from model.training.validation import FIGURES, Validation
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config, tiny_dataset
 from tests.support.trainings import CrashError, crash, history, same, stop_at
 
-ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
+ALONE = ProcessGroup(rank=0, count=1, device=torch.device("cpu"))
 GAME = ("images=96", "validate_every=16", "learning_rate=0.005")
 
 
@@ -128,7 +128,7 @@ def test_a_kill_leaves_no_trace(tmp_path: Path, shards: Shards) -> None:
     for images in (56, 88):
         folder = tmp_path / str(images)
         with pytest.raises(CrashError):
-            train(config, shards, folder, {}, on_step=stop_at(images, crash))
+            train(config, shards, folder, {}, reporter=stop_at(images, crash))
         again = train(config, shards, folder, {})
         assert again.snapshot == whole.snapshot
         assert same(again.generator, whole.generator)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.training.state import Checkpoint, checkpoints, newest_checkpoint, save_checkpoint
+from model.training import checkpoint
+from model.training.checkpoint import Checkpoint, checkpoints, newest_checkpoint, save_checkpoint
 from model.utils.errors import UserError
 
 IDENTITY = {"config": {"seed": 1, "generator": {"channels": 8, "levels": 3}}, "data_version": "abc"}
@@ -20,7 +21,8 @@ def _checkpoint(images: int, value: float = 1.0) -> Checkpoint:
         "random.cpu": torch.get_rng_state(),
         "count.l1": torch.tensor(images),
     }
-    return Checkpoint(images, tensors, IDENTITY, history_bytes=10 * images)
+    history = [{"images": images, "phase": "full", "reconstruction": 0.1 + 0.2}]
+    return Checkpoint(images, IDENTITY, tensors, history, {"samples/1.png": b"\x89PNG\n", "empty": b""})
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -29,7 +31,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert path.parent == tmp_path / "new"
     read = newest_checkpoint(tmp_path / "new", IDENTITY)
     assert read is not None
-    assert (read.images, read.identity, read.history_bytes) == (128, IDENTITY, 1280)
+    assert (read.images, read.identity, read.history, read.files) == (128, IDENTITY, written.history, written.files)
     assert read.tensors.keys() == written.tensors.keys()
     for name, tensor in written.tensors.items():
         assert read.tensors[name].dtype == tensor.dtype
@@ -81,6 +83,16 @@ def test_a_truncated_checkpoint_is_passed_by(tmp_path: Path, length: int) -> Non
     path = save_checkpoint(tmp_path, _checkpoint(8))
     path.write_bytes(path.read_bytes()[:length])
     assert newest_checkpoint(tmp_path, IDENTITY) is None
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(checkpoint, "SCHEMA_VERSION", 1)
+        path = save_checkpoint(tmp_path, _checkpoint(8))
+    with pytest.raises(UserError) as raised:
+        newest_checkpoint(tmp_path, IDENTITY)
+    for words in (str(path), "schema_version 1", "reads 2", "delete it to begin the training anew"):
+        assert words in str(raised.value)
 
 
 def test_another_training_is_refused_by_every_difference(tmp_path: Path) -> None:
