@@ -98,7 +98,6 @@ def build(cluster: Cluster, at_once: int | None = None) -> GraphComponent:
                     )
                     made["train"].after(inspected)
                 chosen = choose(
-                    dataset=dataset,
                     generators=dsl.Collected(made["train"].outputs["generator"]),
                     evaluations=dsl.Collected(made["evaluate"].outputs["evaluation"]),
                     variants=settled.outputs["settled"],

@@ -1,89 +1,88 @@
-"""The choose step: the best of several variants by one figure, and a report that shows them side by side."""
+"""The choose step: passes on the best of several variants by one metric, and compares them on a page."""
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.choose import comparison as drawing
-from components.choose.report import table, write_report
 from components.shared.mlflow import runs
-from components.shared.s3.streaming.published import open_shards
 from model.config import ChooseConfig
 from model.metrics.table import directed
 from model.utils.errors import UserError
-from model.utils.files import folder_aside
 
 
-def choose(dataset: Path, variants: Mapping[str, tuple[Path, Path]], output: Path, config: ChooseConfig) -> int:
-    """Compares variants that were scored on the same photographs; the comparison is in an MLflow run of its own.
+def choose(
+    variants: Mapping[str, tuple[Path, Path]], model: Path, evaluation: Path, page: Path, config: ChooseConfig
+) -> int:
+    """Copies the model and the evaluation of the best variant; a single variant is copied whatever its figures are.
 
     Args:
-        dataset: what preprocess wrote.
-        variants: name -> what train and evaluate wrote.
-        output: gets index.html, table.md, results.json, curves.png, histograms.png and pictures.png.
+        variants: name -> output folders of train and evaluate. All are scored on the same photographs.
+        model: gets the best variant's model.
+        evaluation: gets the best variant's evaluation.
+        page: gets the comparison as an HTML page if there are several variants. MLflow gets the page and all metrics,
+            in a run of its own.
         config: section `choose`.
 
     Returns:
-        Which is the best; of equal ones the first.
+        The position of the best variant; of equal ones the first.
 
     Raises:
-        UserError: nothing is better or worse by that figure, or no variant has it; a folder is not what it should be;
-            MLflow cannot be used.
+        UserError: the metric has no direction, or no variant has it; a file is missing or damaged; MLflow cannot be
+            used.
     """
-    metrics = {
-        name: json.loads((scores / "metrics.json").read_text(encoding="utf-8"))
-        for name, (_, scores) in variants.items()
-    }
-    names = list(metrics)
-    place = best([metrics[name].get(config.by) for name in names], config.by)
-    left_out = [name for name in names if not _is_figure(metrics[name].get(config.by))]
-    test = open_shards(dataset, "test")
-    scored = range(metrics[names[place]]["protocol"]["images"])
-    trials = [drawing.trial(name, model, test, scored) for name, (model, _) in variants.items()]
-    with runs.start_run("choose") as run, folder_aside(output, marker="index.html") as aside:
-        results = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
-        (aside / "results.json").write_text(results, encoding="utf-8")
-        (aside / "table.md").write_text(table(metrics), encoding="utf-8")
-        drawing.draw_curves(trials, aside / "curves.png")
-        drawing.draw_histograms(trials, test, scored, aside / "histograms.png")
-        drawing.draw_pictures(trials, test, scored, aside / "pictures.png")
-        write_report(aside, metrics, names[place], config.by, left_out)
-        for path in sorted(aside.iterdir()):
-            run.log_artifact(path, "comparison")
-        run.set_tags({"best": names[place], "by": config.by})
-    for name in left_out:
-        print(f"{name} has no {config.by} and is left out.", flush=True)
-    print(
-        f"{names[place]} is the best of {len(names)} by {config.by}: {metrics[names[place]][config.by]:.4g}", flush=True
-    )
-    return place
+    position = _compare(variants, page, config.by) if len(variants) > 1 else 0
+    for source, target in zip(list(variants.values())[position], (model, evaluation), strict=True):
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    return position
 
 
 def best(figures: Sequence[Any], by: str) -> int:
-    """The place of the best of a metric's figures; of equal ones the first. What is no finite number is left out.
+    """Returns the position of the best figure of a metric; of equal ones the first. Skips what is no finite number.
 
     Raises:
         UserError: no figure is a number; or as `direction`.
     """
     sign = {"up": 1, "down": -1}[direction(by)]
-    places = [place for place, figure in enumerate(figures) if _is_figure(figure)]
-    if not places:
+    positions = [position for position, figure in enumerate(figures) if _is_figure(figure)]
+    if not positions:
         raise UserError(f"choose.by: no variant has a {by}; name another metric, or see why in the variants' reports.")
-    return max(places, key=lambda place: sign * figures[place])
+    return max(positions, key=lambda position: sign * figures[position])
 
 
 def direction(by: str) -> str:
-    """Which way a metric is better: up or down.
+    """Returns the better direction of a metric: up or down.
 
     Raises:
-        UserError: there is no such metric, or neither way is; lists those there are.
+        UserError: no such metric exists, or neither direction is better; lists the metrics that have one.
     """
     directions = directed()
     if by not in directions:
         raise UserError(f"choose.by: {by} does not say which variant is better; write one of {', '.join(directions)}.")
     return directions[by]
+
+
+def _compare(variants: Mapping[str, tuple[Path, Path]], page: Path, by: str) -> int:
+    from components.choose import comparison  # draws; a single variant needs no matplotlib
+
+    read = {name: comparison.Variant.read(*folders) for name, folders in variants.items()}
+    metrics = {name: variant.metrics for name, variant in read.items()}
+    names, figures = list(metrics), [each.get(by) for each in metrics.values()]
+    position = best(figures, by)
+    left_out = [name for name, figure in zip(names, figures, strict=True) if not _is_figure(figure)]
+    html = comparison.page(read, names[position], by, left_out)
+    with runs.start_run("choose") as run:
+        run.log_text(html, "comparison/index.html")
+        run.log_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", "comparison/results.json")
+        run.set_tags({"best": names[position], "by": by})
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(html, encoding="utf-8")
+    for name in left_out:
+        print(f"{name} has no {by} and is left out.", flush=True)
+    print(f"{names[position]} is the best of {len(names)} by {by}: {figures[position]:.4g}", flush=True)
+    return position
 
 
 def _is_figure(value: Any) -> bool:

@@ -1,12 +1,10 @@
-"""Pictures for the report: photographs beside their colorings, and the histograms of a and b."""
+"""Pictures of an evaluation: photographs beside their colorings."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -19,7 +17,7 @@ from model.data.shards import Shards
 _LEAST_SIDE = 160  # pixels; smaller photographs are enlarged for the eye
 _MARGIN, _LABEL = 8, 18
 _INK, _MUTED, _PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
-_LINE_COLORS = ("#2f7ed8", "#e8833a", "#4a9d5b", "#a05fb5")
+_SPREAD, _SHEET_SIDE = 8, 128  # photographs of the contact sheet, and the side of each in pixels
 
 
 @dataclass(frozen=True)
@@ -115,41 +113,23 @@ def samples_picture(shown: Sequence[Shown], contestants: Mapping[str, str]) -> I
     return picture
 
 
-def histograms_svg(histograms: Mapping[str, Tensor]) -> str:
-    """The distributions of a and b over all test photographs, on a logarithmic scale, as in pix2pix's figure 7.
+def spread(count: int) -> list[int]:
+    """Returns the indices of a few photographs, evenly spread over the first `count`."""
+    return [int(index) for index in np.linspace(0, count - 1, min(_SPREAD, count))]
 
-    Args:
-        histograms: (2, BINS) counts by name; the first is drawn as an area, the photographs' own.
-    """
-    shares = {name: (counts.double() / counts.sum(dim=1, keepdim=True)).numpy() for name, counts in histograms.items()}
-    levels = np.arange(next(iter(shares.values())).shape[1]) - 128
-    used = levels[np.any([share > 1e-5 for share in shares.values()], axis=(0, 1))]
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    for channel, axes in enumerate(figure.subplots(1, 2, sharey=True)):
-        for number, (name, share) in enumerate(shares.items()):
-            visible = np.maximum(share[channel], 1e-6)
-            if number == 0:
-                axes.fill_between(levels, 1e-6, visible, color="#999", alpha=0.45, linewidth=0, label=name)
-            else:
-                axes.plot(
-                    levels, visible, color=_LINE_COLORS[(number - 1) % 4], linewidth=1.3, label=name.replace("_", " ")
-                )
-        axes.set_yscale("log")
-        axes.set_ylim(1e-5, 1)
-        axes.yaxis.set_major_formatter("{x:g}")  # powers of ten set as formulas cost a second
-        axes.set_xlim(used.min() - 1, used.max() + 1)
-        axes.set_xlabel("ab"[channel])
-        axes.patch.set_alpha(0)
-        axes.tick_params(colors="#888")
-        axes.xaxis.label.set_color("#888")
-        for spine in axes.spines.values():
-            spine.set_color("#888")
-    figure.axes[0].set_ylabel("share of pixels", color="#888")
-    figure.axes[0].legend(frameon=False, labelcolor="#888", fontsize=9)
-    figure.patch.set_alpha(0)
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+
+def contact_sheet(shown: Sequence[Shown]) -> dict[str, NDArray[np.uint8]]:
+    """Returns strips of small pictures side by side: `gray`, `challenger` and `true`, each (H, W, 3) uint8 sRGB."""
+
+    def strip(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        side = min(_SHEET_SIDE, len(pictures[0]))
+        return np.concatenate([np.asarray(Image.fromarray(each).resize((side, side))) for each in pictures], axis=1)
+
+    return {
+        "gray": strip([photograph.gray for photograph in shown]),
+        "challenger": strip([photograph.colored["challenger"][0] for photograph in shown]),
+        "true": strip([photograph.true for photograph in shown]),
+    }
 
 
 def _pixels(lightness: Tensor, samples: Tensor) -> list[NDArray[np.uint8]]:

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from components.evaluate.pictures import Shown
+from components.shared.charts import histograms_chart
 from components.shared.page import render, uri
 from model.metrics.table import METRICS
 
@@ -17,7 +21,7 @@ def write_report(
     path: Path,
     result: Mapping[str, Any],
     shown: Sequence[Shown],
-    histograms: str,
+    histograms: Mapping[str, NDArray[np.int64]],
     curves: Path | None,
     names: Mapping[str, str],
 ) -> None:
@@ -27,7 +31,7 @@ def write_report(
         path: of the page.
         result: what metrics.json holds.
         shown: photographs, in the order in which they appear.
-        histograms: an SVG.
+        histograms: name -> (2, BINS) pixels by a and by b; the photographs' own first.
         curves: the training curves as a PNG, or None.
         names: what the page calls challenger and champion.
     """
@@ -45,8 +49,8 @@ def write_report(
         protocol=result["protocol"],
         protocol_json=json.dumps(result["protocol"], indent=2),
         groups=groups,
-        varied=[photograph for photograph in groups["median"] if len(photograph.colored["challenger"]) > 1],
-        histograms=uri("image/svg+xml", histograms.encode()),
+        varied=[photograph for photograph in groups.get("median", ()) if len(photograph.colored["challenger"]) > 1],
+        histograms=histograms_chart({name.replace("_", " "): counts for name, counts in histograms.items()}),
         curves=uri("image/png", curves.read_bytes()) if curves else "",
     )
     path.write_text(page, encoding="utf-8")

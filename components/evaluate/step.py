@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -15,7 +16,7 @@ from components.evaluate.accumulate import Tally, look
 from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.candidates import Contestant, GeneratorContestant
 from components.evaluate.features import Instruments, prepare
-from components.evaluate.pictures import Shown, choose, histograms_svg, samples_picture, show
+from components.evaluate.pictures import Shown, choose, contact_sheet, samples_picture, show, spread
 from components.evaluate.report import write_report
 from components.shared.machine.progress import progress
 from components.shared.mlflow import registry, runs
@@ -73,7 +74,8 @@ def score(
             baseline.
         model: the challenger: what train wrote.
         output: gets metrics.json, figures.json (of these, the challenger's numbers alone, as `dvc metrics` likes them),
-            report.html, samples.png, side_by_side.png and per_photograph.parquet, all at once at the end.
+            report.html, samples.png, side_by_side.png, per_photograph.parquet, histograms.npz and contact_sheet.npz
+            (what choose compares variants by), all at once at the end.
         config: section `evaluate`.
         champion: "models:/colorizer@champion" or the like, or a generator folder; empty when there is none.
         cache: folder for downloaded weights.
@@ -123,14 +125,19 @@ def score(
         result["difference"] = _differences(result, ends, config.confidence)
     drawn = [*models, "mean_by_lightness"]  # gray is a needle at 0
     histograms = {"photographs": truth.histograms, **{name: tallies[name].histograms for name in drawn}}
+    counts: dict[str, Any] = {name: counted.numpy() for name, counted in histograms.items()}
+    sheet: dict[str, Any] = contact_sheet(
+        show(test, {"": spread(count)}, {"challenger": models["challenger"]}, l1_ab, device)
+    )
     curves = model / "curves.png"
     with folder_aside(output, marker="metrics.json") as aside:
         samples_picture(shown, {"challenger": "colored"}).save(aside / "samples.png")
         if champion:
             samples_picture(shown, names).save(aside / "side_by_side.png")
         pq.write_table(_table(test, truth, photographs), aside / "per_photograph.parquet")
-        pictures = histograms_svg(histograms), curves if curves.is_file() else None
-        write_report(aside / "report.html", result, shown, *pictures, names)
+        for name, arrays in (("histograms.npz", counts), ("contact_sheet.npz", sheet)):
+            np.savez_compressed(aside / name, **arrays)
+        write_report(aside / "report.html", result, shown, counts, curves if curves.is_file() else None, names)
         figures = {name: value for name, value in result.items() if isinstance(value, float)}
         for name, content in (("metrics.json", result), ("figures.json", figures)):
             (aside / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

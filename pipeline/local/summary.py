@@ -43,8 +43,8 @@ def show(result: RunResult, latest: Path) -> None:
         shutil.copyfile(result.folders[step] / name, latest / name)
         console.print(f"{label}: {_short(latest / name)}")
     if "comparison" in result.folders:
-        shutil.copytree(result.folders["comparison"], latest / "comparison", dirs_exist_ok=True)
-        console.print(f"variants: {_short(latest / 'comparison' / 'index.html')}")
+        shutil.copyfile(result.folders["comparison"], latest / "comparison.html")
+        console.print(f"variants: {_short(latest / 'comparison.html')}")
 
 
 def _steps(result: RunResult) -> Table:

@@ -1,25 +1,23 @@
 """Which of several variants is the best, and the page that shows them."""
 
-import base64
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from components.choose.comparison import trial
-from components.choose.report import table, write_report
+from components.choose.comparison import Variant, page
 from components.choose.step import best, choose
 from components.evaluate.step import evaluate
 from components.shared.machine.workspace import VARIABLE
 from components.shared.mlflow import connection, runs
-from components.shared.s3.streaming.published import open_shards
 from components.train.step import train
 from model.config import ChooseConfig, load_config
 from model.utils.errors import UserError
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset
-
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 
 
 @pytest.mark.parametrize(
@@ -48,26 +46,68 @@ def test_no_variant_with_the_metric_is_an_error():
         best([None, math.nan], "fid")
 
 
-def test_the_page_is_escaped_says_who_was_left_out_and_is_the_same_each_time(tmp_path: Path):
-    for name in ("curves.png", "histograms.png", "pictures.png"):
-        (tmp_path / name).write_bytes(PNG)
-    baselines = {name: {"l1_ab": 10.0} for name in ("gray", "mean_by_lightness")}
-    metrics = {
-        "<b>bold</b>": {"l1_ab": 8.25, "protocol": {"images": 83}, **baselines},
-        "blown-up": {"l1_ab": None, **baselines},
-    }
-    pages = []
-    for _ in range(2):
-        write_report(tmp_path, metrics, "<b>bold</b>", "l1_ab", ["blown-up"])
-        pages.append((tmp_path / "index.html").read_bytes())
-    page = pages[0].decode()
-    assert pages[0] == pages[1]
-    assert "<b>bold</b></b>" not in page
-    assert "&lt;b&gt;bold&lt;/b&gt;" in page
-    assert "blown-up has no l1_ab and was left out" in page
-    assert "83 test photographs" in page
-    assert base64.b64encode(PNG).decode() in page
-    assert "| blown-up |  |" in table(metrics)
+@pytest.fixture
+def variants(tmp_path: Path) -> dict[str, tuple[Path, Path]]:
+    """Output folders of train and evaluate as choose reads them; the second variant's coloring was not finite."""
+    made = {}
+    for name, l1_ab in {"<b>bold</b>": 8.25, "blown-up": None}.items():
+        model, evaluation = tmp_path / name / "model", tmp_path / name / "evaluation"
+        model.mkdir(parents=True)
+        evaluation.mkdir()
+        (model / "history.jsonl").write_text('{"images": 16, "reconstruction": 0.5}\n', encoding="utf-8")
+        baselines = {baseline: {"l1_ab": 10.0} for baseline in ("gray", "mean_by_lightness")}
+        metrics = {"l1_ab": l1_ab, "protocol": {"images": 83}, **baselines}
+        (evaluation / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+        counts = np.ones((2, 256), dtype=np.int64)
+        np.savez(evaluation / "histograms.npz", photographs=counts, challenger=counts)
+        strip = np.full((8, 32, 3), 128, dtype=np.uint8)
+        np.savez(evaluation / "contact_sheet.npz", gray=strip, challenger=strip, true=strip)
+        made[name] = (model, evaluation)
+    return made
+
+
+def test_the_page_is_escaped_names_variants_left_out_and_is_the_same_each_time(variants: dict[str, tuple[Path, Path]]):
+    read = {name: Variant.read(*folders) for name, folders in variants.items()}
+    html, again = (page(read, "<b>bold</b>", "l1_ab", ["blown-up"]) for _ in range(2))
+    assert html == again
+    assert "<b>bold</b></b>" not in html
+    assert "&lt;b&gt;bold&lt;/b&gt;" in html
+    assert "blown-up has no l1_ab and was left out" in html
+    assert "83 test photographs" in html
+    assert html.count("data:image/jpeg") == 4  # gray, two variants, true
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "histograms.npz", "contact_sheet.npz"])
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_a_damaged_evaluation_is_an_error(variants: dict[str, tuple[Path, Path]], name: str, content: bytes | None):
+    model, evaluation = variants["blown-up"]
+    (evaluation / name).unlink()
+    if content:
+        (evaluation / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"blown-up.*evaluate this variant again"):
+        Variant.read(model, evaluation)
+
+
+def test_a_single_variant_is_passed_on_without_a_figure_and_without_a_page(
+    variants: dict[str, tuple[Path, Path]], tmp_path: Path
+):
+    """Runs in a process of its own, which says what it imports."""
+    program = """
+import sys
+from pathlib import Path
+from components.choose.step import choose
+from model.config import ChooseConfig
+model, evaluation, *targets = map(Path, sys.argv[1:])
+assert choose({"one": (model, evaluation)}, *targets, ChooseConfig(by="fid")) == 0
+assert not {"torch", "matplotlib", "mlflow"} & sys.modules.keys()
+"""
+    targets = [tmp_path / name for name in ("model", "evaluation", "page")]
+    command = [sys.executable, "-c", program, *map(str, (*variants["blown-up"], *targets))]
+    subprocess.run(command, check=True)
+    model, evaluation, page = targets
+    assert (model / "history.jsonl").is_file()
+    assert json.loads((evaluation / "metrics.json").read_text())["l1_ab"] is None
+    assert not page.exists()
 
 
 def test_two_trained_variants_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -82,23 +122,33 @@ def test_two_trained_variants_are_compared(tmp_path: Path, monkeypatch: pytest.M
         evaluate(dataset, model, scores, scoring, cache=tmp_path / "cache", variant=name)
         variants[name] = (model, scores)
     figures = [json.loads((scores / "metrics.json").read_text())["l1_ab"] for _, scores in variants.values()]
-    assert choose(dataset, variants, tmp_path / "out", ChooseConfig(by="l1_ab")) == figures.index(min(figures))
-    made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert made == {"index.html", "table.md", "results.json", "curves.png", "histograms.png", "pictures.png"}
-    assert json.loads((tmp_path / "out" / "results.json").read_text())["two"]["l1_ab"] == figures[1]
+    out, best = tmp_path / "out", figures.index(min(figures))
+    chosen = choose(variants, out / "model", out / "evaluation", out / "page", ChooseConfig(by="l1_ab"))
+    assert chosen == best
+    for copied, original in zip(("model", "evaluation"), list(variants.values())[best], strict=True):
+        assert {path.name for path in (out / copied).iterdir()} == {path.name for path in original.iterdir()}
+    assert json.loads((out / "evaluation" / "metrics.json").read_text())["l1_ab"] == min(figures)
     client = connection.connect()
     (run,) = [run for run in client.search_runs([runs.experiment_id(client)]) if run.info.run_name == "choose"]
     assert run.data.tags["by"] == "l1_ab"
-    assert run.data.tags["best"] == min(("one", "two"), key=lambda name: figures[name == "two"])
-    logged = {Path(entry.path).name for entry in client.list_artifacts(run.info.run_id, "comparison")}
-    assert logged == made
+    assert run.data.tags["best"] == ("one", "two")[best]
+    logged = Path(client.download_artifacts(run.info.run_id, "comparison", str(tmp_path)))
+    assert (logged / "index.html").read_bytes() == (out / "page").read_bytes()
+    assert json.loads((logged / "results.json").read_text())["two"]["l1_ab"] == figures[1]
 
 
-def test_what_was_not_scored_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_evaluation_leaves_the_counts_and_pictures_of_scored_photographs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     dataset = tiny_dataset(tmp_path / "dataset", test=4)
+    scoring = load_config(ROOT / "params.yaml", (), ("evaluate.samples=2", "evaluate.photographs=2")).evaluate
     train(dataset, tmp_path / "model", tmp_path / "checkpoints", tiny_config("images=32"))
-    drawn = trial("one", tmp_path / "model", open_shards(dataset, "test"), range(2))
-    assert len(drawn.pictures) == 2
-    assert drawn.histograms.sum() == 2 * 2 * 24 * 24
+    evaluate(dataset, tmp_path / "model", tmp_path / "scores", scoring, cache=tmp_path / "cache")
+    left = Variant.read(tmp_path / "model", tmp_path / "scores")
+    for name in ("photographs", "challenger"):
+        assert left.histograms[name].sum() == 2 * 2 * 24 * 24
+    assert {name: strip.shape for name, strip in left.samples.items()} == dict.fromkeys(
+        ("gray", "challenger", "true"), (24, 2 * 24, 3)
+    )

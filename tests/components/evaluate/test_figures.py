@@ -39,7 +39,9 @@ def test_everybody_gets_every_figure(evaluated: tuple[dict[str, Any], Path]) -> 
     figures = json.loads((out / "figures.json").read_text())
     assert figures == {name: result[name] for name in ALWAYS}
     assert sorted(path.name for path in out.iterdir()) == [
+        "contact_sheet.npz",
         "figures.json",
+        "histograms.npz",
         "metrics.json",
         "per_photograph.parquet",
         "report.html",
