@@ -1,1 +1,1 @@
-"""Holds the manifests against Kubernetes' schemas and against rules that schemas cannot say."""
+"""Check of the manifests against Kubernetes' schemas and against rules that schemas cannot express."""

@@ -1,4 +1,4 @@
-"""`python -m k8s.check`: every overlay, and what the compiled pipeline expects of it. A line for each finding."""
+"""Command that checks every overlay, and the compiled pipeline against it: `python -m k8s.check`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -34,16 +34,17 @@ RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
 
 
 OPTIONAL = ("kserve", "trainer")
-"""Components that no overlay of ours takes in."""
+"""Components that no overlay includes; the check adds each to every overlay."""
 
 
 def check(manifests: Manifests) -> list[Finding]:
-    """The schemas first: the rules rely on objects of the right shape."""
+    """Checks the schemas, then, if these hold, the rules, which rely on objects of the right shape."""
     found = list(schemas.findings(manifests))
     return found or [finding for rule in RULES for finding in rule(manifests)]
 
 
 def main() -> int:
+    """Prints a line for each overlay and each finding; returns the exit status."""
     found: list[Finding] = []
     components = [ROOT / "k8s" / "components" / name for name in OPTIONAL]
     for folder in sorted((ROOT / "k8s" / "overlays").iterdir()):

@@ -1,4 +1,4 @@
-"""Rules about containers: images, rights, resources, probes."""
+"""Rules for containers: images, rights, resources, probes, secrets, mounts."""
 
 import re
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ _UNITS |= {f"{prefix}i": Decimal(1024) ** power for power, prefix in enumerate("
 
 
 def image(manifests: Manifests) -> Iterator[Finding]:
-    """An image has a tag or a digest, and the tag is not latest: what runs today runs tomorrow."""
+    """Requires a tag other than latest, or a digest."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             name, _, digest = container["image"].partition("@")
             tag = name.rpartition("/")[2].partition(":")[2]
             if tag == "latest" or not (tag or digest):
-                text = f"{container['image']} may be another image tomorrow; name a version or a digest"
+                text = f"{container['image']} may change without notice; name a version or a digest"
                 yield manifests.finding(pod.owner, f"{path}.image", text)
 
 
 def non_root(manifests: Manifests) -> Iterator[Finding]:
-    """A user other than root, by number: an image may name its user, and the kubelet cannot tell a name from root."""
+    """Requires a user other than root, by number: the kubelet cannot tell whether a user's name is root."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             settings = pod.spec.get("securityContext", {}) | container.get("securityContext", {})
@@ -33,6 +33,7 @@ def non_root(manifests: Manifests) -> Iterator[Finding]:
 
 
 def read_only_root(manifests: Manifests) -> Iterator[Finding]:
+    """Requires a read-only root filesystem."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             if container.get("securityContext", {}).get("readOnlyRootFilesystem") is not True:
@@ -41,7 +42,7 @@ def read_only_root(manifests: Manifests) -> Iterator[Finding]:
 
 
 def no_escalation(manifests: Manifests) -> Iterator[Finding]:
-    """No rights beyond a plain process's: what Pod Security's `restricted` asks for."""
+    """Requires the rights of Pod Security's profile `restricted` at most."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             own = container.get("securityContext", {})
@@ -49,7 +50,7 @@ def no_escalation(manifests: Manifests) -> Iterator[Finding]:
             dropped = own.get("capabilities", {}).get("drop", [])
             added = own.get("capabilities", {}).get("add", [])
             if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
-                text = "can gain rights; set allowPrivilegeEscalation: false, and privileged not at all"
+                text = "can gain rights; set allowPrivilegeEscalation: false and drop privileged"
                 yield manifests.finding(pod.owner, f"{path}.securityContext", text)
             if dropped != ["ALL"] or added:
                 text = "keeps capabilities; set capabilities: {drop: [ALL]}"
@@ -60,6 +61,7 @@ def no_escalation(manifests: Manifests) -> Iterator[Finding]:
 
 
 def resources(manifests: Manifests) -> Iterator[Finding]:
+    """Requires requests and limits of CPU and memory."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             for part in ("requests", "limits"):
@@ -70,6 +72,7 @@ def resources(manifests: Manifests) -> Iterator[Finding]:
 
 
 def requests_within_limits(manifests: Manifests) -> Iterator[Finding]:
+    """Refuses requests above their limits."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             limits = container.get("resources", {}).get("limits", {})
@@ -80,7 +83,7 @@ def requests_within_limits(manifests: Manifests) -> Iterator[Finding]:
 
 
 def within_limit_range(manifests: Manifests) -> Iterator[Finding]:
-    """The namespace's LimitRange would refuse a container that may take more than its max."""
+    """Refuses limits above the max of the namespace's LimitRange."""
     for limit_range in manifests.of("LimitRange"):
         for limit in limit_range["spec"]["limits"]:
             for pod in manifests.pods() if limit["type"] == "Container" else ():
@@ -93,7 +96,7 @@ def within_limit_range(manifests: Manifests) -> Iterator[Finding]:
 
 
 def probes(manifests: Manifests) -> Iterator[Finding]:
-    """What runs on tells whether it is ready and whether it still works."""
+    """Requires a readiness and a liveness probe of every container that is not meant to end."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             for probe in ("readinessProbe", "livenessProbe"):
@@ -102,25 +105,27 @@ def probes(manifests: Manifests) -> Iterator[Finding]:
 
 
 def no_plain_secret(manifests: Manifests) -> Iterator[Finding]:
+    """Refuses values of secrets in Secrets, environment variables and ConfigMaps."""
     for secret in manifests.of("Secret"):
         for part in ("data", "stringData"):
             if secret.get(part):
-                text = "holds a secret; make it with `kubectl create secret` (docs/operate/cluster.md) instead"
+                text = "holds a secret; create it with `kubectl create secret` instead (docs/operate/cluster.md)"
                 yield manifests.finding(secret, part, text)
     for pod in manifests.pods():
         for path, container in pod.containers():
             for number, variable in enumerate(container.get("env", [])):
                 if variable.get("value") and _PASSWORD_LIKE.search(variable["name"]):
-                    text = f"{variable['name']} has its value in the repository; take it from a Secret by secretKeyRef"
+                    text = f"{variable['name']} has its value in the repository; use secretKeyRef"
                     yield manifests.finding(pod.owner, f"{path}.env[{number}].value", text)
     for config in manifests.of("ConfigMap"):
         for key in config.get("data", {}):
             if _PASSWORD_LIKE.search(key):
-                text = f"{key} sounds like a secret; keep it in a Secret"
+                text = f"{key} looks like a secret; keep it in a Secret"
                 yield manifests.finding(config, f"data.{key}", text)
 
 
 def mounts(manifests: Manifests) -> Iterator[Finding]:
+    """Requires a volume for every mount."""
     for pod in manifests.pods():
         known = {volume["name"] for volume in pod.spec.get("volumes", [])} | _claims(pod.owner)
         for path, container in pod.containers():
@@ -131,9 +136,9 @@ def mounts(manifests: Manifests) -> Iterator[Finding]:
 
 
 def quantity(text: str | int) -> Decimal:
-    """A Kubernetes quantity, such as 500m or 2Gi, as a number."""
+    """Returns a Kubernetes quantity, such as 500m or 2Gi, as a number."""
     found = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", str(text))
-    assert found, text  # the schemas have refused any other
+    assert found, text  # the schemas refuse any other
     return Decimal(found[1]) * _UNITS[found[2]]
 
 

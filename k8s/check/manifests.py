@@ -1,4 +1,4 @@
-"""An overlay, rendered: its objects, and the pods that they make."""
+"""Rendered overlays: their objects and the pods that these make."""
 
 import os
 import subprocess
@@ -23,12 +23,12 @@ _TEMPLATES = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
-"""Where an object of each kind keeps the template of its pods."""
+"""Path of the pod template in each kind of object."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: in which file or overlay, at which object, at which path of it, and what to do."""
+    """Names a fault: file or overlay, object, path in the object, and what to do."""
 
     source: str
     where: str
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Pod:
-    """The pods that an object makes."""
+    """Holds the template of the pods that an object makes."""
 
     owner: Object
     path: str
@@ -50,11 +50,11 @@ class Pod:
 
     @property
     def runs_on(self) -> bool:
-        """It is not meant to end."""
+        """Returns whether the pod is not meant to end."""
         return self.owner["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "InferenceService")
 
     def containers(self) -> Iterator[tuple[str, Object]]:
-        """Each container with its path, those that only prepare included."""
+        """Yields each container, init containers included, with its path."""
         for group in ("initContainers", "containers"):
             for number, container in enumerate(self.spec.get(group, [])):
                 yield f"{self.path}.{group}[{number}]", container
@@ -62,7 +62,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Manifests:
-    """All objects of one overlay."""
+    """Holds the objects of one overlay."""
 
     source: str
     objects: list[Object] = field(default_factory=list)
@@ -94,7 +94,7 @@ def title(thing: Object) -> str:
 
 
 def render_with(folder: Path, component: Path) -> Manifests:
-    """What it would send if the overlay took in a component more."""
+    """Renders an overlay with one component more."""
     with tempfile.TemporaryDirectory() as above:
         parts = {"resources": folder, "components": component}
         lines = {key: [os.path.relpath(path, Path(above).resolve())] for key, path in parts.items()}
@@ -104,10 +104,10 @@ def render_with(folder: Path, component: Path) -> Manifests:
 
 
 def render(folder: Path) -> Manifests:
-    """What `kubectl apply -k FOLDER` would send.
+    """Renders an overlay, as `kubectl apply -k FOLDER` would send it.
 
     Raises:
-        UserError: kustomize cannot build it; with kubectl's own words.
+        UserError: kustomize cannot build it; quotes kubectl.
     """
     kubectl = Path(sys.executable).with_name("kubectl")
     done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
@@ -118,7 +118,7 @@ def render(folder: Path) -> Manifests:
 
 
 def matches(selector: Object, labels: dict[str, str]) -> bool:
-    """Whether a label selector, with matchLabels and matchExpressions, takes these labels. An empty one takes all."""
+    """Returns whether a label selector selects these labels; an empty selector selects all."""
     for key, value in selector.get("matchLabels", {}).items():
         if labels.get(key) != value:
             return False

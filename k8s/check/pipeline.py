@@ -1,4 +1,4 @@
-"""What the compiled pipeline expects to find in the namespace of its runs, held against the manifests."""
+"""Check of the compiled pipeline against the manifests of the namespace that it runs in."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 
 
 def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Finding]:
-    """ConfigMaps and Secrets with their keys, a TrainJob, Kueue's queue, and the LimitRange that steps have to fit."""
+    """Finds missing ConfigMaps, Secrets, keys and queues, unfit TrainJobs, and steps above the LimitRange."""
     source = compiled.name
     pipeline, *platform = yaml.safe_load_all(compiled.read_text(encoding="utf-8"))
     settings: dict[str, Any] = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
@@ -33,7 +33,7 @@ def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Findin
             for key in wanted.get("keyToEnv", []):
                 if key["secretKey"] not in known:
                     secret = _name(wanted, "secret")
-                    text = f"docs/operate/cluster.md makes no Secret {secret} with a key {key['secretKey']}"
+                    text = f"docs/operate/cluster.md creates no Secret {secret} with a key {key['secretKey']}"
                     yield Finding(source, name, f"secretAsEnv[{number}]", text)
         for value in executor.get("podMetadata", {}).get("annotations", {}).values():
             if value.startswith("{"):
@@ -41,7 +41,7 @@ def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Findin
         queue = executor.get("podMetadata", {}).get("labels", {}).get(QUEUE)
         queues = manifests.of("LocalQueue")
         if queue and queues and not manifests.named("LocalQueue", queue):
-            text = f"{manifests.source} has no LocalQueue {queue}: Kueue would hold the pod back for ever"
+            text = f"{manifests.source} has no LocalQueue {queue}; Kueue would never admit the pod"
             yield Finding(source, name, "podMetadata.labels", text)
         for number, mount in enumerate(executor.get("emptyDirMounts", [])):
             disk = _of_limit_ranges(manifests, "default").get("ephemeral-storage")
@@ -63,17 +63,17 @@ def _train_job(manifests: Manifests, source: str, job: dict[str, Any]) -> Iterat
     yield from schemas.findings(Manifests(source, [job]))
     rules = [rule for role in manifests.of("Role") for rule in role["rules"]]
     if not any("trainjobs" in rule["resources"] and "create" in rule["verbs"] for rule in rules):
-        text = f"{manifests.source} lets no step make TrainJobs (gpu.nodes); add k8s/components/trainer to it"
+        text = f"{manifests.source} lets no step create TrainJobs (gpu.nodes); add k8s/components/trainer to it"
         yield Finding(source, "exec-train", "podMetadata.annotations", text)
 
 
 def _of_limit_ranges(manifests: Manifests, kind: str) -> dict[str, str]:
-    """Quantities by resource; kind: max, default or defaultRequest."""
+    """Returns the LimitRanges' quantities of a kind (max, default, defaultRequest) by resource."""
     ranges = (limit for limits in manifests.of("LimitRange") for limit in limits["spec"]["limits"])
     return {resource: value for limit in ranges for resource, value in limit.get(kind, {}).items()}
 
 
 def _name(wanted: dict[str, Any], kind: str) -> str:
-    """kfp writes a reference's name as a constant beside its older plain form."""
+    """Returns the name of a reference, which kfp writes as a constant beside the older plain form."""
     given = wanted.get(f"{kind}NameParameter", {}).get("runtimeValue", {}).get("constant")
     return str(given or wanted[f"{kind}Name"])

@@ -1,4 +1,4 @@
-"""Rules about what refers to what: configuration, secrets, accounts, selectors, ports."""
+"""Rules for references between objects: configuration, secrets, accounts, selectors, ports."""
 
 from collections.abc import Iterator
 
@@ -11,23 +11,27 @@ SECRETS = {
     "colorizer-postgres": {"PGUSER", "PGPASSWORD"},
     "mlflow-server": {"MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"},
 }
-"""Secrets that docs/operate/cluster.md tells how to make, with their keys."""
+"""Secrets that docs/operate/cluster.md creates, with their keys."""
 
 FOREIGN_LABELS = {"workflows.argoproj.io/workflow", "colorizer/trains"}
-"""Labels of pods that others make: Argo, and Kubeflow Trainer (components/train/trainjob/manifest.py)."""
+"""Labels of pods that other programs create: Argo, and Kubeflow Trainer (components/train/trainjob/manifest.py)."""
 
 
 def config_maps(manifests: Manifests) -> Iterator[Finding]:
+    """Requires every ConfigMap and key that a pod refers to."""
     for pod, path, reference, key, optional in _references(manifests, "configMap"):
         config = manifests.named("ConfigMap", reference)
         if config is None:
             if not optional:
-                yield manifests.finding(pod.owner, path, f"there is no ConfigMap {reference}; make it, or correct this")
+                yield manifests.finding(
+                    pod.owner, path, f"there is no ConfigMap {reference}; create it, or fix the name"
+                )
         elif key and not optional and key not in config.get("data", {}):
-            yield manifests.finding(pod.owner, path, f"ConfigMap {reference} has no key {key}; add it, or correct this")
+            yield manifests.finding(pod.owner, path, f"ConfigMap {reference} has no key {key}; add it, or fix the name")
 
 
 def secrets(manifests: Manifests) -> Iterator[Finding]:
+    """Requires every Secret and key that a pod or monitor refers to."""
     for pod, path, reference, key, _ in _references(manifests, "secret"):
         yield from _secret(manifests, pod.owner, path, reference, key)
     for monitor in manifests.of("ServiceMonitor"):
@@ -38,17 +42,19 @@ def secrets(manifests: Manifests) -> Iterator[Finding]:
 
 
 def service_accounts(manifests: Manifests) -> Iterator[Finding]:
+    """Requires every service account that a pod names, and no token of the default account."""
     for pod in manifests.pods():
         name = pod.spec.get("serviceAccountName", "default")
         if name != "default" and not manifests.named("ServiceAccount", name):
-            text = f"there is no ServiceAccount {name}; make it, or correct this"
+            text = f"there is no ServiceAccount {name}; create it or correct the name"
             yield manifests.finding(pod.owner, f"{pod.path}.serviceAccountName", text)
         if name == "default" and pod.spec.get("automountServiceAccountToken") is not False:
-            text = "gets the default account's token; set automountServiceAccountToken: false, or name an account"
+            text = "gets the default account's token; set automountServiceAccountToken: false or name an account"
             yield manifests.finding(pod.owner, f"{pod.path}.automountServiceAccountToken", text)
 
 
 def bindings(manifests: Manifests) -> Iterator[Finding]:
+    """Requires the role and the accounts that a RoleBinding names."""
     for binding in manifests.of("RoleBinding"):
         if binding["roleRef"]["kind"] == "Role" and not manifests.named("Role", binding["roleRef"]["name"]):
             yield manifests.finding(binding, "roleRef.name", f"there is no Role {binding['roleRef']['name']}")
@@ -59,29 +65,29 @@ def bindings(manifests: Manifests) -> Iterator[Finding]:
 
 
 def selectors(manifests: Manifests) -> Iterator[Finding]:
-    """Each selector takes the pods (or the Services) it is meant for."""
+    """Requires every selector to select something: pods, or a monitor's Service."""
     for owner in manifests.of("Deployment", "StatefulSet", "DaemonSet"):
         labels = owner["spec"]["template"].get("metadata", {}).get("labels", {})
         if not matches(owner["spec"]["selector"], labels):
-            text = "does not take its own pods; give the template the same labels"
+            text = "does not select its own pods; give the template the same labels"
             yield manifests.finding(owner, "spec.selector", text)
     for service in manifests.of("Service"):
         if "selector" in service["spec"] and not _pods(manifests, {"matchLabels": service["spec"]["selector"]}):
-            yield manifests.finding(service, "spec.selector", "takes no pod; correct the labels")
+            yield manifests.finding(service, "spec.selector", "selects no pod; correct the labels")
     for budget in manifests.of("PodDisruptionBudget"):
         if not _pods(manifests, budget["spec"]["selector"]):
-            yield manifests.finding(budget, "spec.selector", "takes no pod; correct the labels")
+            yield manifests.finding(budget, "spec.selector", "selects no pod; correct the labels")
     for policy in manifests.of("NetworkPolicy"):
         for path, selector in _policy_selectors(policy):
             if not _foreign(selector) and not _pods(manifests, selector):
-                yield manifests.finding(policy, path, "takes no pod; correct the labels")
+                yield manifests.finding(policy, path, "selects no pod; correct the labels")
     for monitor in manifests.of("ServiceMonitor"):
         if not _services(manifests, monitor):
-            yield manifests.finding(monitor, "spec.selector", "takes no Service; correct the labels")
+            yield manifests.finding(monitor, "spec.selector", "selects no Service; correct the labels")
 
 
 def ports(manifests: Manifests) -> Iterator[Finding]:
-    """Probes, Services and monitors ask at ports that are there."""
+    """Requires the ports that probes, Services and monitors name."""
     for pod in manifests.pods():
         for path, container in pod.containers():
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -107,7 +113,7 @@ def ports(manifests: Manifests) -> Iterator[Finding]:
 
 
 def network_policy_ports(manifests: Manifests) -> Iterator[Finding]:
-    """A policy opens ports that the pods behind it have: those it guards, and those of ours that it leads to."""
+    """Requires the ports that a policy opens, in the pods that it guards or leads to."""
     for policy in manifests.of("NetworkPolicy"):
         guarded = policy["spec"]["podSelector"]
         for number, rule in enumerate(policy["spec"].get("ingress", [])):
@@ -129,7 +135,7 @@ def _closed(manifests: Manifests, policy: Object, path: str, rule: Object, selec
 
 
 def _references(manifests: Manifests, kind: str) -> Iterator[tuple[Pod, str, str, str, bool]]:
-    """Every use of a ConfigMap or Secret by a pod: pod, path, name, key (empty: all), whether it may be missing.
+    """Yields every use of a ConfigMap or Secret: pod, path, name, key (empty: all), whether it is optional.
 
     Args:
         kind: "configMap" or "secret".
@@ -156,7 +162,7 @@ def _references(manifests: Manifests, kind: str) -> Iterator[tuple[Pod, str, str
 
 def _secret(manifests: Manifests, owner: Object, path: str, name: str, key: str) -> Iterator[Finding]:
     if name not in SECRETS:
-        text = f"docs/operate/cluster.md makes no Secret {name}; it makes: {', '.join(sorted(SECRETS))}"
+        text = f"docs/operate/cluster.md creates no Secret {name}; it creates: {', '.join(sorted(SECRETS))}"
         yield manifests.finding(owner, path, text)
     elif key and key not in SECRETS[name]:
         text = f"Secret {name} has no key {key}; it has: {', '.join(sorted(SECRETS[name]))}"
@@ -173,7 +179,7 @@ def _services(manifests: Manifests, monitor: Object) -> list[Object]:
 
 
 def _policy_selectors(policy: Object) -> Iterator[tuple[str, Object]]:
-    """The selectors of pods in the policy's own namespace."""
+    """Yields the policy's selectors of pods in its own namespace, with their paths."""
     yield "spec.podSelector", policy["spec"]["podSelector"]
     for direction, peers in (("ingress", "from"), ("egress", "to")):
         for number, rule in enumerate(policy["spec"].get(direction, [])):
@@ -188,7 +194,7 @@ def _foreign(selector: Object) -> bool:
 
 
 def _open(container: Object) -> set[str | int]:
-    """A container's ports, by number and by name."""
+    """Returns a container's ports, by number and by name."""
     return {port[key] for port in container.get("ports", []) for key in ("containerPort", "name") if key in port}
 
 

@@ -1,7 +1,7 @@
-"""Every object against the schemas of three Kubernetes minors, strictly; custom resources against schemas of their own.
+"""Strict check of every object against the schemas of three Kubernetes minors, and of custom resources against ours.
 
-The schemas in custom_resources/ are ours: they hold the fields that this project uses, as the named release of each
-project's CRD has them, and refuse all others.
+The schemas in custom_resources/ hold the fields that this project uses, as the named release of each CRD has them, and
+refuse all others.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ _CUSTOM = Path(__file__).with_name("custom_resources")
 
 
 def findings(manifests: Manifests) -> Iterator[Finding]:
+    """Finds every object that does not fit its schema."""
     for thing in manifests.objects:
         kind = f"{thing['apiVersion']} {thing['kind']}"
         if kind in _custom():
@@ -36,7 +37,7 @@ def findings(manifests: Manifests) -> Iterator[Finding]:
 
 
 def _predictor(manifests: Manifests, thing: Object) -> Iterator[Finding]:
-    """KServe's predictor is a pod's spec with a few fields more."""
+    """Checks KServe's predictor, which is a pod spec with a few more fields."""
     own = _custom()["serving.kserve.io/v1beta1 InferenceService"]["properties"]["spec"]["properties"]["predictor"]
     spec = {key: value for key, value in thing["spec"]["predictor"].items() if key not in own["properties"]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec}
@@ -45,7 +46,7 @@ def _predictor(manifests: Manifests, thing: Object) -> Iterator[Finding]:
 
 
 def _training_pods(manifests: Manifests, thing: Object) -> Iterator[Finding]:
-    """The pods that Kubeflow Trainer makes of a TrainJob: what its patches say, and its trainer of their container."""
+    """Checks the pods that Kubeflow Trainer makes of a TrainJob's patches and trainer."""
     trainer = {key: thing["spec"]["trainer"].get(key, []) for key in ("image", "command", "args", "env")}
     trainer["resources"] = thing["spec"]["trainer"]["resourcesPerNode"]
     for patch in thing["spec"]["runtimePatches"]:
@@ -62,7 +63,7 @@ def _builtin(manifests: Manifests, shown: Object, thing: Object, minor: str) -> 
     except kubernetes_validate.ValidationError as error:
         yield manifests.finding(shown, _path(error), f"{error.message} (Kubernetes {minor})")
     except kubernetes_validate.SchemaNotFoundError:
-        text = f"Kubernetes {minor} has no {thing['apiVersion']} {thing['kind']}, nor has {_CUSTOM.name}/"
+        text = f"Kubernetes {minor} has no {thing['apiVersion']} {thing['kind']}, and {_CUSTOM.name}/ has none"
         yield manifests.finding(shown, "kind", text)
 
 
@@ -72,7 +73,7 @@ def _path(error: jsonschema.ValidationError) -> str:
 
 @cache
 def _custom() -> dict[str, Any]:
-    """Schemas by "apiVersion kind"."""
+    """Reads the schemas by "apiVersion kind"."""
     found = {}
     for file in sorted(_CUSTOM.glob("*.yaml")):
         found.update(yaml.safe_load(file.read_text(encoding="utf-8")))
