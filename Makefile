@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run fix lint compile test test-fast test-slow test-all test-exhaustive docs faults faults-killed \
+.PHONY: help setup data run fix lint compile test test-fast test-slow test-all test-exhaustive docs habits faults faults-killed \
 	faults-others images images-check k8s-check bench audit sbom clean
 
 help:  ## lists these commands
@@ -63,6 +63,9 @@ test-exhaustive: setup data  ## runs the long matrices: every request of a promo
 
 docs: setup data  ## runs the commands of the docs and checks their links and names
 	$(PYTEST) tests/test_docs.py
+
+habits: setup  ## checks the repository's files: sizes, trailing spaces, keys, commands that the habits name
+	$(PYTEST) tests/test_habits.py
 
 # As root also with full disks.
 faults: setup data  ## breaks a real local run in every way of docs/operate/reliability.md
