@@ -74,8 +74,6 @@ class MlflowReporter(Reporter):
         self._advance, self._seen = advance, 0
 
     def progress(self, images: int) -> None:
-        if self._remote:
-            self._remote.check()
         self._advance(images - self._seen)
         self._seen = images
 
@@ -90,7 +88,7 @@ class MlflowReporter(Reporter):
 
     def checkpoint(self, path: Path) -> None:
         if self._remote:
-            self._remote.save(int(path.stem.rpartition("-")[2]))
+            self._remote.save(path)
 
     def alarm(self, sentence: str) -> None:
         self._queue.write(partial(self._run.set_tags, {"health_alarm": sentence}))

@@ -1,26 +1,27 @@
-"""What tests see of checkpoints in S3: its objects, and what latest.json says."""
+"""Checkpoints in S3, as tests see them."""
 
-import json
-from typing import Any
+import re
 
 from components.shared.s3.client import Address, list_objects
+from model.training.checkpoint import Checkpoint
 from tests.support.s3 import S3Server
 
 
 def contents(s3: S3Server, root: Address) -> dict[str, bytes]:
-    """All objects below an address, by the rest of their keys."""
+    """Returns all objects below an address, by the rest of their keys."""
     client, found = s3.client(), {}
     for key in [entry["Key"] for entry in list_objects(client, root)]:
         found[key.removeprefix(f"{root.prefix}/")] = client.get_object(Bucket=root.bucket, Key=key)["Body"].read()
     return found
 
 
-def latest(s3: S3Server, root: Address) -> dict[str, Any]:
-    """What the one latest.json says; a state of no images before there is one."""
-    client = s3.client()
-    found = [entry["Key"] for entry in list_objects(client, root) if entry["Key"].endswith("/latest.json")]
-    if not found:
-        return {"images": 0}
-    (key,) = found
-    state: dict[str, Any] = json.loads(client.get_object(Bucket=root.bucket, Key=key)["Body"].read())
-    return state
+def checkpoints(s3: S3Server, root: Address) -> list[Checkpoint]:
+    """Returns the checkpoints of the one training below an address, oldest first; fails at a damaged one."""
+    found = contents(s3, root)
+    return [Checkpoint.from_bytes(found[key], key) for key in sorted(found) if "/checkpoint-" in key]
+
+
+def latest(s3: S3Server, root: Address) -> int:
+    """Returns the position of the newest checkpoint; 0 before there is one."""
+    keys = [entry["Key"] for entry in list_objects(s3.client(), root)]
+    return max((int(found[1]) for key in keys if (found := re.search(r"/checkpoint-(\d+)", key))), default=0)

@@ -89,7 +89,7 @@ class Group:
 
     def after(self, s3: S3Server, images: int, act: Callable[[], None]) -> None:
         """Acts once S3 has a checkpoint of so many images."""
-        while latest(s3, self.root)["images"] < images:
+        while latest(s3, self.root) < images:
             assert self.nodes[0].poll() is None, self.log(0)
             time.sleep(0.02)
         act()
