@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from benchmarks.__main__ import benchmarks
 from k8s.check.manifests import render
 from k8s.check.references import SECRETS
 from pipeline.cli.main import app
@@ -135,10 +136,11 @@ def test_every_command_of_a_page_exists(page: Path):
     rules = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for words in _calls(page, r"(?:sudo )?make"):
         assert {word for word in words if "=" not in word} <= rules, f"make {shlex.join(words)}"
-    for module, *_ in _calls(page, r"(?:\.venv/bin/)?python3? -m"):
+    for module, *words in _calls(page, r"(?:\.venv/bin/)?python3? -m"):
         path = ROOT / module.replace(".", "/")
         ours = path.parts[len(ROOT.parts)] in TOP
         assert not ours or path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), f"python -m {module}"
+        assert module != "benchmarks" or not words or words[0] in {*benchmarks(), "NAME"}, f"benchmarks {words[0]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
