@@ -14,7 +14,6 @@ NOT_YET: tuple[str, ...] = (
     "components/evaluate",
     "components/images",
     "components/inspect",
-    "components/preprocess",
     "components/register",
     "components/report",
     "components/resolve",

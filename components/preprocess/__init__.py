@@ -1,1 +1,1 @@
-"""The preprocess step: photographs to LAB shards and a manifest. Empty, because every worker process imports it."""
+"""The preprocess step: photographs to LAB shards and a manifest. It imports nothing: every worker loads it."""

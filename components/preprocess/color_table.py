@@ -1,4 +1,4 @@
-"""Every 8-bit color's stored LAB and chroma in one table: made once, by all workers together, and then looked up."""
+"""A table of the stored LAB and the chroma of every 8-bit sRGB color, built by all workers, and its look-up."""
 
 import mmap
 from functools import partial
@@ -13,11 +13,20 @@ _CHROMA_SCALE = 1.9  # sRGB's largest chroma, 133.8, as 254
 
 
 def color_table(workers: int) -> Tensor:
-    """The stored LAB of every color, by R + 256 G + 65536 B: (2^24,) int32 of the bytes L, a, b, scaled chroma.
+    """Converts every 8-bit color once; looking colors up is three times as fast as converting them.
 
-    There are only so many colors: `model.color` converts each once, a plane of blue at a time, and `look_up` finds them
-    three times as fast. The memory is shared by all processes forked later. One process with a thread on every core
-    took twenty times as long on a busy machine: its threads wait for one another after every operation.
+    Each item converts one plane of blue. The memory is shared with all processes that are forked later. One process
+    with a thread for every core took twenty times as long on a busy machine, because its threads wait for one another
+    after every operation.
+
+    Args:
+        workers: number of processes.
+
+    Returns:
+        (2^24,) int32, indexed by R + 256 G + 65536 B. The bytes of an entry are L, a, b and the scaled chroma.
+
+    Raises:
+        MemoryError: a process was killed.
     """
     table = torch.frombuffer(mmap.mmap(-1, 4 << 24), dtype=torch.uint8).view(256, 256, 256, 4)
     for blue, done in in_processes(partial(_convert, table=table), range(256), workers):
@@ -27,14 +36,14 @@ def color_table(workers: int) -> Tensor:
 
 
 def look_up(rgbx: Tensor, colors: Tensor) -> tuple[Tensor, float]:
-    """The stored LAB of a picture, and its mean chroma.
+    """Returns the stored LAB of a picture and its mean chroma.
 
     Args:
         rgbx: (H, W, 4) uint8, contiguous; the fourth channel may hold anything.
-        colors: of `color_table`.
+        colors: the result of `color_table`.
 
     Returns:
-        (3, H, W) uint8 as `color.encode_lab` makes it, and the chroma in CIELAB units.
+        (3, H, W) uint8, equal to that of `color.encode_lab`; and the mean chroma in CIELAB units.
     """
     height, width, _ = rgbx.shape
     found = colors.index_select(0, rgbx.view(torch.int32).flatten() & 0xFFFFFF)

@@ -1,4 +1,4 @@
-"""Near-duplicates by perceptual hash: one photograph of each group of look-alikes is kept."""
+"""Near-duplicates, found by perceptual hashes within a Hamming distance."""
 
 from itertools import combinations, pairwise
 from math import comb
@@ -11,17 +11,17 @@ Hashes = NDArray[np.uint64]
 
 _ROWS, _COLUMNS = 256, 16384  # a block of distances takes 32 MiB
 _PAIRS = 1 << 20  # candidates at once: 40 MiB
-_SORTING, _CANDIDATE = 60, 30  # what a hash in a table and a pair that it finds cost, in comparisons of blocks
+_SORTING, _CANDIDATE = 60, 30  # cost of a hash in a table, and of a pair found there, in block comparisons
 
 # The lowest 8 of the 32 waves of a discrete cosine transform.
 _WAVES = np.cos(np.pi / 64 * np.outer(np.arange(8), np.arange(1, 64, 2)))
-_MIRRORED = np.where(np.arange(8) % 2, -1, 1)  # what a mirror makes of them: every other one changes its sign
+_MIRRORED = np.where(np.arange(8) % 2, -1, 1)  # mirroring flips the sign of every other wave
 
 
 def perceptual_hashes(gray: NDArray[np.uint8]) -> tuple[int, int]:
-    """The pHash, of 64 bits, of a (H, W) uint8 picture and of its mirror image, from one transform.
+    """Computes the 64-bit pHash of a (H, W) uint8 picture and that of its mirror image, from one transform.
 
-    The hashes of `imagehash.phash`, up to waves that equal the median to the last bits.
+    The hashes equal those of `imagehash.phash`, except where a wave equals the median up to rounding.
     """
     small = Image.fromarray(gray).resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=1)
     low = _WAVES @ np.asarray(small, dtype=np.float64) @ _WAVES.T
@@ -29,45 +29,48 @@ def perceptual_hashes(gray: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def near_duplicates(hashes: Hashes, mirrored: Hashes, bits: int) -> NDArray[np.int64]:
-    """Which photograph each is too close to, going through them in order and keeping what is close to none kept.
+    """Finds near-duplicates: goes through the photographs in order and keeps each that is close to none kept before.
 
-    So no two that are kept are within `bits` of each other, also along a chain of look-alikes. Training mirrors half of
-    what it sees, so a mirror image counts as a look-alike. For few bits the time grows little faster than the number
-    (benchmarks/scale), for many bits with its square; the memory grows only by the hashes.
+    No two kept photographs are therefore within `bits` of each other, even along a chain of look-alikes. Training
+    mirrors half of the photographs, so a mirror image counts as a look-alike. For few bits the time grows little faster
+    than the number of photographs (benchmarks/scale), for many bits with its square. The memory grows by the hashes
+    alone.
 
     Args:
         hashes: (n,) uint64.
-        mirrored: (n,) uint64, of the mirror images.
+        mirrored: (n,) uint64, hashes of the mirror images.
         bits: the largest Hamming distance of near-duplicates.
 
     Returns:
-        (n,) int64: the index of the kept photograph that it is a near-duplicate of, its own index where it is kept.
+        (n,) int64: the index of the kept photograph that each duplicates; a kept photograph has its own index.
     """
-    kin = np.arange(len(hashes))
-    _settle(kin, kin.copy(), hashes, mirrored, bits)
-    return kin
+    duplicate_of = np.arange(len(hashes))
+    _mark_duplicates(duplicate_of, duplicate_of.copy(), hashes, mirrored, bits)
+    return duplicate_of
 
 
-def _settle(kin: NDArray[np.int64], rows: NDArray[np.int64], hashes: Hashes, mirrored: Hashes, bits: int) -> None:
-    """Fills in `kin` of rows, in ascending order, that are close to none kept before the first of them."""
+def _mark_duplicates(
+    duplicate_of: NDArray[np.int64], rows: NDArray[np.int64], hashes: Hashes, mirrored: Hashes, bits: int
+) -> None:
+    """Sets `duplicate_of` of ascending rows, none of which is close to a photograph kept before the first of them."""
     if len(rows) <= _ROWS:
-        close = _close(hashes[rows], mirrored[rows], hashes[rows], bits)
+        close = _is_close(hashes[rows], mirrored[rows], hashes[rows], bits)
         for place, row in enumerate(rows):
-            if kin[row] == row:
+            if duplicate_of[row] == row:
                 later = rows[place + 1 :]
-                kin[later[close[place + 1 :, place] & (kin[later] == later)]] = row
+                duplicate_of[later[close[place + 1 :, place] & (duplicate_of[later] == later)]] = row
         return
     early, late = np.split(rows, [len(rows) // 2])
-    _settle(kin, early, hashes, mirrored, bits)
-    kept = early[kin[early] == early]
+    _mark_duplicates(duplicate_of, early, hashes, mirrored, bits)
+    kept = early[duplicate_of[early] == early]
     first = _first_close(hashes[late], mirrored[late], hashes[kept], bits)
     found = first < len(kept)
-    kin[late[found]] = kept[first[found]]
-    _settle(kin, late[~found], hashes, mirrored, bits)
+    duplicate_of[late[found]] = kept[first[found]]
+    _mark_duplicates(duplicate_of, late[~found], hashes, mirrored, bits)
 
 
 def _first_close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) -> NDArray[np.int64]:
-    """The first of `others` that each is close to, or their number."""
+    """Returns the index of the first of `others` that each hash is close to; len(others) if there is none."""
     first = np.full(len(hashes), len(others))
     if masks := _masks(len(hashes), len(others), bits):
         for mask in masks:
@@ -77,18 +80,18 @@ def _first_close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) ->
     for row in range(0, len(hashes), _ROWS):
         here = slice(row, row + _ROWS)
         for column in range(0, len(others), _COLUMNS):
-            close = _close(hashes[here], mirrored[here], others[column : column + _COLUMNS], bits)
+            close = _is_close(hashes[here], mirrored[here], others[column : column + _COLUMNS], bits)
             found = close.any(axis=1)
             first[here][found] = np.minimum(first[here][found], column + close[found].argmax(axis=1))
     return first
 
 
 def _masks(queries: int, others: int, bits: int) -> list[np.uint64]:
-    """Hashes of 64 bits in s parts that differ in `bits` of them agree in s - `bits` parts: the sets of so many parts,
-    for the s with the least work; none where comparing all with all is less.
+    """Returns the keys of multi-index hashing as bit masks; none if comparing all pairs is cheaper.
 
-    Norouzi, Punjani, Fleet: Fast Search in Hamming Space with Multi-Index Hashing, CVPR 2012; with more than one part
-    of s in a key, so that a key is long enough for many hashes.
+    Two 64-bit hashes that differ in at most `bits` bits agree in at least s - `bits` of s parts. Each mask selects
+    s - `bits` parts; s is the number with the least work. After Norouzi, Punjani, Fleet: Fast Search in Hamming Space
+    with Multi-Index Hashing, CVPR 2012, but with several parts in a key, so that a key is long enough for many hashes.
     """
 
     def work(parts: int) -> float:
@@ -104,9 +107,9 @@ def _masks(queries: int, others: int, bits: int) -> list[np.uint64]:
 
 
 def _look_up(first: NDArray[np.int64], queries: Hashes, others: Hashes, mask: np.uint64, bits: int) -> None:
-    """Lowers `first` to the close ones among the others that agree with a query in the mask."""
+    """Lowers `first` to the first close hash among the others that agree with a query in the mask's bits."""
     order, asked = np.argsort(others & mask), np.argsort(queries & mask)
-    keys, wanted = (others & mask)[order], (queries & mask)[asked]  # ascending: searching is twice as fast
+    keys, wanted = (others & mask)[order], (queries & mask)[asked]  # sorted queries are searched twice as fast
     starts = np.searchsorted(keys, wanted)
     counts = np.searchsorted(keys, wanted, side="right") - starts
     ends = np.cumsum(counts)
@@ -118,8 +121,8 @@ def _look_up(first: NDArray[np.int64], queries: Hashes, others: Hashes, mask: np
         np.minimum.at(first, query[close], other[close])
 
 
-def _close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) -> NDArray[np.bool_]:
-    """(n, m): which of n photographs are close to which of m others."""
+def _is_close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) -> NDArray[np.bool_]:
+    """Returns (n, m) booleans: True where one of n photographs is close to one of m others."""
     as_is = np.bitwise_count(hashes[:, None] ^ others)
     turned = np.bitwise_count(mirrored[:, None] ^ others)
     close: NDArray[np.bool_] = np.minimum(as_is, turned) <= bits

@@ -1,4 +1,4 @@
-"""Each photograph's label: the name of a folder, or what a CSV says."""
+"""Labels of photographs, from folder names or from a CSV."""
 
 import csv
 from collections.abc import Callable, Container
@@ -9,17 +9,17 @@ from model.utils.errors import UserError
 
 
 def labels_by(source: str, table: Path, photographs: Container[str]) -> Callable[[str], str | None]:
-    """The function that gives a photograph's label by its path in the manifest, None where it has none.
+    """Returns a function that maps a photograph's path in the manifest to its label or None.
 
     Args:
-        source: nothing, for no labels; `folder`, for the first folder on the way to the photograph, as torchvision's
-            ImageFolder has it; or the path of a CSV among the photographs, so that the version of the photographs is
-            its version too: columns `file` (its path, with forward slashes) and `label` (empty for none), others aside.
+        source: empty for no labels; `folder` for the name of the top folder, as torchvision's ImageFolder uses it; or
+            the path of a CSV among the photographs, so that the photographs' version covers it too. Its columns are
+            `file` (path with forward slashes) and `label` (empty for none); other columns are ignored.
         table: a copy of that CSV.
         photographs: the paths of all files.
 
     Raises:
-        UserError: the CSV cannot be read, lacks a column, names a file that is not there, or one twice.
+        UserError: the CSV cannot be read, lacks a column, names a missing file, or names a file twice.
     """
     if not source:
         return lambda path: None
@@ -30,7 +30,7 @@ def labels_by(source: str, table: Path, photographs: Container[str]) -> Callable
 
 def _read(source: str, path: Path, photographs: Container[str]) -> dict[str, str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin theirs with a mark
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
             table = csv.DictReader(file)
             if missing := {"file", "label"} - set(table.fieldnames or ()):
                 raise UserError(f"{source} lacks the column {' and '.join(sorted(missing))}; it needs file and label.")
@@ -43,6 +43,6 @@ def _read(source: str, path: Path, photographs: Container[str]) -> dict[str, str
         if name in labels:
             raise UserError(f"{source}, line {number}: {name} is listed twice.")
         if name not in photographs:
-            raise UserError(f"{source}, line {number}: {name!r} is no file among the photographs.")
+            raise UserError(f"{source}, line {number}: {name!r} is not among the photographs.")
         labels[name] = label.strip()
     return {name: label for name, label in labels.items() if label}

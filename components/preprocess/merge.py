@@ -1,4 +1,4 @@
-"""All partitions together: duplicates among them, splits, labels; the dataset."""
+"""Merging of all partitions into the dataset: duplicates, splits and labels."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from model.utils.files import folder_aside
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A photograph with nothing against it so far: its row, its part and slot, its perceptual hash and its mirror's."""
+    """Stores a photograph that may be kept: its row, its part and slot, its perceptual hash and its mirror image's."""
 
     row: Row
     part: Path
@@ -34,25 +34,25 @@ class _Candidate:
 def merge(
     listed: Path, parts: Sequence[Path], output: Path, config: PreprocessConfig, *, photos: str, data_version: str
 ) -> dict[str, Any]:
-    """Makes the dataset folder (see `model.data.format`) of what `prepare_part` left of every partition.
+    """Writes the dataset folder (see `model.data.format`) from the prepared partitions.
 
-    The result is the same to the byte however many partitions there are, and in whatever order. Memory holds some
-    hundred bytes of bookkeeping for each file, and no pixels.
+    The number and the order of the partitions do not change a byte of the result. Memory holds some hundred bytes for
+    each file, and no pixels.
 
     Args:
-        listed: the listing.
-        parts: of all its partitions.
-        output: replaced as a whole, at the end.
+        listed: folder of the listing.
+        parts: folders that `prepare_part` wrote, one for every partition.
+        output: dataset folder; replaced as a whole, at the end.
         config: section `preprocess`.
-        photos: what errors call them.
-        data_version: names the photographs' version; it goes into dataset.json.
+        photos: name of the photographs in error messages.
+        data_version: the photographs' version, for dataset.json.
 
     Returns:
-        As `step.preprocess`.
+        The counts that `step.preprocess` returns.
 
     Raises:
         UserError: the output cannot be written; too few photographs remain, or none for training or test; the labels
-            cannot be had (see `labels_by`), or no photograph gets one.
+            cannot be read (see `labels_by`), or no photograph gets one.
     """
     rows: list[Row] = []
     candidates: list[_Candidate] = []
@@ -92,7 +92,7 @@ def merge(
 
 
 def split_of(sha256: str, config: PreprocessConfig) -> Split:
-    """The split of a photograph: its hash, as a number, modulo 100."""
+    """Returns the split of a photograph, a function of its hash modulo 100."""
     percent = int(sha256, 16) % 100
     if percent < config.test_percent:
         return "test"
@@ -100,7 +100,7 @@ def split_of(sha256: str, config: PreprocessConfig) -> Split:
 
 
 def _without_duplicates(candidates: list[_Candidate], bits: int) -> Iterator[tuple[_Candidate, str]]:
-    """Each candidate with what it duplicates, or with an empty reason."""
+    """Yields each candidate with the reason to reject it as a duplicate, empty for a candidate to keep."""
     firsts: dict[str, _Candidate] = {}
     for candidate in sorted(candidates, key=lambda candidate: candidate.row.path):
         first = firsts.setdefault(candidate.row.sha256, candidate)
@@ -109,9 +109,9 @@ def _without_duplicates(candidates: list[_Candidate], bits: int) -> Iterator[tup
     distinct = [firsts[sha256] for sha256 in sorted(firsts)]
     hashes = np.array([candidate.hash for candidate in distinct], dtype=np.uint64)
     mirrored = np.array([candidate.mirrored for candidate in distinct], dtype=np.uint64)
-    for candidate, kin in zip(distinct, near_duplicates(hashes, mirrored, bits).tolist(), strict=True):
-        twin = distinct[kin]
-        yield candidate, "" if twin is candidate else f"near-duplicate: looks like {twin.row.path}"
+    for candidate, place in zip(distinct, near_duplicates(hashes, mirrored, bits).tolist(), strict=True):
+        first = distinct[place]
+        yield candidate, "" if first is candidate else f"near-duplicate: looks like {first.row.path}"
 
 
 def _summary(rows: list[Row]) -> dict[str, Any]:
@@ -142,6 +142,6 @@ def _require_enough(photos: str, summary: dict[str, Any], config: PreprocessConf
             )
     if config.labels and not summary["labels"]:
         raise UserError(
-            f"{photos}: preprocess.labels is {config.labels}, and none of {summary['kept']} usable photographs gets a "
-            "label by it."
+            f"{photos}: preprocess.labels is {config.labels}, which gives a label to none of {summary['kept']} usable "
+            "photographs; correct it."
         )

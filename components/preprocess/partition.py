@@ -1,4 +1,4 @@
-"""The photographs listed, and the list cut into partitions."""
+"""Listing of the photographs, divided into partitions."""
 
 import shutil
 from pathlib import Path
@@ -20,22 +20,22 @@ def partition(
     partitions: int,
     store: Store | None = None,
 ) -> int:
-    """Lists the photographs, hidden ones aside, and cuts the list.
+    """Lists the photographs, except hidden ones, and divides the list.
 
     Args:
         photos: folder; or s3://bucket/prefix, a DVC remote or a prefix of photographs (see `remote.Remote`).
         output: folder for the listing (see `listing`); replaced as a whole, at the end.
         config: section `preprocess`.
-        data_version: of the photographs; S3 is asked for this one.
-        partitions: how many; fewer where there are fewer files.
-        store: what in it has not been used for long is removed.
+        data_version: version of the photographs; read from S3 if they are there.
+        partitions: largest number of partitions; none is empty unless there are no files.
+        store: store of prepared photographs; its least recently used entries are removed.
 
     Returns:
-        How many partitions there are.
+        The number of partitions.
 
     Raises:
-        UserError: `photos` is no folder, or S3 does not have that version; the CSV of the labels is not among them; the
-            output cannot be written.
+        UserError: `photos` is not a folder, S3 lacks the version, the CSV of the labels is missing, or the output
+            cannot be written.
     """
     try:
         with source(photos) as found, folder_aside(output, listing.partition(0)) as folder:
@@ -44,9 +44,9 @@ def partition(
             for path, copy in listing.tables(config.labels).items():
                 file = by_path.get(path)
                 if file and not found.reason_to_skip(file):
-                    brought = found.fetch(file, 0)
-                    shutil.copyfile(brought, folder / copy)
-                    found.discard(brought)
+                    local = found.fetch(file, 0)
+                    shutil.copyfile(local, folder / copy)
+                    found.discard(local)
                 elif copy == listing.LABELS:
                     raise UserError(f"{photos}: there is no file {path}; preprocess.labels names it.")
             if store:

@@ -1,4 +1,4 @@
-"""A function over many items, in processes on all cores or in threads: a bounded number under way, in their order."""
+"""Parallel maps over processes or threads: results in the items' order, a bounded number of items in progress."""
 
 import ctypes
 import multiprocessing
@@ -20,10 +20,10 @@ from model.utils.signals import deferred
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# As DataLoader's workers on Linux: nothing is imported again, and what the function holds is shared, not copied.
+# As for DataLoader's workers on Linux: no module is imported again, and the function's data is shared, not copied.
 _CONTEXT = multiprocessing.get_context("fork")
 _CHUNK = 8  # items sent together
-_UNDER_WAY = 4  # chunks a worker: enough that none waits
+_IN_PROGRESS = 4  # chunks a worker: enough that no worker waits
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _PR_SET_PDEATHSIG = -1, -3, 1  # malloc.h, linux/prctl.h
 
 
@@ -32,20 +32,20 @@ def in_processes(
 ) -> Iterator[tuple[Item, Result | None]]:
     """Yields each item with the function's result, in the order of the items.
 
-    An item whose process died (a crash in a native decoder, no memory left) comes with None. Exceptions of the function
-    are raised here. Items are taken as they are needed: at most 32 a worker are under way, however many there are.
+    An item whose process died (a crash in a native decoder, out of memory) gets None. The function's exceptions are
+    raised here. Items are consumed as needed: at most 32 a worker are in progress.
 
     Args:
-        function: forked along, not pickled. Runs with one torch thread and must leave GPUs alone.
+        function: inherited by the forked processes, not pickled. It runs with one torch thread and must not use GPUs.
         items: picklable.
         workers: number of processes.
     """
     chunks = iter(partial(_take, iter(items)), [])
     waiting: deque[tuple[list[Item], Future[list[Result]]]] = deque()
-    pool = _pool(function, workers)  # now, before whatever the items come from may start threads
+    pool = _pool(function, workers)  # forks now, before the source of the items may start threads
     try:
         while True:
-            for chunk in islice(chunks, _UNDER_WAY * workers - len(waiting)):
+            for chunk in islice(chunks, _IN_PROGRESS * workers - len(waiting)):
                 waiting.append((chunk, _submit(pool, chunk)))
             if not waiting:
                 return
@@ -53,7 +53,7 @@ def in_processes(
                 chunk, future = waiting.popleft()
                 yield from zip(chunk, future.result(), strict=True)
                 continue
-            pool.shutdown()  # one of those under way took its process along and, with it, the pool
+            pool.shutdown()  # a chunk killed its process, which breaks the pool
             while waiting:
                 chunk, future = waiting.popleft()
                 results = [_alone(function, item) for item in chunk] if _broken(future) else future.result()
@@ -64,9 +64,9 @@ def in_processes(
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Yields each item's result, in the order of the items, of which at most twice as many as threads are under way.
+    """Yields each item's result, in the order of the items; at most two items a thread are in progress.
 
-    What the function raises is raised here.
+    The function's exceptions are raised here.
     """
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -82,7 +82,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], thread
 
 
 def cores() -> int:
-    """The processors this process may use: by affinity and by a container's quota (cgroup 2)."""
+    """Counts the processors this process may use, by CPU affinity and by a container's quota (cgroup 2)."""
     available = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
@@ -95,19 +95,21 @@ def _take(items: Iterator[Item]) -> list[Item]:
     return list(islice(items, _CHUNK))
 
 
-_function: Callable[[Any], Any]  # a worker's own
+_function: Callable[[Any], Any]  # set in each worker process
 
 
 def _start(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
-    for number in (signal.SIGTERM, signal.SIGINT):  # whoever has the pool ends it
+    for number in (signal.SIGTERM, signal.SIGINT):  # the parent ends its workers
         signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)  # the other threads did not come along
+    torch.set_num_threads(1)  # a fork has only the thread that forked
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):  # Linux: when the step is killed, its workers go along
+    if hasattr(libc, "prctl"):  # Linux: kills the workers when the step is killed
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if hasattr(libc, "mallopt"):  # glibc returns large buffers at every free; having them zeroed anew costs a sixth
+    if hasattr(
+        libc, "mallopt"
+    ):  # glibc returns large buffers at every free; zeroing new ones costs a sixth of the time
         libc.mallopt(_M_MMAP_THRESHOLD, 64 << 20)
         libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
@@ -117,7 +119,7 @@ def _call(chunk: list[Any]) -> list[Any]:
 
 
 def _pool(function: Callable[[Item], Result], workers: int) -> ProcessPoolExecutor:
-    with deferred():  # interrupted between two forks, nothing would end those that there are
+    with deferred():  # a signal between two forks would leave workers behind
         pool = ProcessPoolExecutor(workers, _CONTEXT, _start, (function,))
         _submit(pool, [])
     return pool

@@ -1,4 +1,4 @@
-"""A partition of the photographs: each file judged on its own, what may be kept converted to LAB."""
+"""Preparation of a partition: accepts or rejects each file on its own and converts accepted photographs to LAB."""
 
 import json
 import os
@@ -22,12 +22,12 @@ from model.config import PreprocessConfig
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
-_AT_ONCE = 10  # files that are read at once: as many connections as boto3 keeps
+_READERS = 10  # files that are read at the same time: as many connections as boto3 keeps
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A photograph that is to be decoded, and what the store knows it by; empty where it cannot be kept there."""
+    """Stores a photograph to decode and its identity for the store; an empty identity is never stored."""
 
     slot: int
     file: Listed
@@ -44,26 +44,26 @@ def prepare_part(
     store: Store | None = None,
     workers: int | None = None,
 ) -> dict[str, int]:
-    """Reads the photographs of a partition and judges each on its own.
+    """Reads the photographs of a partition and accepts or rejects each on its own.
 
-    Writes rows.jsonl and pixels, the LAB of what was not rejected in slots of 3 x size x size bytes. Memory holds a few
-    photographs a worker and some hundred bytes of bookkeeping for each file; of photographs in S3, the disk holds those
-    few too.
+    Writes rows.jsonl, and the file `pixels` with the LAB of accepted photographs in slots of 3 x size x size bytes.
+    Memory holds a few photographs a worker and some hundred bytes for each file; the disk holds the same few
+    photographs if they come from S3.
 
     Args:
-        photos: as in `partition.partition`.
-        listed: what that wrote.
-        number: the partition's.
+        photos: folder or s3://bucket/prefix, as in `partition.partition`.
+        listed: folder that `partition.partition` wrote.
+        number: index of the partition.
         output: replaced as a whole, at the end.
         config: section `preprocess`.
-        store: of what was prepared before; what it has is not decoded again, what it lacks is added.
+        store: store of prepared photographs: its entries are not decoded again, new ones are added.
         workers: processes that decode; by default one for each processor.
 
     Returns:
-        How many photographs there were: {"known": in the store, "new": n}.
+        Numbers of photographs: {"known": found in the store, "new": decoded}.
 
     Raises:
-        UserError: photographs in S3 cannot be read, or are others than were listed; the output or the store cannot be
+        UserError: photographs in S3 cannot be read or differ from the listing; the output or the store cannot be
             written.
     """
     files = listing.read(listed, number)
@@ -79,7 +79,7 @@ def prepare_part(
 
 
 class _Part:
-    """One partition's photographs on their way into rows and slots; counts those that are known and the new ones."""
+    """Turns one partition's photographs into rows and slots; counts known and new photographs."""
 
     def __init__(
         self, found: Folder | Remote, config: PreprocessConfig, pixels: Pixels, store: Store | None, workers: int
@@ -91,15 +91,15 @@ class _Part:
         photographs: list[Listed] = []
         others: list[Listed] = []
         for file in files:
-            if why := self._source.reason_to_skip(file):
-                yield _row(file, Prepared("", reason=why))
+            if reason := self._source.reason_to_skip(file):
+                yield _row(file, Prepared("", reason=reason))
             else:
                 (photographs if Path(file.path).suffix.lower() in listing.SUFFIXES else others).append(file)
-        for file, sha256 in zip(others, pool.in_threads(self._hash, enumerate(others), _AT_ONCE), strict=True):
+        for file, sha256 in zip(others, pool.in_threads(self._hash, enumerate(others), _READERS), strict=True):
             yield _row(file, Prepared(sha256, reason="no photograph by its suffix"), ignored=True)
         new: list[_Job] = []
         for slot, (file, (identity, entry)) in enumerate(
-            zip(photographs, pool.in_threads(self._recall, photographs, _AT_ONCE), strict=True)
+            zip(photographs, pool.in_threads(self._look_up, photographs, _READERS), strict=True)
         ):
             if entry is None:
                 new.append(_Job(slot, file, identity))
@@ -116,27 +116,27 @@ class _Part:
 
     def _decoded(self, new: list[_Job]) -> Iterator[PartRow]:
         task = Task(self._pixels, self._config.min_side, self._config.min_chroma, color_table(self._workers))
-        brought = pool.in_threads(self._bring, new, _AT_ONCE)
-        done = pool.in_processes(partial(prepare, task=task), brought, self._workers)
+        fetched = pool.in_threads(self._fetch, new, _READERS)
+        done = pool.in_processes(partial(prepare, task=task), fetched, self._workers)
         with progress(len(new), "preprocess", "photographs") as advance:
-            for row in pool.in_threads(self._settle, zip(new, done, strict=True), _AT_ONCE):
+            for row in pool.in_threads(self._finish, zip(new, done, strict=True), _READERS):
                 yield row
                 advance(1)
 
-    def _recall(self, file: Listed) -> tuple[str, Entry | None]:
+    def _look_up(self, file: Listed) -> tuple[str, Entry | None]:
         if self._store is None:
             return "", None
         identity = self._source.identity(file)
         return identity, self._store.get(identity) if identity else None
 
-    def _bring(self, job: _Job) -> tuple[int, Path]:
+    def _fetch(self, job: _Job) -> tuple[int, Path]:
         return job.slot, self._source.fetch(job.file, job.slot, listing.MAX_BYTES)
 
-    def _settle(self, done: tuple[_Job, tuple[tuple[int, Path], Prepared | None]]) -> PartRow:
+    def _finish(self, done: tuple[_Job, tuple[tuple[int, Path], Prepared | None]]) -> PartRow:
         job, ((slot, path), found) = done
         prepared = found or Prepared(digest(path), reason="unreadable: it crashes the decoder")
         self._source.discard(path)
-        # What crashed is tried again; what changed since it was looked up, or could not be read, has another identity.
+        # Not stored: a file that crashed the decoder, changed since its look-up, or could not be read.
         if self._store and job.identity and found and self._source.unchanged(job.identity, found.sha256):
             self._store.put(job.identity, found, None if found.reason else self._pixels.read(slot))
         return _row(job.file, prepared, slot)
@@ -150,6 +150,6 @@ class _Part:
 
 
 def _row(file: Listed, prepared: Prepared, slot: int = 0, *, ignored: bool = False) -> PartRow:
-    # A name that is no UTF-8 is shown with backslashes.
+    # A name that is not UTF-8 is shown with backslashes.
     name = os.fsencode(file.path).decode("utf-8", "backslashreplace")
     return PartRow(name, prepared, "ignored" if ignored else "rejected" if prepared.reason else "kept", slot)

@@ -1,4 +1,4 @@
-"""A partition on the disk once it is prepared: each file's fate in rows.jsonl, and photographs in a file of slots."""
+"""The files of a prepared partition: a row for each input file, and pixels in fixed slots."""
 
 import errno
 import json
@@ -16,50 +16,51 @@ ROWS, PIXELS = "rows.jsonl", "pixels"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a file: the reason it is rejected, or an empty one, perceptual hashes, and pixels in its slot."""
+    """Stores the result for a file: its hashes and size, and the reason if it is rejected."""
 
     sha256: str
     width: int | None = None
     height: int | None = None
     reason: str = ""
     hash: int = 0
-    """pHash of 64 bits of the central square's lightness."""
+    """64-bit pHash of the central square's lightness."""
     mirrored: int = 0
-    """pHash of its mirror image."""
+    """64-bit pHash of its mirror image."""
 
 
 @dataclass(frozen=True)
 class PartRow:
-    """A file's fate as far as it depends on no other file: of those kept so far, some will turn out as duplicates."""
+    """Stores the status of a file before duplicates are found: merging may still reject a kept one."""
 
     path: str
-    """As in the manifest."""
+    """Path as in the manifest."""
     prepared: Prepared
     status: Literal["kept", "rejected", "ignored"]
     slot: int
-    """Its place in the file of pixels, of what is kept."""
+    """Index in the file of pixels of a kept photograph."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """A file of fixed slots, one per photograph: (3, size, size) uint8 LAB. So no pixels gather in memory."""
+    """Reads and writes a file of fixed slots, one (3, size, size) uint8 LAB each, so that memory holds no pixels."""
 
     descriptor: int
     size: int
 
     def read(self, slot: int) -> NDArray[np.uint8]:
-        """The (3, size, size) LAB of a slot."""
+        """Returns the (3, size, size) uint8 LAB of a slot."""
         lab = np.empty((3, self.size, self.size), dtype=np.uint8)
         os.preadv(self.descriptor, [lab.data], slot * lab.nbytes)
         return lab
 
     def write(self, slot: int, lab: NDArray[np.uint8]) -> None:
+        """Writes the (3, size, size) uint8 LAB of a slot; raises OSError if the disk is full."""
         if os.pwrite(self.descriptor, lab.data, slot * lab.nbytes) < lab.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_rows(part: Path) -> Iterator[PartRow]:
-    """What `prepare_part` wrote of each file."""
+    """Yields the rows that `prepare_part` wrote, one for each file."""
     with (part / ROWS).open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)

@@ -1,7 +1,7 @@
-"""Photographs to LAB shards: decides the fate of every file, converts what is kept.
+"""The whole preprocess step: photographs to LAB shards and a manifest of every file.
 
-In parts: `partition.partition` lists the photographs, `part.prepare_part` judges and converts those of a partition, and
-`merge.merge` makes the dataset of all. `preprocess` is these in a row.
+`partition.partition` lists the photographs, `prepare.prepare_part` accepts or rejects and converts those of a
+partition, and `merge.merge` writes the dataset. `preprocess` runs the three in sequence, with one partition.
 """
 
 import shutil
@@ -28,36 +28,36 @@ def preprocess(
 ) -> dict[str, Any]:
     """Turns photographs into a dataset folder (see `model.data.format`).
 
-    Every file below `photos` gets a row in the manifest, hidden ones aside. Rejected are, with a reason each:
-    unreadable files; links that lead out of `photos`; a short side below `min_side`; a mean CIELAB chroma below
-    `min_chroma`; exact duplicates; and near-duplicates (pHash of the central square, within `near_duplicate_bits`), of
-    which the one with the smallest SHA-256 stays, so that no two look-alikes can land in different splits. The split
-    of what is kept follows from the SHA-256 of the file's bytes alone. Its label is its own, whatever those of its
-    duplicates are.
+    Every file below `photos`, except hidden ones, gets a row in the manifest. A file is rejected, with a reason, if it
+    is unreadable; is a link to a place outside `photos`; has a short side below `min_side`; has a mean CIELAB chroma
+    below `min_chroma`; or is a duplicate or near-duplicate (pHash of the central square, within `near_duplicate_bits`).
+    Of look-alikes, the one with the smallest SHA-256 is kept, so that no two of them land in different splits. The
+    split of a kept photograph depends only on the SHA-256 of the file's bytes. Its label is its own, whatever those of
+    its duplicates are.
 
-    The shards are the same to the byte whatever the files' names, the number of partitions and of workers, as long as
-    Pillow, its codecs and torch are. Memory holds a few photographs a worker and some hundred bytes of bookkeeping for
-    each file; the disk, for the time being, twice the dataset.
+    Names of files and the numbers of partitions and workers do not change a byte of the shards; another version of
+    Pillow, its codecs or torch may. Memory holds a few photographs a worker and some hundred bytes for each file; the
+    disk temporarily holds twice the dataset.
 
     Args:
         photos: any folder structure; or s3://bucket/prefix, as in `partition`.
-        output: replaced as a whole, at the end.
+        output: dataset folder; replaced as a whole, at the end.
         config: section `preprocess`.
-        data_version: names the photographs' version; it goes into dataset.json.
+        data_version: the photographs' version, for dataset.json.
         workers: processes that decode; by default one for each processor.
-        store: of what was prepared before, as in `prepare_part`.
+        store: store of prepared photographs, as in `prepare_part`.
 
     Returns:
         {"kept": n, "train": n, "val": n, "test": n, "ignored": n, "rejected": {kind of reason: n},
         "labels": {label: n}}.
 
     Raises:
-        UserError: as `partition`, `prepare_part` and `merge`; or output and photographs lie in one another.
+        UserError: as `partition`, `prepare_part` and `merge`; or one of `photos` and `output` contains the other.
     """
     if not is_s3(photos):
         inside, outside = Path(photos).resolve(), output.resolve()
         if inside.is_relative_to(outside) or outside.is_relative_to(inside):
-            raise UserError(f"{output} and {photos} lie in one another; choose another folder for the dataset.")
+            raise UserError(f"{output} and {photos}: one contains the other; choose another folder for the dataset.")
     steps = output.with_name(f".{output.name}.parts")
     try:
         listed, part = steps / "listing", steps / "part"

@@ -1,4 +1,4 @@
-"""What was prepared before, photograph by photograph, so that a set that grew costs what was added to it."""
+"""A store of prepared photographs, so that preprocessing a larger set decodes only what is new."""
 
 import hashlib
 import json
@@ -17,24 +17,24 @@ from model.config import PreprocessConfig
 from model.utils.errors import UserError
 
 Entry = tuple[Prepared, NDArray[np.uint8] | None]
-"""What became of a photograph, and its (3, size, size) LAB unless it was rejected."""
+"""The result for a photograph, and its (3, size, size) uint8 LAB unless it was rejected."""
 
 _DIGEST = hashlib.sha256().digest_size
 
 
 class Store:
-    """Entries by what a content is known by, and by all else that decides on it: size, thresholds, code.
+    """Stores entries by the identity of a content and everything else that decides on it: size, thresholds, code.
 
-    Threads, and runs, may share it: an entry appears whole, and two that make the same one make the same bytes. Each
-    carries its SHA-256; a damaged one counts as missing and is made anew.
+    Threads and runs may share a store: an entry is written whole, and everyone writes the same bytes for it. An entry
+    has its SHA-256; a damaged entry counts as missing and is written again.
 
     Args:
-        root: folder or s3://bucket/prefix; entries lie below `prepared` there.
+        root: folder or s3://bucket/prefix; entries are below `prepared` there.
         config: section `preprocess`.
-        code: hash of the code behind the step.
+        code: hash of the step's code.
 
     Raises:
-        UserError: by all methods: S3 refuses or cannot be reached, the folder cannot be written.
+        UserError: from every method: S3 refuses or cannot be reached, or the folder cannot be written.
     """
 
     def __init__(self, root: Path | str, config: PreprocessConfig, code: str) -> None:
@@ -44,24 +44,24 @@ class Store:
         self._home = _Bucket(Address.parse(str(root)) / "prepared") if is_s3(root) else _Folder(Path(root) / "prepared")
 
     def get(self, identity: str) -> Entry | None:
-        """What is known of a content."""
+        """Returns the entry of a content, or None."""
         content = self._home.read(self._name(identity))
         if content is None or hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
             return None
-        line, _, pixels = content[_DIGEST:].partition(b"\n")  # of JSON, in which none occurs
+        line, _, pixels = content[_DIGEST:].partition(b"\n")  # the line is JSON without line breaks
         lab = np.frombuffer(pixels, dtype=np.uint8).reshape(3, self._size, self._size) if pixels else None
         return Prepared(**json.loads(line)), lab
 
     def put(self, identity: str, prepared: Prepared, lab: NDArray[np.uint8] | None) -> None:
-        """Remembers a content."""
+        """Writes the entry of a content."""
         line = json.dumps(asdict(prepared)).encode()
         body = line + b"\n" + (b"" if lab is None else lab.tobytes())
         self._home.write(self._name(identity), hashlib.sha256(body).digest() + body)
 
     def trim(self, photographs: int) -> None:
-        """Removes what has not been used for the longest, down to twice what so many photographs take.
+        """Removes the least recently used entries beyond twice the size of so many photographs.
 
-        In S3 nothing: there the bucket's lifecycle rules are for that.
+        Removes nothing from S3: there the bucket's lifecycle rules do.
         """
         self._home.trim(2 * photographs * 3 * self._size**2)
 
@@ -89,7 +89,9 @@ class _Folder:
         path = self._root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # two may write the same entry
+            with tempfile.NamedTemporaryFile(
+                dir=path.parent, delete=False
+            ) as file:  # two processes may write the same entry
                 file.write(content)
             Path(file.name).replace(path)
         except OSError as error:
@@ -107,7 +109,7 @@ class _Folder:
         for path in self._root.glob("*/*"):
             try:
                 found = path.stat()
-            except FileNotFoundError:  # another run trims, too
+            except FileNotFoundError:  # another run may be trimming
                 continue
             yield found.st_mtime, found.st_size, path
 

@@ -1,4 +1,4 @@
-"""What a worker process does with one file: hash, decode, crop, scale, convert."""
+"""A worker's task: hashes, decodes, crops, scales and converts one file."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,20 +21,27 @@ from model.data.images import ImageError, decode
 
 @dataclass(frozen=True)
 class Task:
-    """What every file is measured by, and where its pixels go."""
+    """Stores the thresholds for every file and the destination of its pixels."""
 
     pixels: Pixels
     min_side: int
     min_chroma: float
     colors: Tensor
-    """Of `color_table`."""
+    """The result of `color_table`."""
 
 
 def prepare(job: tuple[int, Path], task: Task) -> Prepared:
-    """Puts a file's central square, scaled to size x size, into its slot as LAB.
+    """Writes a file's central square, scaled to size x size, into its slot as LAB.
 
-    A square shorter than `size` is enlarged; one shorter than `min_side` is rejected. Scaling is bicubic over the whole
-    footprint of a pixel (antialiased), as Pillow's.
+    A side below `size` is enlarged; one below `min_side` is rejected. Scaling is bicubic and antialiased, like
+    Pillow's.
+
+    Args:
+        job: the slot and the file's path.
+        task: thresholds and destination.
+
+    Returns:
+        The file's hashes and size, and the reason if it is rejected.
     """
     slot, path = job
     try:
@@ -62,7 +69,7 @@ def prepare(job: tuple[int, Path], task: Task) -> Prepared:
 
 
 def _central_square(image: Image.Image, size: int) -> Tensor:
-    """(size, size, 4) uint8, contiguous: red, green, blue, and a fourth channel of no meaning."""
+    """Returns the scaled central square: (size, size, 4) uint8, contiguous; the fourth channel is undefined."""
     side = min(image.size)
     top, left = (image.height - side) // 2, (image.width - side) // 2
     square = _pixels(image)[None, top : top + side, left : left + side].permute(0, 3, 1, 2)
@@ -70,7 +77,7 @@ def _central_square(image: Image.Image, size: int) -> Tensor:
 
 
 def _pixels(image: Image.Image) -> Tensor:
-    """(H, W, 4) uint8 of an RGB image, as Pillow holds it: no copy, up to 16 MiB, where it begins another block."""
+    """Returns (H, W, 4) uint8 of an RGB image; copies nothing below 16 MiB, the size of Pillow's memory blocks."""
     try:
         flat = from_dlpack(pa.array(image).values)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Labels of photographs: by folder and by CSV, kept beside the photographs, and what is wrong with a CSV is said."""
+"""Labels by folder and by CSV, and the errors of a CSV."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def config(labels: str) -> PreprocessConfig:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """Photographs in folders of folders, one of them twice, and one in none."""
+    """Photographs in nested folders, one of them twice, and one outside any folder."""
     album = tmp_path_factory.mktemp("album")
     files = sorted((photos / "scratch").glob("*.jpg"))[:24]
     for place, path in enumerate(files[:-1]):
@@ -35,12 +35,12 @@ def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 
 def labels(dataset: Path) -> dict[str, str | None]:
-    """Of what is kept, as training and evaluation will see it."""
+    """Returns the labels of kept photographs, as training and evaluation see them."""
     splits = [Shards.open(dataset, split) for split in SPLITS]
     return {path: label for split in splits for path, label in zip(split.paths, split.labels, strict=True)}
 
 
-def test_the_first_folder_is_the_label(album: Path, tmp_path: Path):
+def test_the_top_folder_is_the_label(album: Path, tmp_path: Path):
     summary = preprocess(album, tmp_path / "dataset", config("folder"), data_version="", workers=2)
     found = labels(tmp_path / "dataset")
     assert len(found) == summary["kept"] > 20
@@ -72,13 +72,13 @@ def test_a_csv_gives_labels_and_moves_no_photograph(album: Path, tmp_path: Path)
     [
         (b"file,word\na.jpg,x\n", r"labels\.csv lacks the column label; it needs file and label"),
         (b"", "lacks the column file and label"),
-        (b"file,label\na.jpg,x\nb.jpg,x\n", r"line 3: 'b\.jpg' is no file among"),
+        (b"file,label\na.jpg,x\nb.jpg,x\n", r"line 3: 'b\.jpg' is not among"),
         (b"file,label\na.jpg,x\n./a.jpg,y\n", r"line 3: a\.jpg is listed twice"),
         (b"file,label\n\xff,x\n", "cannot be read"),
         (b"file,label\na.jpg\n", None),
     ],
 )
-def test_what_is_wrong_with_a_csv_is_said(tmp_path: Path, content: bytes, words: str | None):
+def test_errors_of_a_csv_name_the_problem(tmp_path: Path, content: bytes, words: str | None):
     table = tmp_path / "copy.csv"
     table.write_bytes(content)
     if words is None:  # a short row has no label
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_csv_is_said(tmp_path: Path, content: bytes, words:
 
 
 @pytest.mark.parametrize("place", ["labels.csv", "../labels.csv", "link.csv"])
-def test_a_csv_that_is_missing_or_elsewhere(tmp_path: Path, place: str):
+def test_a_missing_or_misplaced_csv_is_refused(tmp_path: Path, place: str):
     (tmp_path / "labels.csv").write_text("file,label\n", encoding="utf-8")
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -99,11 +99,11 @@ def test_a_csv_that_is_missing_or_elsewhere(tmp_path: Path, place: str):
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_that_no_photograph_gets_end_it(album: Path, tmp_path: Path):
+def test_labels_without_photographs_are_an_error(album: Path, tmp_path: Path):
     photos = tmp_path / "flat"
     photos.mkdir()
     for path in album.rglob("*.jpg"):
         shutil.copy(path, photos)
-    with pytest.raises(UserError, match=r"preprocess\.labels is folder, and none of \d+ usable photographs gets"):
+    with pytest.raises(UserError, match=r"preprocess\.labels is folder, which gives a label to none of \d+ usable"):
         preprocess(photos, tmp_path / "out", config("folder"), data_version="", workers=2)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""preprocess in parts: the same dataset to the byte for any number of partitions, finished in any order."""
+"""preprocess in partitions: their number and order do not change a byte of the dataset."""
 
 import hashlib
 import random
@@ -28,7 +28,7 @@ LABELED = CONFIG.model_copy(update={"labels": "about/labels.csv"})
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_color_table() -> Iterator[None]:
-    """For all partitions of these tests: each would make its own, in a second."""
+    """Shares one color table among all partitions of these tests; building one takes a second."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(part, "color_table", lambda workers: COLORS())
         yield
@@ -36,7 +36,7 @@ def _one_color_table() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """Photographs in folders, with duplicates far apart, files that are no good, sources and labels."""
+    """Photographs in folders, with duplicates far apart, rejected files, sources and labels."""
     album = tmp_path_factory.mktemp("album")
     good = sorted((photos / "scratch").glob("*.jpg"))[:16]
     for place, path in enumerate(good):
@@ -72,7 +72,7 @@ def in_parts(
     photos: Path | str, folder: Path, partitions: int, config: PreprocessConfig = LABELED, version: str = "abc.dir",
     store: Store | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
-    """The dataset by way of so many partitions, prepared in an order of their own."""
+    """Returns the dataset made from so many partitions, prepared in a shuffled order."""
     listed, dataset = folder / "listing", folder / "dataset"
     count = partition(photos, listed, config, data_version=version, partitions=partitions, store=store)
     numbers = list(range(count))
@@ -101,7 +101,7 @@ def test_there_are_no_more_partitions_than_files(album: Path, tmp_path: Path):
     assert partition(tmp_path / "none", tmp_path / "listing", CONFIG, data_version="", partitions=3) == 1
 
 
-def test_a_partition_that_failed_is_tried_again(
+def test_a_failed_partition_can_be_retried(
     album: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     listed, parts = tmp_path / "listing", [tmp_path / str(number) for number in range(3)]
@@ -123,7 +123,7 @@ def store(folder: Path, **changes: object) -> Store:
 
 
 def decoding_only(monkeypatch: pytest.MonkeyPatch, *allowed: Path) -> None:
-    """Lets no other photograph be decoded: the step dies of it."""
+    """Makes decoding any other photograph an error."""
     contents, decode = {path.read_bytes() for path in allowed}, worker.decode
 
     def guarded(content: bytes, min_side: int) -> object:
@@ -135,11 +135,11 @@ def decoding_only(monkeypatch: pytest.MonkeyPatch, *allowed: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_set_that_grew_is_as_if_all_had_come_at_once(
+def test_a_larger_set_gives_the_same_dataset_and_decodes_only_new_files(
     album: Path, whole: dict[str, bytes], tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
-    """Drawn files are added last; nothing but them is decoded then, whatever the partitions."""
+    """Adds drawn files last and checks that nothing else is decoded then."""
     drawn = random.Random(seed)
     photographs = sorted(path for path in album.rglob("[!.]*") if path.suffix in (".jpg", ".png"))
     added = drawn.sample(photographs, drawn.randint(1, 6))
@@ -158,7 +158,7 @@ def test_a_set_that_grew_is_as_if_all_had_come_at_once(
     assert f"{len(photographs)} photographs: {len(photographs) - new} known, {new} new\n" in capsys.readouterr().out
 
 
-def test_damaged_entries_are_made_anew(
+def test_damaged_entries_are_written_again(
     album: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     in_parts(album, tmp_path / "one", 1, store=store(tmp_path))
@@ -176,9 +176,7 @@ def test_damaged_entries_are_made_anew(
     assert " known, 0 new" in capsys.readouterr().out
 
 
-def test_what_decides_on_a_photograph_is_part_of_what_it_is_known_by(
-    album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_thresholds_are_part_of_the_key_of_an_entry(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     in_parts(album, tmp_path / "one", 1, store=store(tmp_path))
     strict = LABELED.model_copy(update={"min_chroma": 6.0, "min_photographs": 1})
     preprocess(album, tmp_path / "expected", strict, data_version="abc.dir", workers=1)
@@ -189,7 +187,7 @@ def test_what_decides_on_a_photograph_is_part_of_what_it_is_known_by(
     assert "0 known" in capsys.readouterr().out
 
 
-def test_the_store_is_trimmed_to_what_was_used_last(album: Path, tmp_path: Path):
+def test_trimming_keeps_the_most_recently_used_entries(album: Path, tmp_path: Path):
     in_parts(album, tmp_path / "one", 1, store=store(tmp_path))
     entries = len(list((tmp_path / "store").rglob("*/*/*")))
     store(tmp_path).trim(entries)
@@ -198,7 +196,7 @@ def test_the_store_is_trimmed_to_what_was_used_last(album: Path, tmp_path: Path)
     assert len(list((tmp_path / "store").rglob("*/*/*"))) == 5  # as many as fit into twice three's pixels
 
 
-def test_two_runs_at_once_share_a_store(album: Path, whole: dict[str, bytes], tmp_path: Path):
+def test_two_simultaneous_runs_share_a_store(album: Path, whole: dict[str, bytes], tmp_path: Path):
     with ThreadPoolExecutor(2) as runs:
         found = list(runs.map(lambda name: in_parts(album, tmp_path / name, 2, store=store(tmp_path)), "ab"))
     assert found == [whole, whole]

@@ -1,4 +1,4 @@
-"""Workers: results in order, a bounded number under way, and what happens when one dies or their parent does."""
+"""Workers: results in order, a bounded number in progress, dying workers and a dying parent."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def test_results_come_in_the_order_of_the_items():
     assert list(in_processes(abs, [], 2)) == []
 
 
-def test_few_are_under_way_however_many_there_are():
+def test_few_items_are_in_progress():
     taken = 0
 
     def endless() -> Iterator[int]:
@@ -36,7 +36,7 @@ def test_few_are_under_way_however_many_there_are():
     results.close()
 
 
-def test_an_item_that_kills_its_process_costs_itself_alone():
+def test_an_item_that_kills_its_process_gets_none():
     deadly = {3, 4, 97}
 
     def work(item: int) -> int:
@@ -48,7 +48,7 @@ def test_an_item_that_kills_its_process_costs_itself_alone():
     assert list(in_processes(work, range(200), 2)) == expected
 
 
-def test_an_exception_is_raised_here():
+def test_exceptions_are_raised_in_the_parent():
     def work(item: int) -> float:
         return 1 / (item - 40)
 
@@ -77,7 +77,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path):
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
-def test_told_to_stop_between_two_forks_it_ends(workplace: Path) -> None:
+def test_sigterm_between_two_forks_ends_the_step(workplace: Path) -> None:
     program = workplace / "program.py"
     program.write_text(
         "import os, signal\n"

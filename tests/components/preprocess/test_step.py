@@ -1,4 +1,4 @@
-"""preprocess on real photographs: what is kept, what is rejected and why, and the same bytes every time."""
+"""preprocess on real photographs: kept and rejected files, reasons, and the same bytes every time."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ def fates(dataset: Path) -> dict[str, tuple[str, str, str | None]]:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """Photographs, and one of each kind of file that is no good."""
+    """Photographs, and one file for each reason to reject or ignore it."""
     album = tmp_path_factory.mktemp("album")
     good = sorted((photos / "scratch").glob("*.jpg"))[:24]
     for path in good:
@@ -72,7 +72,7 @@ def dataset(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_every_file_has_a_fate_and_a_reason(album: Path, dataset: Path):
+def test_every_file_has_a_status_and_a_reason(album: Path, dataset: Path):
     found = fates(dataset)
     assert found.keys() == {path.name for path in album.iterdir()}
     expected = {"gray.jpg": "colorless", "small.png": "too small", "fake.jpg": "unreadable", "short.jpg": "unreadable"}
@@ -84,7 +84,7 @@ def test_every_file_has_a_fate_and_a_reason(album: Path, dataset: Path):
     assert "90 x 60" in found["small.png"][1]
 
 
-def test_of_look_alikes_one_is_kept(album: Path, dataset: Path):
+def test_one_of_several_look_alikes_is_kept(album: Path, dataset: Path):
     found = fates(dataset)
     family = [sorted(name for name in found if name.endswith(".jpg") and name[0].isupper())[0]]
     family += ["zz-copy.jpg", "zz-resaved.jpg", "zz-mirrored.png"]
@@ -113,7 +113,7 @@ def colors() -> torch.Tensor:
     return color_table(2)
 
 
-def test_colors_looked_up_are_those_converted(colors: torch.Tensor):
+def test_looked_up_colors_equal_converted_colors(colors: torch.Tensor):
     rgbx = torch.randint(256, (300, 200, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     lab = color.srgb_to_lab(rgbx[..., :3].permute(2, 0, 1))
     found, chroma = look_up(rgbx, colors)
@@ -121,7 +121,7 @@ def test_colors_looked_up_are_those_converted(colors: torch.Tensor):
     assert chroma == pytest.approx(float(lab[1:].norm(dim=0).mean()), abs=0.05)
 
 
-def test_a_picture_of_more_than_16_mebibytes_is_scaled_as_any_other(album: Path, colors: torch.Tensor, tmp_path: Path):
+def test_pictures_above_16_mebibytes_are_scaled_the_same(album: Path, colors: torch.Tensor, tmp_path: Path):
     with Image.open(sorted(album.glob("*.jpg"))[0]) as image:
         large = image.convert("RGB").resize((2600, 1900), Image.Resampling.BICUBIC)
     large.save(tmp_path / "large.bmp")
@@ -134,7 +134,7 @@ def test_a_picture_of_more_than_16_mebibytes_is_scaled_as_any_other(album: Path,
     assert np.abs(lab.astype(int) - expected.astype(int)).mean() < 1
 
 
-def test_perceptual_hashes_are_imagehash_s(album: Path):
+def test_perceptual_hashes_equal_imagehash(album: Path):
     for path in sorted(album.glob("*.jpg"))[:20]:
         if path.name[0].isupper():
             gray = Image.open(path).convert("L").resize((286, 286))
@@ -144,7 +144,7 @@ def test_perceptual_hashes_are_imagehash_s(album: Path):
             assert np.array_equal(np.unpackbits(found).reshape(2, 8, 8), expected), path.name
 
 
-def test_the_same_bytes_for_any_number_of_workers_and_any_names(album: Path, dataset: Path, tmp_path: Path):
+def test_workers_and_names_do_not_change_the_bytes(album: Path, dataset: Path, tmp_path: Path):
     preprocess(album, tmp_path / "one", CONFIG, data_version="abc.dir", workers=1)
     for path in dataset.iterdir():
         assert (tmp_path / "one" / path.name).read_bytes() == path.read_bytes(), path.name
@@ -171,13 +171,13 @@ def test_the_split_survives_adding_and_removing(album: Path, dataset: Path, tmp_
         assert before[name][2] == split_of(sha256, CONFIG)
 
 
-def test_too_few_photographs_end_it_with_the_reasons_and_leave_nothing(album: Path, tmp_path: Path):
+def test_too_few_photographs_are_an_error_with_reasons_and_no_output(album: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"min_photographs asks for 500; rejected: .*2 unreadable"):
         preprocess(album, tmp_path / "out", config(min_photographs=500), data_version="", workers=2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_something_else_is_not_replaced(album: Path, tmp_path: Path):
+def test_a_folder_without_a_dataset_is_not_replaced(album: Path, tmp_path: Path):
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="choose another folder"):
         preprocess(album, tmp_path, CONFIG, data_version="", workers=1)
@@ -185,7 +185,7 @@ def test_a_folder_of_something_else_is_not_replaced(album: Path, tmp_path: Path)
         preprocess(album / "nowhere", tmp_path / "out", CONFIG, data_version="", workers=1)
 
 
-def test_an_unreadable_file_costs_one_file(album: Path, tmp_path: Path):
+def test_an_unreadable_file_is_rejected_alone(album: Path, tmp_path: Path):
     some = tmp_path / "some"
     shutil.copytree(album, some)
     (some / "loop.jpg").symlink_to("loop.jpg")
@@ -193,7 +193,7 @@ def test_an_unreadable_file_costs_one_file(album: Path, tmp_path: Path):
     assert fates(tmp_path / "out")["loop.jpg"][1].startswith("unreadable")
 
 
-def test_what_leads_out_of_the_folder_is_not_opened(album: Path, tmp_path: Path):
+def test_links_out_of_the_folder_are_not_opened(album: Path, tmp_path: Path):
     secret, photos = tmp_path / "secret", tmp_path / "photos"
     good = sorted(path for path in album.glob("*.jpg") if path.name[0].isupper())[:12]
     for folder, files in ((secret, good[:1]), (photos, good[1:])):
@@ -220,7 +220,7 @@ def test_what_leads_out_of_the_folder_is_not_opened(album: Path, tmp_path: Path)
     assert rows["inside.jpg"]["reason"].startswith("duplicate")
 
 
-def test_giants_and_bombs_cost_one_file_each(album: Path, tmp_path: Path):
+def test_giants_and_bombs_are_rejected_alone(album: Path, tmp_path: Path):
     photos = tmp_path / "photos"
     shutil.copytree(album, photos)
     with (photos / "giant.jpg").open("wb") as giant:
@@ -274,7 +274,7 @@ def test_the_command_line_says_what_became_of_them(album: Path, tmp_path: Path):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=30), st.integers(0, 20), st.data())
-def test_no_two_that_are_kept_are_near(hashes: list[int], bits: int, data: st.DataObject):
+def test_no_two_kept_photographs_are_near(hashes: list[int], bits: int, data: st.DataObject):
     flips = data.draw(st.lists(st.tuples(st.sampled_from(hashes), st.integers(0, 63)), max_size=20))
     everything = np.array(hashes + [value ^ (1 << bit) for value, bit in flips], dtype=np.uint64)
     kin = near_duplicates(everything, everything, bits)
@@ -285,7 +285,7 @@ def test_no_two_that_are_kept_are_near(hashes: list[int], bits: int, data: st.Da
         assert np.bitwise_count(everything[index] ^ everything[representative]) <= bits
 
 
-def test_many_hashes_are_compared_as_few_are():
+def test_many_hashes_give_the_same_result_as_few():
     drawn = np.random.default_rng(0)
     hashes, mirrored = drawn.integers(0, 2**64, (2, 12_000), dtype=np.uint64)
     copies = hashes[8_000:]
