@@ -48,7 +48,7 @@ def test_data(clone: Path, photos: Path, s3: S3Server, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(photos / "endless-sky-data", home / "Pictures" / "landscapes")
     keys = " ".join(f"{name}='{value}'" for name, value in s3.environment.items())
-    terminal = Terminal(clone, bare_environment(home) | USER)
+    terminal = Terminal(clone, bare_environment(home) | USER | {"PYTHONPATH": str(clone)})
     page = commands(ROOT / "docs" / "guide" / "data.md")
     assert len(page) > 20
     try:

@@ -30,7 +30,9 @@ _ScheduleFile = Annotated[Path, typer.Option(help="Schedule file.", dir_okay=Fal
 
 
 def compile_(
-    check: Annotated[bool, typer.Option("--check", help="Check that the YAML in the repository is current.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check of the files in the repository; nothing is written.")
+    ] = False,
     kubernetes: Annotated[
         bool, typer.Option("--kubernetes", help="Pipeline and PipelineVersion for GitOps, written to --out.")
     ] = False,
@@ -70,7 +72,7 @@ def submit(
         ),
     ] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Progress of each step until the run ends.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request as YAML and send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Request as YAML, without sending it.")] = False,
 ) -> None:
     """Runs the retraining graph once on a cluster; with --variants it trains each, and the best one goes on."""
     import yaml

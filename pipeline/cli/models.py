@@ -159,7 +159,7 @@ def import_(
 def prune(
     keep: Annotated[int, typer.Option(min=0, metavar="N", help="Number of versions without an alias to keep.")],
     yes: Annotated[bool, typer.Option("--yes", help="Deletion without a question.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List of what would be deleted; nothing is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List of these versions; nothing is deleted.")] = False,
 ) -> None:
     """Deletes the oldest versions without an alias, and keeps the newest N of them."""
     from components.shared.mlflow import registry

@@ -22,7 +22,7 @@ def run(
             help="Folder of photographs. Default: data/, fetched by DVC if missing.", file_okay=False, exists=True
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, as YAML, and run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan as YAML, without running it.")] = False,
 ) -> None:
     """Runs the retraining graph on this machine: trains, evaluates, registers, and promotes what is better.
 

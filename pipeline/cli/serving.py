@@ -9,7 +9,7 @@ from pipeline.cli.output import note
 
 
 def photo(
-    files: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Photographs, or folders of photographs.")],
     out: Annotated[Path, typer.Option(help="Folder for <name>-colorized.<ext>.", file_okay=False)],
     model: Annotated[
         str, typer.Option(help="models:/colorizer@champion, models:/colorizer/3, or a generator folder.")

@@ -1,10 +1,15 @@
 """The command line: mistakes end in one sentence and a non-zero status, never in a traceback."""
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
+
+from pipeline import ROOT
 
 COLORIZE = Path(sys.executable).with_name("colorize")
 
@@ -37,3 +42,54 @@ def test_compile_check_says_that_the_yaml_is_current():
     done = colorize("compile", "--check")
     assert done.returncode == 0
     assert "is current" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "--sweep", "demo,small"), "`colorize run --sweep` is now `colorize run --variants`."),
+        (("run", "--recipe", "small", "--sweep=a,b"), "`colorize run --sweep` is now `colorize run --variants`."),
+        (("submit", "--sweep", "demo,small"), "`colorize submit --sweep` is now `colorize submit --variants`."),
+        (("schedule", "--check"), "`colorize schedule --check` is now `colorize schedule diff --exit-code`."),
+    ],
+)
+def test_an_old_name_answers_with_the_new_one(arguments: tuple[str, ...], sentence: str) -> None:
+    done = colorize(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{sentence}\n")
+
+
+@pytest.mark.parametrize("arguments", [("bananas",), ("run", "--bananas"), ("models", "shwo"), ("schedule", "dif")])
+def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
+    done = colorize(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such" in done.stderr
+
+
+def test_version_names_the_release_and_the_commit() -> None:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert colorize("--version").stdout.startswith(f"colorize {version('colorize')}, commit {head.stdout.strip()}")
+
+
+def test_the_shell_completes_commands() -> None:
+    words = {"_COLORIZE_COMPLETE": "complete_bash", "COMP_WORDS": "colorize mod", "COMP_CWORD": "1"}
+    done = subprocess.run([COLORIZE], capture_output=True, text=True, env=os.environ | words, check=False, timeout=120)
+    assert done.stdout.split() == ["models"]
+
+
+def test_a_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
+    options = ("--recipe", "small", "--variants", "train.seed=1,train.seed=2", "--photos", str(tmp_path))
+    done = subprocess.run(
+        [COLORIZE, "run", *options, "--dry-run"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLORIZE_WORKSPACE": str(tmp_path / "workspace")},
+        check=True,
+        timeout=120,
+    )
+    plan = yaml.safe_load(done.stdout)
+    assert plan["photos"] == str(tmp_path)
+    assert plan["data_version"].endswith(".dir")
+    assert plan["workspace"] == str(tmp_path / "workspace")
+    assert list(plan["variants"]) == ["train.seed=1", "train.seed=2"]
+    assert plan["variants"]["train.seed=2"]["train.seed"] == 2
+    assert not (tmp_path / "workspace").exists()
