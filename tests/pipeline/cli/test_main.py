@@ -10,12 +10,9 @@ import pytest
 import yaml
 
 from pipeline import ROOT
+from tests.support.command import colorize
 
 COLORIZE = Path(sys.executable).with_name("colorize")
-
-
-def colorize(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COLORIZE, *arguments], capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +36,8 @@ def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], words: tuple[str,
 
 
 def test_compile_check_says_that_the_yaml_is_current():
-    done = colorize("compile", "--check")
+    """As a program of its own, as people call it."""
+    done = subprocess.run([COLORIZE, "compile", "--check"], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0
     assert "is current" in done.stdout
 

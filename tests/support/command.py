@@ -1,0 +1,26 @@
+"""The command line in this process, which saves the start of another."""
+
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from unittest import mock
+
+from pipeline.cli.main import main
+
+
+def colorize(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Runs `colorize` with these arguments and returns its status and what it prints."""
+    out, err, status = StringIO(), StringIO(), 0
+    with (
+        mock.patch.dict(os.environ),
+        mock.patch.object(sys, "argv", ["colorize", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
