@@ -103,7 +103,7 @@ def _parse(words: list[str]) -> str:
     """Returns why `colorize` would refuse a command line; empty when it would not."""
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):
-        flags = {flag for parameter in command.params for flag in parameter.opts}
+        flags = {"--help", *(flag for parameter in command.params for flag in parameter.opts)}
         while words and words[0] in flags:
             words = words[1:]
         if not words:
