@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run fix lint compile test test-fast test-slow test-all test-exhaustive docs habits faults faults-killed \
+.PHONY: help setup data run fix lint compile test test-fast test-slow test-all test-exhaustive docs habits same faults faults-killed \
 	faults-others images images-check k8s-check bench audit sbom clean
 
 help:  ## lists these commands
@@ -66,6 +66,9 @@ docs: setup data  ## runs the commands of the docs and checks their links and na
 
 habits: setup  ## checks the repository's files: sizes, trailing spaces, keys, commands that the habits name
 	$(PYTEST) tests/test_habits.py
+
+same: setup  ## trains with the working tree and with BASE (default: the last commit), compares the results bit by bit
+	$(BIN)/python -m tests.support.same $(BASE)
 
 # As root also with full disks.
 faults: setup data  ## breaks a real local run in every way of docs/operate/reliability.md

@@ -19,8 +19,6 @@ LONG_NOT_YET: set[str] = {
     "components/shared/mlflow/registry.py",
     "components/evaluate/step.py:score",
     "components/register/step.py:register",
-    "components/train/step.py:train",
-    "model/training/loop.py:train",
     "pipeline/graph.py",
     "pipeline/graph.py:build",
     "pipeline/graph.py:retraining",

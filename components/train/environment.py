@@ -1,10 +1,10 @@
-"""What the environment says of how the train step starts; the graph sets it by what cluster.yaml says of `gpu`."""
+"""Environment variables of the train step, which the graph sets from the cluster's settings of `gpu`."""
 
 PROCESSES = "COLORIZE_PROCESSES"
-"""How many processes train together on this node, each with a GPU of its own if there are any."""
+"""Number of processes that train together on this node, each with its own GPU if there are GPUs."""
 
 TRAINJOB = "COLORIZE_TRAINJOB"
-"""The TrainJob that trains instead, as JSON, but for what only the step knows."""
+"""JSON of the TrainJob that trains instead of this pod, without what only the step knows."""
 
 POD = {
     "POD_NAME": "metadata.name",
@@ -12,4 +12,4 @@ POD = {
     "POD_NAMESPACE": "metadata.namespace",
     "POD_SERVICE_ACCOUNT": "spec.serviceAccountName",
 }
-"""Of the step's own pod, and the fields that say it: the TrainJob's owner, namespace and account."""
+"""Variable -> field of the step's own pod: owner, namespace and account of the TrainJob."""

@@ -28,11 +28,12 @@ from model.data.format import SOURCES
 from model.data.shards import Shards
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
-from model.training import loop as training
+from model.training import loop
 from model.training.calibration import calibrate
 from model.training.checkpoint import newest_checkpoint
 from model.training.loop import Trained
 from model.training.meters import HISTORY, Row
+from model.training.reporter import Reporter
 from model.training.start import new_generator, trained_generator
 from model.utils.errors import UserError
 from model.utils.files import folder_aside, write_aside
@@ -53,6 +54,11 @@ class _Job:
     generator: Generator
     folder: Path
 
+    @property
+    def held_out(self) -> Shards:
+        """Photographs for the sample grids: those for validation, or for training where there are none."""
+        return self.validation if len(self.validation) else self.shards
+
 
 def train(
     dataset: Path | str,
@@ -66,14 +72,12 @@ def train(
 
     Attempts are at the same training when configuration, dataset and code are the same: their checkpoints lie in a
     folder of `checkpoints` named by a hash of these. The folder of a finished training stays, in case its output is
-    lost on the way to its destination; the next training removes it.
-
-    Under torchrun every process calls this; the main process logs and writes.
+    lost on the way to its destination; the next training removes it. Under torchrun every process calls this; the main
+    process logs and writes.
 
     Args:
         dataset: folder that preprocess wrote, or s3://bucket/prefix of a published dataset.
-        output: gets generator.safetensors, generator.json, history.jsonl and history.csv, curves.png, samples/,
-            training.json, and the dataset's manifest.parquet and SOURCES.csv, all at once at the end.
+        output: folder; gets, all at once at the end, what `_hand_over` writes.
         checkpoints: a folder that outlives a lost attempt, or s3://bucket/prefix, which outlives its node: the folder
             is then in the workspace, and S3 has a copy.
         config: section `train`.
@@ -92,7 +96,7 @@ def train(
     started = time.monotonic()
     job = _prepare(dataset, checkpoints, config, code_version)
     if not _is_main():
-        return training.train(job.config, job.shards, job.folder, job.identity, generator=job.generator).images
+        return _train(job).images
 
     _remove_finished(job.folder)
     mirror: AbstractContextManager[RemoteCheckpoints | None] = (
@@ -105,21 +109,21 @@ def train(
         MlflowQueue() as queue,
         progress(job.config.images, "train", unit="images") as advance,
     ):
-        (job.folder / SAMPLES).mkdir(parents=True, exist_ok=True)
         write_aside(job.folder / _RUN_ID, run.id.encode())
         run.log_params({"train": job.config.model_dump(mode="json")})
         run.log_dataset("photographs", job.shards.data_version, "training")
-        held_out = job.validation if len(job.validation) else job.shards
-        reporter = MlflowReporter(job.folder, held_out, job.config, run, queue, advance, remote)
-        trained = training.train(
-            job.config, job.shards, job.folder, job.identity, generator=job.generator, reporter=reporter
-        )
+        reporter = MlflowReporter(job.folder, job.held_out, job.config, run, queue, advance, remote)
+        trained = _train(job, reporter)
         _hand_over(aside, job, trained, run.id, time.monotonic() - started)
         for name in ("curves.png", HISTORY):
             queue.write(partial(run.log_artifact, aside / name))
     (job.folder / _RUN_ID).unlink()
     (job.folder / _FINISHED).touch()
     return trained.images
+
+
+def _train(job: _Job, reporter: Reporter | None = None) -> Trained:
+    return loop.train(job.config, job.shards, job.folder, job.identity, generator=job.generator, reporter=reporter)
 
 
 def _is_main() -> bool:
@@ -135,16 +139,14 @@ def _prepare(dataset: Path | str, checkpoints: Path | str, config: TrainConfig, 
     check_cache_size(shards, config)
     if config.calibrate and not len(validation):
         raise UserError("train.calibrate needs validation photographs; raise preprocess.val_percent, or switch it off.")
-    begin_with = None
-    if config.init:
-        if config.init.startswith("models:"):  # an alias may mean another version tomorrow
-            config = config.model_copy(update={"init": registry.resolve(config.init).uri})
-        begin_with = registry.fetch(config.init)
+    if config.init.startswith("models:"):  # an alias may mean another version tomorrow
+        config = config.model_copy(update={"init": registry.resolve(config.init).uri})
+    begin_with, checksum = _begin_with(config.init) if config.init else (None, "")
     identity = {
         "data_version": shards.data_version,
         "dataset": hashlib.sha256((dataset / "dataset.json").read_bytes()).hexdigest(),
         "code_version": code_version,
-        "init": (registry.checksum(begin_with) or "") if begin_with else "",
+        "init": checksum,
     }
     whole = json.dumps({"config": config.model_dump(mode="json"), **identity}, sort_keys=True)
     root = workspace() / "checkpoints" if is_s3(checkpoints) else Path(checkpoints)
@@ -157,6 +159,14 @@ def _prepare(dataset: Path | str, checkpoints: Path | str, config: TrainConfig, 
     return _Job(dataset, shards, validation, config, identity, generator, folder)
 
 
+def _begin_with(init: str) -> tuple[Path, str]:
+    """Returns the generator folder or the checkpoint that `init` names, and its SHA-256."""
+    if Path(init).is_file():
+        return Path(init), hashlib.sha256(Path(init).read_bytes()).hexdigest()
+    folder = registry.fetch(init)
+    return folder, registry.checksum(folder) or ""
+
+
 def _remove_finished(folder: Path) -> None:
     """Removes the folders of finished trainings beside this one."""
     for finished in folder.parent.glob(f"{'[0-9a-f]' * 16}/{_FINISHED}"):
@@ -166,17 +176,21 @@ def _remove_finished(folder: Path) -> None:
 
 def _restore_files(folder: Path) -> str | None:
     """Writes the sample grids and the run's id out of the newest checkpoint; returns the id of the run to resume."""
+    (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
     path = folder / _RUN_ID
     if not (folder / _FINISHED).exists() and (checkpoint := newest_checkpoint(folder)):
         for name, content in checkpoint.files.items():
             if re.fullmatch(rf"{_RUN_ID}|{SAMPLES}/samples-\d+\.png", name):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 write_aside(folder / name, content)
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _hand_over(output: Path, job: _Job, trained: Trained, run_id: str, seconds: float) -> None:
-    """Writes the step's output; `seconds` are those of the last attempt."""
+    """Writes the step's output; `seconds` are those of the last attempt.
+
+    It holds generator.safetensors and generator.json, history.jsonl, the same as a table in history.csv, curves.png,
+    samples/, training.json, and the dataset's manifest.parquet and SOURCES.csv.
+    """
     slope = calibrate(trained.generator, job.validation) if job.config.calibrate else 0.0
     snapshot = trained.snapshot
     taken_at = snapshot.images if snapshot else trained.images

@@ -1,4 +1,4 @@
-"""Processes that train together, started by torchrun, and how they end: as one process would have."""
+"""Training in several processes, started by torchrun, which ends as one process would."""
 
 import json
 import os
@@ -14,12 +14,13 @@ from model.config import TrainConfig
 from model.utils.errors import Interrupted, UserError
 
 Arguments = dict[str, Any]
-"""Those of `components.train.step.train`, by name, as JSON has them."""
+"""Arguments of `components.train.step.train` by name, of JSON's types."""
 
 
 def arguments(
     dataset: str, output: str, checkpoints: str, config: TrainConfig, code_version: str, variant: str = ""
 ) -> Arguments:
+    """Returns the arguments of `components.train.step.train` by name, of JSON's types."""
     return {
         "dataset": dataset,
         "output": output,
@@ -30,40 +31,42 @@ def arguments(
     }
 
 
-def together(work: Arguments, *options: str) -> None:
-    """Runs `components.train.worker` under torchrun, which this process becomes.
+def run_workers(work: Arguments, *options: str) -> None:
+    """Runs `components.train.worker` under torchrun, in this process, until all workers end.
 
-    SIGTERM is handed on to all; each has 30 s to save and end.
+    torchrun passes SIGTERM on to all workers; each has 30 s to save and end.
 
     Args:
-        work: what each process is told.
-        options: torchrun's, without the program.
+        work: arguments of each worker.
+        options: of torchrun, without the program.
 
     Raises:
-        UserError: a process ended with one.
-        Interrupted: SIGTERM came, to this process or to one of those.
-        ChildFailedError: a process ended otherwise; torchrun's, which names it.
+        UserError: a worker ended with one.
+        Interrupted: SIGTERM came, to this process or to a worker.
+        ChildFailedError: a worker ended otherwise; torchrun names it.
     """
-    # One store for all rounds, torchrun's default, tells processes that are started again the addresses of those before
-    # them, for which they wait half an hour: pytorch/pytorch#135712.
+    # With torchrun's default, one store for all rounds, restarted processes read the addresses of the processes before
+    # them and wait half an hour for these: pytorch/pytorch#135712.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     with TemporaryDirectory() as logs:
         command = [*options, f"--log-dir={logs}", "--module", "components.train.worker", json.dumps(work)]
         try:
             torchrun.run(torchrun.parse_args(command))  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
-            raise _ending(Path(logs)) or error from None
+            raise _recorded_error(Path(logs)) or error from None
         except SignalException:
-            raise _ending(Path(logs)) or Interrupted("SIGTERM came before the first step; start again") from None
+            raise _recorded_error(Path(logs)) or Interrupted(
+                "SIGTERM came before the first step; run the same command again"
+            ) from None
 
 
-def _ending(logs: Path) -> UserError | Interrupted | None:
-    """What the processes have recorded, when they were started last, of how they ended: a mistake rather than SIGTERM,
-    of which the others died."""
+def _recorded_error(logs: Path) -> UserError | Interrupted | None:
+    """Returns the error that the workers of the last round recorded: a mistake rather than SIGTERM, which ended the
+    other workers."""
     attempts = sorted(logs.glob("*/attempt_*"), key=lambda folder: int(folder.name.rpartition("_")[2]))
     records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(attempts[-1].glob("*/error.json"))]
-    said = [record["message"]["message"].split(": ", 1) for record in records]
-    for kind, sentence in said:
+    errors = [record["message"]["message"].split(": ", 1) for record in records]
+    for kind, sentence in errors:
         if kind != Interrupted.__name__:
             return UserError(sentence)
-    return Interrupted(said[0][1]) if said else None
+    return Interrupted(errors[0][1]) if errors else None

@@ -1,4 +1,4 @@
-"""One of the processes that train together: `python -m components.train.worker ARGUMENTS`; torchrun starts it."""
+"""Worker of a training in several processes; torchrun starts `python -m components.train.worker ARGUMENTS`."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows its text as 
 
 
 def run(work: Arguments) -> None:
-    """Trains as one of the processes; the first one uploads an output in S3.
+    """Trains as one of the processes; the main process uploads an output in S3.
 
     Raises:
         UserError, Interrupted: as in `components.train.step.train`; S3 refuses the output.
@@ -45,10 +45,10 @@ def _tell_kubernetes(message: str) -> None:
 
 if __name__ == "__main__":
     try:
-        _tell_kubernetes("")  # torchrun starts the processes again after a mistake, which may be past
+        _tell_kubernetes("")  # torchrun restarts the workers, and an earlier message may no longer hold
         run(json.loads(sys.argv[1]))
     except (UserError, Interrupted) as error:
-        get_error_handler().record_exception(error)  # `together` reads it, and says it once
+        get_error_handler().record_exception(error)  # `run_workers` reads it and raises it once
         if isinstance(error, UserError):
             _tell_kubernetes(str(error))
         sys.exit(RETRY_ME if isinstance(error, Interrupted) else 1)

@@ -29,6 +29,7 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
+        """True in the process of rank 0."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ class Due:
 
     @classmethod
     def at(cls, images: int, config: TrainConfig, stop: bool) -> Self:
-        """
+        """Returns what is due after a step.
+
         Args:
             images: images seen after the step.
             config: of the training.
@@ -175,9 +176,11 @@ def maintain(
 
 def _handle_alarm(alarm: Alarm, phase: str, state: TrainingState, dist: ProcessGroup, reporter: Reporter) -> None:
     if alarm.fatal:
+        good = next(iter(checkpoints(state.folder)), None)
+        then = f"{good}; set train.init to it to begin with its weights" if good else "none"
         raise TrainingFailed(
-            f"Training failed at {state.images} images (phase {phase}): {alarm.reason}; {alarm.advice}. "
-            f"The last good checkpoint is {next(iter(checkpoints(state.folder)), 'none')}."
+            f"Training failed at {state.images} images (phase {phase}): {alarm.reason}; {alarm.advice}, and train "
+            f"again. The last good checkpoint is {then}."
         )
     sentence = f"Training is not healthy at {state.images} images: {alarm.reason}; {alarm.advice}. Training continues."
     if dist.is_main:

@@ -19,6 +19,7 @@ class Means:
         self._counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
+        """Adds the scalars that a step returned; a figure may be absent from some steps."""
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -32,6 +33,7 @@ class Means:
         return {name: value / self._counts[name] for name, value in zip(self._sums, shared.tolist(), strict=True)}
 
     def clear(self) -> None:
+        """Begins anew, after a row."""
         self._sums, self._counts = {}, {}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class Alarm:
 
 
 class Monitor:
-    """Checks the rows of the history."""
+    """Checks the rows of the history against the limits of `train.health`."""
 
     def __init__(self, config: HealthConfig) -> None:
         self._config = config

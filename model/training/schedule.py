@@ -23,6 +23,7 @@ class Schedule:
         self._config = config
 
     def phase(self, images: int) -> Phase:
+        """Returns the phase of the step that begins at this position."""
         return Phase.WARM_UP if images < self._config.warmup_images else Phase.ADVERSARIAL
 
     def decay(self, images: int) -> float:

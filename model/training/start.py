@@ -4,14 +4,17 @@ from pathlib import Path
 
 import torch
 
-from model.config import TrainConfig
+from model.config import GeneratorConfig, TrainConfig
 from model.data.shards import Shards
 from model.inference.saved import load_generator
 from model.networks.discriminator import smallest_side
 from model.networks.encoders import pretrained_weights
 from model.networks.generator import Generator
+from model.training.checkpoint import read_checkpoint
 from model.training.distributed import ProcessGroup
+from model.training.meters import below
 from model.utils.errors import UserError
+from model.utils.settings import check
 
 
 def new_generator(config: TrainConfig, cache: Path = Path("workspace/cache/weights")) -> Generator:
@@ -29,13 +32,17 @@ def new_generator(config: TrainConfig, cache: Path = Path("workspace/cache/weigh
     return Generator(config.generator, weights)
 
 
-def trained_generator(config: TrainConfig, folder: Path) -> Generator:
-    """Returns the generator of a folder that `save_generator` wrote, to train it further.
+def trained_generator(config: TrainConfig, path: Path) -> Generator:
+    """Returns a trained generator, to train it further.
+
+    Args:
+        config: its `generator` must have the same shape.
+        path: a folder that `save_generator` wrote, or a checkpoint, whose generator for use is taken.
 
     Raises:
-        UserError: as `load_generator`; or its shape differs from `config.generator`, naming the differences.
+        UserError: as `load_generator`; the checkpoint is damaged; the shapes differ, naming the differences.
     """
-    generator, _ = load_generator(folder)
+    generator = _of_checkpoint(path) if path.is_file() else load_generator(path)[0]
     generator.chroma_slope = 0.0  # the new training calibrates its own
     found, wanted = generator.config.model_dump(), config.generator.model_dump()
     different = [f"{key}: {found[key]} -> {wanted[key]}" for key in wanted if found[key] != wanted[key]]
@@ -45,6 +52,16 @@ def trained_generator(config: TrainConfig, folder: Path) -> Generator:
             "leave train.init empty."
         )
     return generator
+
+
+def _of_checkpoint(path: Path) -> Generator:
+    try:
+        checkpoint = read_checkpoint(path)
+    except ValueError as error:
+        raise UserError(f"train.init: {path} is no whole checkpoint ({error}); choose another one.") from None
+    generator = Generator(check(GeneratorConfig, checkpoint.identity["config"]["generator"], str(path)))
+    generator.load_state_dict(below(checkpoint.tensors, "ema") or below(checkpoint.tensors, "generator"))
+    return generator.eval()
 
 
 def check_fits(config: TrainConfig, shards: Shards, dist: ProcessGroup) -> None:

@@ -26,6 +26,8 @@ from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.data.shards import Shards
 from model.inference.saved import load_generator
 from model.networks.generator import Generator
+from model.training.checkpoint import read_checkpoint
+from model.training.meters import below
 from model.utils.errors import Damaged, UserError
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
 
@@ -303,3 +305,21 @@ def test_another_champion_is_another_training(
     logged = {run.data.params.get("train.init") for run in runs}
     assert len(list(Path("checkpoints").iterdir())) == 1  # a finished one makes way for the next
     assert {"models:/colorizer/1", "models:/colorizer/2"} <= logged
+
+
+def test_it_begins_with_a_checkpoint(workplace: Path, dataset: Path) -> None:
+    """After a training that failed, the next one begins with its last good weights and a lower rate."""
+    train(dataset, Path("out/first"), Path("checkpoints"), tiny_config())
+    (checkpoint,) = sorted(Path("checkpoints").glob("*/checkpoint-*48.safetensors"))
+    kept = checkpoint.rename("checkpoint.safetensors")
+    still = (f"init={kept}", "learning_rate=1e-9", "images=8", "warmup_images=8", "ema_half_life=0")
+    train(dataset, Path("out/still"), Path("checkpoints"), tiny_config(*still))
+    begun, _ = load_generator(Path("out/still"))
+    weights = below(read_checkpoint(kept).tensors, "ema")
+    for name, tensor in begun.state_dict().items():
+        torch.testing.assert_close(tensor, weights[name], rtol=1e-3, atol=1e-6)
+    with pytest.raises(UserError, match="levels: 3 -> 2"):
+        train(dataset, Path("out/other"), Path("checkpoints"), tiny_config(still[0], "generator.levels=2"))
+    kept.write_bytes(kept.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"train\.init: checkpoint\.safetensors is no whole checkpoint"):
+        train(dataset, Path("out/other"), Path("checkpoints"), tiny_config(still[0]))

@@ -1,23 +1,19 @@
-"""Training: what it learns, its schedule, its terms, and what stops it."""
+"""The loop: what it learns, when things are due, and what ends it."""
 
-import contextlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from model.data.shards import Shards
 from model.networks.generator import Generator
 from model.training import gan
-from model.training import loop as training
 from model.training.checkpoint import checkpoints
-from model.training.distributed import ProcessGroup
-from model.training.loop import train
+from model.training.loop import Due, train
 from model.utils.errors import TrainingFailed, UserError
 from tests.support.tiny import tiny_config, tiny_dataset
 from tests.support.trainings import Recorder
@@ -34,14 +30,10 @@ def _history(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def _state(folder: Path) -> dict[str, Tensor]:
-    return safetensors.torch.load_file(checkpoints(folder)[0])
+# Learning
 
 
-# What is learnt
-
-
-def test_a_tiny_set_is_learnt_by_heart(tmp_path: Path) -> None:
+def test_a_tiny_set_is_learned_by_heart(tmp_path: Path) -> None:
     few = Shards.open(tiny_dataset(tmp_path / "data", train=4), "train")
     config = tiny_config(
         "images=1600", "warmup_images=1600", "learning_rate=0.005", "decay=none", "log_every=160", "generator.levels=3"
@@ -51,7 +43,7 @@ def test_a_tiny_set_is_learnt_by_heart(tmp_path: Path) -> None:
     assert losses[-1] < 0.35 * losses[0]
 
 
-def test_the_game_follows_the_warm_up(tmp_path: Path, shards: Shards) -> None:
+def test_the_adversarial_phase_follows_the_warm_up(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config("checkpoint_every=32"), shards, tmp_path, {})
     rows = _history(tmp_path)
     assert [(row["images"], row["phase"]) for row in rows] == [
@@ -74,68 +66,7 @@ def test_the_game_follows_the_warm_up(tmp_path: Path, shards: Shards) -> None:
     assert all(math.isfinite(value) for row in rows for value in row.values() if isinstance(value, float))
 
 
-def test_the_discriminator_rests_during_the_warm_up(tmp_path: Path, shards: Shards) -> None:
-    torch.manual_seed(tiny_config().seed)
-    train(tiny_config("checkpoint_every=16", "warmup_images=64", "images=72"), shards, tmp_path / "warm", {})
-    train(tiny_config("checkpoint_every=16", "warmup_images=0", "images=72"), shards, tmp_path / "game", {})
-    warm, played = _state(tmp_path / "warm"), _state(tmp_path / "game")
-    assert not any(name.startswith("discriminator_adam") for name in warm)
-    assert any(name.startswith("discriminator_adam") for name in played)
-    first = "discriminator.layers.0.weight"
-    assert not torch.equal(warm[first], played[first])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "absent", "present"),
-    [
-        (("objective.adversarial=none",), {"adversarial", "discriminator", "d_accuracy"}, {"diversity"}),
-        (("objective.reconstruction=none", "warmup_images=0"), {"reconstruction"}, {"adversarial"}),
-        (("objective.diversity_weight=0",), {"diversity"}, {"adversarial", "reconstruction"}),
-        (("generator.noise=none",), {"diversity"}, {"adversarial"}),
-        (
-            ("generator.noise=dropout", "generator.norm=batch", "discriminator.norm=batch"),
-            {"diversity"},
-            {"adversarial"},
-        ),
-        (("objective.adversarial=vanilla", "clip_gradient=0", "ema_half_life=0"), set(), {"adversarial"}),
-        (("objective.adversarial=hinge", "objective.reconstruction=l2"), set(), {"reconstruction"}),
-        (("precision=bfloat16",), set(), {"reconstruction", "adversarial"}),
-    ],
-    ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
-)
-def test_each_term_can_be_left_out(
-    tmp_path: Path, shards: Shards, overrides: tuple[str, ...], absent: set[str], present: set[str]
-) -> None:
-    config = tiny_config("images=40", "warmup_images=16", *overrides)
-    train(config, shards, tmp_path, {})
-    row = _history(tmp_path)[-1]
-    assert present <= row.keys()
-    assert not absent & row.keys()
-    state = _state(tmp_path)
-    assert any(name.startswith("discriminator.") for name in state) is (config.objective.adversarial != "none")
-    assert any(name.startswith("ema.") for name in state) is (config.ema_half_life > 0)
-
-
-def test_diversity_is_asked_of_a_quarter_and_makes_colorings_differ(tmp_path: Path, shards: Shards) -> None:
-    apart = []
-    for weight in (0, 300):
-        config = tiny_config(
-            "images=960",
-            "warmup_images=0",
-            "objective.adversarial=none",
-            f"objective.diversity_weight={weight}",
-            "objective.diversity_limit=0.1",
-            "learning_rate=0.002",
-            "ema_half_life=0",
-        )
-        generator = train(config, shards, tmp_path / str(weight), {}).generator
-        L = torch.rand(1, 1, 16, 16).expand(8, 1, 16, 16) * 2 - 1
-        with torch.no_grad():
-            apart.append(generator(L, torch.randn(8, 8)).std(dim=0).mean().item())
-    assert apart[1] > 2 * apart[0]
-
-
-# Schedules
+# Due
 
 
 def test_history_has_the_learning_rates_that_were_used(tmp_path: Path, shards: Shards) -> None:
@@ -173,7 +104,14 @@ def test_durations_are_in_images_whatever_the_batch(tmp_path: Path, shards: Shar
     assert [path.stem for path in checkpoints(tmp_path)] == ["checkpoint-000000000042", "checkpoint-000000000024"]
 
 
-# What stops it
+def test_the_last_step_logs_and_samples_but_saves_nothing_and_ignores_a_stop() -> None:
+    config = tiny_config("validate_every=16")
+    assert Due.at(64, config, stop=True) == Due(log=True, validate=True, sample=True, save=False, stop=False)
+    assert Due.at(56, config, stop=True) == Due(log=False, validate=False, sample=False, save=True, stop=True)
+    assert Due.at(16, config, stop=False) == Due(log=True, validate=True, sample=False, save=True, stop=False)
+
+
+# Ends
 
 
 def _breaking(after: int, broken: float) -> Any:
@@ -189,7 +127,7 @@ def _breaking(after: int, broken: float) -> Any:
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_stops_training(
+def test_a_loss_that_is_not_finite_ends_the_training(
     tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch, broken: float
 ) -> None:
     monkeypatch.setattr(gan, "reconstruction_loss", _breaking(after=5, broken=broken))
@@ -204,7 +142,7 @@ def test_a_loss_that_is_no_number_stops_training(
     assert "reconstruction" not in rows[2]  # JSON knows no NaN
 
 
-def test_a_checkpoint_between_rows_is_guarded_too(
+def test_a_loss_that_is_not_finite_is_found_at_a_checkpoint_between_rows(
     tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gan, "reconstruction_loss", _breaking(after=1, broken=math.nan))
@@ -213,7 +151,7 @@ def test_a_checkpoint_between_rows_is_guarded_too(
     assert not checkpoints(tmp_path)
 
 
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, shards: Shards) -> None:
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, shards: Shards) -> None:
     def spoil(images: int, generator: Generator) -> None:
         with torch.no_grad():
             generator.to_ab[-2].bias.fill_(math.inf)
@@ -222,54 +160,3 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, shards: Sha
     with pytest.raises(UserError, match=r"at 48 images .*weights.*checkpoint-000000000032"):
         train(config, shards, tmp_path, {}, reporter=Recorder(on_sample=spoil))
     assert len(checkpoints(tmp_path)) == 2
-
-
-def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, shards: Shards) -> None:
-    train(tiny_config(), shards, tmp_path, {"data_version": "old"})
-    with pytest.raises(UserError) as raised:
-        train(tiny_config("learning_rate=0.1", "generator.norm=batch"), shards, tmp_path, {"data_version": "new"})
-    for words in (
-        "config.learning_rate: 0.0002 -> 0.1",
-        "config.generator.norm: group -> batch",
-        "data_version: old -> new",
-    ):
-        assert words in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (("crop=24",), "train.crop is 24 and train.zoom 1, but the dataset's photographs have 20 pixels"),
-        (
-            ("discriminator.receptive_field=70",),
-            "with a receptive field of 70 needs at least 24 pixels",
-        ),
-    ],
-)
-def test_what_does_not_fit_the_dataset(tmp_path: Path, overrides: tuple[str, ...], words: str) -> None:
-    small = Shards.open(tiny_dataset(tmp_path / "data", size=20), "train")
-    with pytest.raises(UserError, match=words):
-        train(tiny_config(*overrides), small, tmp_path / "run", {})
-
-
-def test_a_batch_that_does_not_divide(tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
-    three = contextlib.nullcontext(ProcessGroup(rank=0, count=3, device=torch.device("cpu")))
-    monkeypatch.setattr(training, "join_processes", lambda: three)
-    with pytest.raises(UserError, match=r"train\.batch_size is 8; it must be a multiple of the 3 processes"):
-        train(tiny_config(), shards, tmp_path, {})
-
-
-def test_an_empty_dataset(tmp_path: Path) -> None:
-    empty = Shards.open(tiny_dataset(tmp_path / "data", train=0), "train")
-    with pytest.raises(UserError, match="no photographs for training"):
-        train(tiny_config(), empty, tmp_path / "run", {})
-
-
-def test_a_damaged_history_is_written_anew_from_the_checkpoint(tmp_path: Path, shards: Shards) -> None:
-    train(tiny_config(), shards, tmp_path, {})
-    rows = _history(tmp_path)
-    for damaged in ("", "{", (tmp_path / "history.jsonl").read_text() * 2):
-        (tmp_path / "history.jsonl").write_text(damaged)
-        train(tiny_config(), shards, tmp_path, {})
-        assert _history(tmp_path)[:3] == rows[:3]
-        assert len(_history(tmp_path)) == 4

@@ -1,4 +1,4 @@
-"""Validation: it measures as evaluation does, disturbs nothing, and the best snapshot is what is handed on."""
+"""Validation: it measures as evaluation does and does not affect the training."""
 
 import math
 from pathlib import Path
@@ -11,14 +11,13 @@ from components.evaluate.candidates import GeneratorContestant
 from components.evaluate.features import Instruments
 from model.color import decode_lab
 from model.data.shards import Shards
-from model.inference.saved import load_generator, save_generator
 from model.networks.generator import Generator
 from model.training.distributed import ProcessGroup
 from model.training.loop import train
 from model.training.validation import FIGURES, Validation
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config, tiny_dataset
-from tests.support.trainings import CrashError, crash, history, same, stop_at
+from tests.support.trainings import history, same
 
 ALONE = ProcessGroup(rank=0, count=1, device=torch.device("cpu"))
 GAME = ("images=96", "validate_every=16", "learning_rate=0.005")
@@ -37,7 +36,7 @@ def shards(dataset: Path) -> Shards:
     return Shards.open(dataset, "train")
 
 
-def test_it_measures_as_evaluation_does(dataset: Path) -> None:
+def test_it_measures_the_same_as_evaluation(dataset: Path) -> None:
     val = Shards.open(dataset, "val")
     torch.manual_seed(0)
     generator = Generator(tiny_config("generator.noise=none").generator).eval()
@@ -67,7 +66,7 @@ def test_it_measures_the_same_every_time(dataset: Path, noise: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_coloring_that_is_no_number_voids_it(dataset: Path) -> None:
+def test_a_coloring_that_is_not_finite_makes_the_figures_nan(dataset: Path) -> None:
     generator = Generator(tiny_config().generator).eval()
     torch.nn.init.constant_(generator.to_ab[0].bias, math.nan)
     assert all(math.isnan(value) for value in Validation(Shards.open(dataset, "val"), ALONE)(generator).values())
@@ -78,7 +77,7 @@ def test_a_coloring_that_is_no_number_voids_it(dataset: Path) -> None:
     [(), ("generator.noise=dropout", "generator.norm=batch", "discriminator.norm=batch", "ema_half_life=0")],
     ids=["default", "dropout, batch norm, no average"],
 )
-def test_it_disturbs_nothing(tmp_path: Path, shards: Shards, overrides: tuple[str, ...]) -> None:
+def test_it_does_not_affect_the_training(tmp_path: Path, shards: Shards, overrides: tuple[str, ...]) -> None:
     without = train(tiny_config(*overrides), shards, tmp_path / "without", {})
     measured = train(tiny_config("validate_every=16", *overrides), shards, tmp_path / "with", {})
     assert same(without.generator, measured.generator)
@@ -88,54 +87,12 @@ def test_it_disturbs_nothing(tmp_path: Path, shards: Shards, overrides: tuple[st
     assert [{name: row[name] for name in row if name not in FIGURES} for row in rows] == history(tmp_path / "without")
 
 
-def test_rows_have_it_when_it_is_due_and_at_the_end(tmp_path: Path, shards: Shards) -> None:
+def test_rows_hold_the_figures_where_they_are_due_and_at_the_end(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config("validate_every=48", "images=80"), shards, tmp_path, {})
     assert [row["images"] for row in history(tmp_path) if FIGURES[0] in row] == [48, 80]
 
 
-def _score(select: str, row: dict[str, float]) -> float:
-    return row["val_l1_ab"] + (row["val_delta_colorfulness"] / 10 if select == "balance" else 0)
-
-
-@pytest.mark.parametrize("select", ["l1_ab", "balance"])
-def test_the_best_of_the_game_is_handed_on(tmp_path: Path, shards: Shards, select: str) -> None:
-    trained = train(tiny_config(*GAME, f"select={select}"), shards, tmp_path, {})
-    scores = {row["images"]: _score(select, row) for row in history(tmp_path) if row["phase"] == "full"}
-    assert trained.snapshot
-    assert trained.images == 96
-    assert trained.snapshot.images == min(scores, key=scores.__getitem__)
-    assert trained.snapshot.score == min(scores.values())
-
-    save_generator(tmp_path, trained.generator, crop=16, size=24, images=trained.snapshot.images)
-    measured = Validation(Shards.open(shards.folder, "val"), ALONE)(load_generator(tmp_path)[0])
-    assert _score(select, measured) == pytest.approx(trained.snapshot.score, rel=0.01)  # rounded to half precision
-
-
-def test_the_warm_up_counts_where_no_game_follows(tmp_path: Path, shards: Shards) -> None:
-    quiet = ("objective.adversarial=none", "images=48", "warmup_images=48", "validate_every=16")
-    trained = train(tiny_config(*quiet, "select=l1_ab"), shards, tmp_path, {})
-    rows = history(tmp_path)
-    assert {row["phase"] for row in rows} == {"warmup"}
-    assert trained.snapshot
-    assert trained.snapshot.score == min(row["val_l1_ab"] for row in rows)
-
-
-def test_a_kill_leaves_no_trace(tmp_path: Path, shards: Shards) -> None:
-    """The best so far survives in the checkpoint, also where the best is over before the kill."""
-    config = tiny_config(*GAME, "select=balance", "decay=none", "checkpoint_every=24")
-    whole = train(config, shards, tmp_path / "whole", {})
-
-    for images in (56, 88):
-        folder = tmp_path / str(images)
-        with pytest.raises(CrashError):
-            train(config, shards, folder, {}, reporter=stop_at(images, crash))
-        again = train(config, shards, folder, {})
-        assert again.snapshot == whole.snapshot
-        assert same(again.generator, whole.generator)
-        assert history(folder) == history(tmp_path / "whole")
-
-
-def test_without_photographs_for_validation(tmp_path: Path) -> None:
+def test_a_dataset_without_validation_photographs_is_refused(tmp_path: Path) -> None:
     only = Shards.open(tiny_dataset(tmp_path / "data", val=0), "train")
     with pytest.raises(UserError, match=r"train\.validate_every needs photographs for validation and .*data has none"):
         train(tiny_config("validate_every=16"), only, tmp_path / "run", {})

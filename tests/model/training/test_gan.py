@@ -1,0 +1,91 @@
+"""Training steps: the terms of the objective, and what each changes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from model.data.shards import Shards
+from model.training.checkpoint import checkpoints
+from model.training.loop import train
+from tests.support.tiny import tiny_config, tiny_dataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    return Shards.open(tiny_dataset(tmp_path_factory.mktemp("tiny")), "train")
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def _state(folder: Path) -> dict[str, Tensor]:
+    return safetensors.torch.load_file(checkpoints(folder)[0])
+
+
+def test_the_warm_up_leaves_the_discriminator_alone(tmp_path: Path, shards: Shards) -> None:
+    torch.manual_seed(tiny_config().seed)
+    train(tiny_config("checkpoint_every=16", "warmup_images=64", "images=72"), shards, tmp_path / "warm", {})
+    train(tiny_config("checkpoint_every=16", "warmup_images=0", "images=72"), shards, tmp_path / "game", {})
+    warm, played = _state(tmp_path / "warm"), _state(tmp_path / "game")
+    assert not any(name.startswith("discriminator_adam") for name in warm)
+    assert any(name.startswith("discriminator_adam") for name in played)
+    first = "discriminator.layers.0.weight"
+    assert not torch.equal(warm[first], played[first])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "absent", "present"),
+    [
+        (("objective.adversarial=none",), {"adversarial", "discriminator", "d_accuracy"}, {"diversity"}),
+        (("objective.reconstruction=none", "warmup_images=0"), {"reconstruction"}, {"adversarial"}),
+        (("objective.diversity_weight=0",), {"diversity"}, {"adversarial", "reconstruction"}),
+        (("generator.noise=none",), {"diversity"}, {"adversarial"}),
+        (
+            ("generator.noise=dropout", "generator.norm=batch", "discriminator.norm=batch"),
+            {"diversity"},
+            {"adversarial"},
+        ),
+        (("objective.adversarial=vanilla", "clip_gradient=0", "ema_half_life=0"), set(), {"adversarial"}),
+        (("objective.adversarial=hinge", "objective.reconstruction=l2"), set(), {"reconstruction"}),
+        (("precision=bfloat16",), set(), {"reconstruction", "adversarial"}),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
+)
+def test_each_term_can_be_left_out(
+    tmp_path: Path, shards: Shards, overrides: tuple[str, ...], absent: set[str], present: set[str]
+) -> None:
+    config = tiny_config("images=40", "warmup_images=16", *overrides)
+    train(config, shards, tmp_path, {})
+    row = _history(tmp_path)[-1]
+    assert present <= row.keys()
+    assert not absent & row.keys()
+    state = _state(tmp_path)
+    assert any(name.startswith("discriminator.") for name in state) is (config.objective.adversarial != "none")
+    assert any(name.startswith("ema.") for name in state) is (config.ema_half_life > 0)
+
+
+def test_the_diversity_loss_makes_colorings_differ(tmp_path: Path, shards: Shards) -> None:
+    apart = []
+    for weight in (0, 300):
+        config = tiny_config(
+            "images=960",
+            "warmup_images=0",
+            "objective.adversarial=none",
+            f"objective.diversity_weight={weight}",
+            "objective.diversity_limit=0.1",
+            "learning_rate=0.002",
+            "ema_half_life=0",
+        )
+        generator = train(config, shards, tmp_path / str(weight), {}).generator
+        L = torch.rand(1, 1, 16, 16).expand(8, 1, 16, 16) * 2 - 1
+        with torch.no_grad():
+            apart.append(generator(L, torch.randn(8, 8)).std(dim=0).mean().item())
+    assert apart[1] > 2 * apart[0]

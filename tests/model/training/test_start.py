@@ -1,0 +1,54 @@
+"""The start of a training: configurations that do not fit the dataset are refused."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.data.shards import Shards
+from model.training import loop as training
+from model.training.distributed import ProcessGroup
+from model.training.loop import train
+from model.utils.errors import UserError
+from tests.support.tiny import tiny_config, tiny_dataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    return Shards.open(tiny_dataset(tmp_path_factory.mktemp("tiny")), "train")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("crop=24",), "train.crop is 24 and train.zoom 1, but the dataset's photographs have 20 pixels"),
+        (
+            ("discriminator.receptive_field=70",),
+            "with a receptive field of 70 needs at least 24 pixels",
+        ),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_dataset_is_refused(
+    tmp_path: Path, overrides: tuple[str, ...], words: str
+) -> None:
+    small = Shards.open(tiny_dataset(tmp_path / "data", size=20), "train")
+    with pytest.raises(UserError, match=words):
+        train(tiny_config(*overrides), small, tmp_path / "run", {})
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(
+    tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = contextlib.nullcontext(ProcessGroup(rank=0, count=3, device=torch.device("cpu")))
+    monkeypatch.setattr(training, "join_processes", lambda: three)
+    with pytest.raises(UserError, match=r"train\.batch_size is 8; it must be a multiple of the 3 processes"):
+        train(tiny_config(), shards, tmp_path, {})
+
+
+def test_an_empty_dataset_is_refused(tmp_path: Path) -> None:
+    empty = Shards.open(tiny_dataset(tmp_path / "data", train=0), "train")
+    with pytest.raises(UserError, match="no photographs for training"):
+        train(tiny_config(), empty, tmp_path / "run", {})
