@@ -1,68 +1,64 @@
-"""A message to people: JSON to the address in COLORIZE_WEBHOOK_URL, which is a secret and never printed."""
+"""The webhook: a JSON message to COLORIZE_WEBHOOK_URL, a secret address that is never printed."""
 
 import ipaddress
 import logging
-import threading
-import time
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from model.utils.signals import handled
 
 VARIABLE = "COLORIZE_WEBHOOK_URL"
+_TRY_AGAIN = (429, *range(500, 600))
 
 
-def deliver(
-    url: str,
-    message: Mapping[str, Any],
-    patience: float = 10,
-    pauses: Sequence[float] = (0, 1, 4),
-    limit: float = 60,
-) -> str:
-    """Posts a message; a few attempts, in which only what may pass is tried again.
+class _TimeLimitError(Exception):
+    """Ends a delivery; no OSError, for urllib3 would try again after one."""
+
+
+def deliver(url: str, message: Mapping[str, Any], timeout: float = 10, backoff: float = 2, limit: float = 60) -> str:
+    """Posts a message; tries twice more after a connection error, status 429 or a status of 500 and above.
 
     Args:
         url: https, or http to this machine or inside the cluster. Redirects are not followed: they may lead elsewhere.
-        message: Of JSON's types.
-        patience: Seconds for a connection, and for each silence of the server.
-        pauses: Seconds before each attempt.
-        limit: Seconds in all, for a server that is slow without being silent.
+        message: of JSON's types.
+        timeout: seconds for a connection, and for each silence of the server.
+        backoff: seconds before the last attempt.
+        limit: seconds in all, for a server that is slow without being silent: an alarm, which needs the main thread.
 
     Returns:
-        Empty when it was delivered, else what stood in the way, without the address.
+        The reason why it was not delivered, without the address; empty when it was delivered.
     """
     if not _is_private_enough(url):
         return f"{VARIABLE} must be https; http is for this machine and inside the cluster"
-    trouble = [f"no end after {limit:g} s"]
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings and debug messages hold the address
+    retries = Retry(
+        total=2, allowed_methods=None, status_forcelist=_TRY_AGAIN, raise_on_status=False, backoff_factor=backoff / 2
+    )
+    retries.respect_retry_after_header = False  # a server may not hold up the end of a run
 
-    def work() -> None:
-        trouble[:] = [_attempts(url, message, patience, pauses)]
+    def stop(*_: object) -> None:
+        raise _TimeLimitError
 
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    worker.join(limit)
-    return trouble[0]
-
-
-def _attempts(url: str, message: Mapping[str, Any], patience: float, pauses: Sequence[float]) -> str:
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # below that it tells whom it calls
-    trouble = ""
-    for pause in pauses:
-        time.sleep(pause)
+    with handled({signal.SIGALRM: stop}), requests.Session() as session:
+        session.mount(url, HTTPAdapter(max_retries=retries))
+        timer = signal.setitimer(signal.ITIMER_REAL, limit)
         try:
             # Streamed: what the server has to say beyond its status is not read.
-            with requests.post(url, json=message, timeout=patience, allow_redirects=False, stream=True) as answer:
-                status = answer.status_code
+            with session.post(url, json=message, timeout=timeout, allow_redirects=False, stream=True) as answer:
+                return "" if 200 <= answer.status_code < 300 else f"status {answer.status_code}"
+        except _TimeLimitError:
+            return f"no end after {limit:g} s"
         except Exception as error:  # its text has the address
-            trouble = type(error).__name__
-            continue
-        if 200 <= status < 300:
-            return ""
-        trouble = f"status {status}"
-        if status < 500 and status != 429:
-            break
-    return trouble
+            cause = getattr(error.args[0], "reason", error) if error.args else error
+            return type(cause).__name__
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 def _is_private_enough(url: str) -> bool:

@@ -3,8 +3,6 @@
 import json
 import logging
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -142,8 +140,8 @@ def test_without_mlflow_the_outcome_is_told_all_the_same(workplace: Path, monkey
         ((500, "drop", 200), 3, ""),
         ((429, 204), 2, ""),
         ((500,), 3, "status 500"),
-        (("drop",), 3, "ConnectionError"),
-        (("hang",), 3, "ReadTimeout"),
+        (("drop",), 3, "ProtocolError"),
+        (("hang",), 3, "ReadTimeoutError"),
         ((404,), 1, "status 404"),
         (("redirect",), 1, "status 307"),
         (("drip",), 1, "no end after 1.5 s"),
@@ -159,7 +157,7 @@ def test_whatever_the_server_does_the_run_goes_on_and_the_address_stays_secret(
     requests: int,
     trouble: str,
 ) -> None:
-    hasty = partial(deliver, patience=0.3, pauses=(0, 0.01, 0.01), limit=1.5)
+    hasty = partial(deliver, timeout=0.3, backoff=0.01, limit=1.5)
     monkeypatch.setattr("components.report.step.deliver", hasty)
     caplog.set_level(logging.DEBUG)
     with receiver(*plan) as hook:
@@ -173,17 +171,6 @@ def test_whatever_the_server_does_the_run_goes_on_and_the_address_stays_secret(
     output = capfd.readouterr()
     assert output.out.splitlines()[-1] == (f"webhook: not delivered: {trouble}" if trouble else "webhook: delivered")
     assert TOKEN not in output.out + output.err + caplog.text
-
-
-def test_a_server_without_end_does_not_keep_the_process() -> None:
-    with receiver("drip") as hook:
-        program = f"""
-from components.report.webhook import deliver
-print(deliver({hook.url!r}, {{}}, limit=0.5))
-"""
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "no end after 0.5 s"
-    assert not done.stderr
 
 
 @pytest.mark.parametrize(
@@ -205,7 +192,7 @@ print(deliver({hook.url!r}, {{}}, limit=0.5))
     ],
 )
 def test_plain_http_goes_no_further_than_the_cluster(url: str, allowed: bool) -> None:
-    trouble = deliver(url, {}, patience=0.1, pauses=(0,), limit=0.5)  # nobody listens at any of these
+    trouble = deliver(url, {}, timeout=0.1, backoff=0, limit=0.5)  # nobody listens at any of these
     assert trouble
     assert ("must be https" in trouble) != allowed
     assert "T00" not in trouble
