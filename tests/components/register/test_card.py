@@ -39,7 +39,7 @@ def test_the_card_names_examples_limits_and_uses() -> None:
     for words in (
         "| the table |",
         "best `a.jpg` (2); worst `b.jpg` ()",
-        "Not for evidence",
+        "Do not use it as evidence",
         "Worse than the mean color of each lightness, which is nearly gray, by l1_ab.",
         "It knows one coloring",
         "83 test photographs are few",
