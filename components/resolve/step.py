@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.shared.mlflow import registry
+from components.shared.mlflow import registry, runs
 from components.shared.photos.remote import LATEST
 from components.shared.photos.source import remote
 from components.shared.s3.client import is_s3
@@ -63,6 +63,7 @@ def resolve(
     tags = {"data_version": data_version, "made_by": made_by}
     if train.init.startswith("models:"):
         tags["began_with"] = sections["train"]["init"] = _beginning(train.init, made_by)
+    runs.begin_pipeline_run()
     champion = registry.champion()
     found = registry.find_all({"made_by": made_by})
     made = next((version for version in found if version.tags.keys() & {"promoted_at", "rejected_at"}), None)

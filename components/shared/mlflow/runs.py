@@ -104,7 +104,7 @@ def start_run(name: str, run_id: str | None = None, system_metrics: bool = False
         joined, parent = os.environ.get("MLFLOW_RUN_ID"), None
         experiment = experiment_id(client)  # no set_experiment: MLflow would refuse a run of another experiment
         if not joined and tree.pipeline_run_id():
-            parent = tree.plant(client, experiment)
+            parent = tree.ensure_parent_run(client, experiment)
             joined = tree.child(client, experiment, parent, name)
         elif not joined and run_id and _exists(client, run_id):
             joined = run_id
@@ -117,6 +117,14 @@ def start_run(name: str, run_id: str | None = None, system_metrics: bool = False
         )
         with started:
             yield Run(started.info.run_id, client)
+
+
+@explained()
+def begin_pipeline_run() -> None:
+    """Makes the parent run of this pipeline run; does nothing outside one, or where Kubeflow's plugin injects a run."""
+    if tree.pipeline_run_id() and not os.environ.get("MLFLOW_RUN_ID"):
+        client = connect()
+        tree.ensure_parent_run(client, experiment_id(client))
 
 
 def note_failure(name: str, reason: str) -> None:

@@ -107,7 +107,7 @@ def test_the_latest_version_is_what_was_published(workplace: Path, s3: S3Server,
     for prefix in ("", "some/photographs/"):
         photos = f"s3://{s3.bucket}/{prefix}"
         s3.client().put_object(Bucket=s3.bucket, Key=f"{prefix}files/md5/ab/cdef", Body=b"a photograph")
-        with pytest.raises(UserError, match=r"pipeline\.data publish"):
+        with pytest.raises(UserError, match="colorize data publish"):
             settle(data=LATEST, photos=photos)
         s3.client().put_object(Bucket=s3.bucket, Key=f"{prefix}latest", Body=f"{VERSION}\n".encode())
         assert settle(data=LATEST, photos=photos).data_version == VERSION

@@ -1,7 +1,6 @@
 """One tree of MLflow runs for a pipeline run: in a SQLite file and on a server, with and without Kubeflow's plugin."""
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,38 +179,17 @@ def test_a_plugin_that_injects_nothing_has_its_runs_found(
     ]
 
 
-def test_steps_that_begin_at_once_have_one_parent(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_makes_the_parent_that_parallel_steps_find(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
+    runs.begin_pipeline_run()
     experiment = runs.experiment_id(client)
-    steps = 4
-    together = threading.Barrier(steps)
-
-    class Late(MlflowClient):
-        """Makes its first run only when all others are about to: none has seen another."""
-
-        waited = False
-
-        def create_run(self, *arguments: Any, **named: Any) -> Any:
-            if not self.waited:
-                self.waited = True
-                together.wait()
-            return super().create_run(*arguments, **named)
-
-    with ThreadPoolExecutor(steps) as pool:
-        parents = set(pool.map(lambda _: tree.plant(Late(connection.uri()), experiment), range(steps)))
-    assert len(parents) == 1
+    with ThreadPoolExecutor(4) as pool:
+        parents = set(pool.map(lambda _: tree.ensure_parent_run(client, experiment), range(4)))
     (run,) = all_runs(client)
     assert {run.info.run_id} == parents
     assert run.data.tags["kfp.pipeline_run_id"] == "first"
-
-
-def test_a_candidate_whose_maker_died_stands_in_nobodys_way(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KFP_RUN_ID", "first")
-    client = connection.connect()
-    experiment = runs.experiment_id(client)
-    dead = client.create_run(experiment, tags={"colorizer.candidate_for": "first"}).info.run_id
-    parent = tree.plant(client, experiment, stale=0)
-    assert [run.info.run_id for run in all_runs(client)] == [parent] != [dead]
 
 
 def test_a_step_that_is_tried_again_goes_on_in_its_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,11 +215,11 @@ def test_a_step_that_was_killed_is_found_and_its_run_closed(workplace: Path, mon
     monkeypatch.setenv("KFP_RUN_ID", "first")
     client = connection.connect()
     experiment = runs.experiment_id(client)
-    parent = tree.plant(client, experiment)
+    parent = tree.ensure_parent_run(client, experiment)
     client.create_run(experiment, tags={PARENT: parent}, run_name="train")
     name, words = failed(client) or ("", "")
     assert name == "train"
-    assert "without a word" in words
+    assert "without an error message" in words
     end(client, succeeded=False)
     assert shape(client) == [("", "first", "FAILED"), ("first", "train", "FAILED")]
 
