@@ -106,7 +106,7 @@ def _parse(words: list[str]) -> str:
         flags = {"--help", *(flag for parameter in command.params for flag in parameter.opts)}
         while words and words[0] in flags:
             words = words[1:]
-        if not words:
+        if not words or words[0] == "COMMAND":
             return ""
         if words[0] not in command.commands:
             return f"no command {words[0]}"
