@@ -1,4 +1,4 @@
-"""How a step ends, whoever started it: a sentence for a user's mistake, an exit status, a line in the run's journal."""
+"""The end of a step: a sentence for a user's mistake, an exit status, and a line in the run's journal."""
 
 import errno
 import fcntl
@@ -20,17 +20,18 @@ from model.utils.errors import Damaged, Interrupted, UserError
 from model.utils.signals import handled, stoppable
 
 JOURNAL = "COLORIZE_JOURNAL"
-"""Names a file that every step appends its end to: JSON lines of step, seconds, outcome, message, notes."""
+"""Environment variable of a file to which every step appends its end: JSON lines of step, seconds, outcome, message,
+notes."""
 
 DAMAGED = "damaged"
-"""Key of a journal's notes: the folder that must be made anew."""
+"""Key of a journal's notes: the folder that must be made again."""
 
 RETRY_ME = 75
-"""EX_TEMPFAIL of sysexits.h: interrupted, state saved, start the same command again."""
+"""Exit status of an interrupted step whose state is saved: EX_TEMPFAIL of sysexits.h."""
 
-AGAIN = "start it again: it goes on from what is finished"
+AGAIN = "run the same command again to resume"
 
-_LEAST = 2**16  # bytes
+_LEAST = 2**16  # bytes that even the smallest step writes
 _ADVICE = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
@@ -39,36 +40,39 @@ _ADVICE = {
     errno.EACCES: "give the user who runs this access",
     errno.EPERM: "give the user who runs this access",
 }
-_NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # also of a write, which tells no name
+_NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # a failed write raises these, too, without a file name
 
 
 @contextmanager
 def step(name: str) -> Iterator[dict[str, str]]:
-    """Runs a step's body to a proper end; what the body puts into the yielded mapping goes into the journal's line.
+    """Runs the body of a step and ends it properly; yields a mapping of notes for the journal's line.
 
-    A UserError, and what the disk refuses, becomes one line on stderr and exit status 1, without a traceback; SIGTERM
-    and Ctrl-C become status 75. Anything else is a bug and keeps its traceback. In a pipeline run, MLflow is told of
-    each.
+    A UserError or an error of the disk becomes one line on stderr and exit status 1, without a traceback. SIGTERM and
+    Ctrl-C become status 75. Any other exception is a bug and keeps its traceback. In a pipeline run, the step's MLflow
+    run gets the reason of each failure.
+
+    Args:
+        name: of the step, in the journal and in MLflow.
     """
     notes: dict[str, str] = {}
 
     def journal(outcome: str, message: str = "") -> None:
-        seconds = round(time.time() - psutil.Process().create_time(), 1)  # imports are part of a step's price
-        with suppress(OSError):  # of a disk that is full; the message is printed, too
+        seconds = round(time.time() - psutil.Process().create_time(), 1)  # imports count
+        with suppress(OSError):  # the disk may be full; the message is printed as well
             _append({"step": name, "seconds": seconds, "outcome": outcome, "message": message, "notes": notes})
 
     try:
-        with _at_work(), _undisturbed(), stoppable(f"it was told to stop; {AGAIN}."):
+        with _marked_at_work(), _ctrl_c_ignored(), stoppable(f"it was told to stop; {AGAIN}."):
             yield notes
         if os.environ.get(JOURNAL):
-            require_room()  # kfp writes a step's outputs down after its end, and has no words for a full disk
+            require_room()  # kfp writes the outputs after this, and its error on a full disk is a traceback
     except Interrupted as error:
         journal("interrupted", str(error))
         print(f"interrupted: {error}", file=sys.stderr, flush=True)
         _note(name, str(error))
         raise SystemExit(RETRY_ME) from None
     except Exception as error:
-        known = error if isinstance(error, UserError) else refused(error)
+        known = error if isinstance(error, UserError) else disk_error(error)
         if isinstance(known, Damaged):
             notes[DAMAGED] = str(known.folder)
         reason = str(known or f"{type(error).__name__}: {error}")
@@ -82,8 +86,8 @@ def step(name: str) -> Iterator[dict[str, str]]:
     journal("done")
 
 
-def refused(error: BaseException) -> UserError | None:
-    """What the disk refused, as a sentence; None where an exception has another cause."""
+def disk_error(error: BaseException) -> UserError | None:
+    """Returns an error of the disk as a sentence; None where the exception has another cause."""
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, OSError) and cause.errno in _ADVICE and (cause.filename or cause.errno in _NAMELESS):
@@ -94,14 +98,15 @@ def refused(error: BaseException) -> UserError | None:
 
 
 def is_full() -> bool:
-    """Whether the workspace's disk has no room for what even the smallest step writes."""
+    """Returns True when the workspace's disk has no room for the output of even the smallest step."""
     return shutil.disk_usage(workspace()).free < _LEAST
 
 
 def require_room() -> None:
-    """
+    """Checks that the workspace's disk has room.
+
     Raises:
-        OSError: `is_full`.
+        OSError: ENOSPC, it has none.
     """
     if is_full():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workspace()))
@@ -109,10 +114,13 @@ def require_room() -> None:
 
 @contextmanager
 def at_work(exclusive: bool) -> Iterator[None]:
-    """Holds the lock of the workspace's steps: each at work, or nobody.
+    """Holds the lock of the workspace's steps, shared or exclusive.
+
+    Args:
+        exclusive: requires that no step is at work, and keeps others from beginning.
 
     Raises:
-        BlockingIOError: a step is still at work, and `exclusive` is asked for.
+        BlockingIOError: `exclusive`, and a step is still at work.
     """
     with (workspace() / "lock-steps").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
@@ -120,19 +128,19 @@ def at_work(exclusive: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _at_work() -> Iterator[None]:
-    """A local run that is killed leaves its step behind, and no other may begin before that has ended."""
+def _marked_at_work() -> Iterator[None]:
+    """Marks a step of a local run as at work: a killed run leaves its step behind, and the next run waits for it."""
     with at_work(exclusive=False) if os.environ.get(JOURNAL) else nullcontext():
         yield
 
 
-def _undisturbed() -> AbstractContextManager[None]:
-    """A terminal sends Ctrl-C to a run and to its steps, and the run passes it on."""
+def _ctrl_c_ignored() -> AbstractContextManager[None]:
+    """Ignores Ctrl-C in a local run: the terminal sends it to the run, too, which passes it on as SIGTERM."""
     return handled({signal.SIGINT: signal.SIG_IGN}) if os.environ.get(JOURNAL) else nullcontext()
 
 
 def _note(name: str, reason: str) -> None:
-    with suppress(Exception):  # MLflow may be what it died of
+    with suppress(Exception):  # MLflow may be the cause of the failure
         runs.note_failure(name, reason)
 
 

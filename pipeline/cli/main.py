@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.shared.machine.workspace import VARIABLE
-from components.shared.step import RETRY_ME, refused
+from components.shared.step import RETRY_ME, disk_error
 from model.utils.errors import Interrupted, UserError
 from pipeline import ROOT
 from pipeline.cli import cluster, data, models, serving
@@ -65,7 +65,7 @@ def main() -> None:
         print(f"interrupted: {error}", file=sys.stderr)
         sys.exit(RETRY_ME)
     except OSError as error:
-        if not (known := refused(error)):
+        if not (known := disk_error(error)):
             raise
         print(f"error: {known}", file=sys.stderr)
         sys.exit(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.machine.workspace import workspace
+from components.shared.mlflow.tree import KILLED
 from components.shared.step import AGAIN, is_full
 from pipeline.arguments import CACHED_STEPS
 
@@ -73,4 +74,4 @@ def _last_words() -> str:
     """Of a step that left none."""
     if is_full():
         return f"{workspace()}: No space left on device; make room, then {AGAIN}."
-    return f"it died without a word (killed, or out of memory?); {AGAIN}."
+    return f"{KILLED}; {AGAIN}."

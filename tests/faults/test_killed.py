@@ -132,8 +132,8 @@ def _says_which(laps: list[Lap]) -> None:
         assert ended.status == 1, ended.output
         assert ended.outcomes[step] == "failed", ended.output
         assert ended.last_line == (
-            f"{step} failed: it died without a word (killed, or out of memory?); start it again: it goes on from what "
-            "is finished."
+            f"{step} failed: the process ended without an error message (killed or out of memory); run the same "
+            "command again to resume."
         )
         assert "Traceback" not in ended.output
 

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.rig import Rig, require_clean
 from tests.faults.soundness import require_sound
 
-AGAIN = "then start it again: it goes on from what is finished."
+AGAIN = "then run the same command again to resume."
 
 
 @pytest.fixture(scope="module")

@@ -48,9 +48,7 @@ def test_any_step_that_is_told_to_stop_clears_up(rig: Rig) -> None:
         run = started.end()
         assert run.status == RETRY_ME, run.output
         assert run.outcomes[step] == "interrupted"
-        assert run.last_line == (
-            f"{step} interrupted: it was told to stop; start it again: it goes on from what is finished."
-        )
+        assert run.last_line == (f"{step} interrupted: it was told to stop; run the same command again to resume.")
         assert "Traceback" not in run.output, run.output
         assert not list(rig.workspace.glob("pipeline/*/*/.*.partial"))
         require_sound(rig.workspace)

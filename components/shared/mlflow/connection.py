@@ -34,10 +34,10 @@ _ALWAYS = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 _DISK = {  # messages of SQLite and of a folder of artifacts, and what to do
-    "No space left on device": "make room on its disk, and start again",
-    "database or disk is full": "make room on its disk, and start again",
-    "disk I/O error": "make room on its disk, or check it, and start again",
-    "readonly database": "give the user who runs this write access, and start again",
+    "No space left on device": "make room on its disk, and run the same command again",
+    "database or disk is full": "make room on its disk, and run the same command again",
+    "disk I/O error": "make room on its disk, or check it, and run the same command again",
+    "readonly database": "give the user who runs this write access, and run the same command again",
     "unable to open database file": "give the user who runs this write access, or it room",
 }
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}

@@ -97,5 +97,5 @@ def test_sigterm_between_two_forks_ends_the_step(workplace: Path) -> None:
     done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (
         RETRY_ME,
-        "interrupted: it was told to stop; start it again: it goes on from what is finished.\n",
+        "interrupted: it was told to stop; run the same command again to resume.\n",
     )

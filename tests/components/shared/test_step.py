@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.step import DAMAGED, JOURNAL, RETRY_ME, refused, step
+from components.shared.step import DAMAGED, JOURNAL, RETRY_ME, disk_error, step
 from model.utils.errors import Damaged, UserError
 from tests.support.trainings import terminate
 
@@ -38,9 +38,7 @@ def test_a_step_that_is_told_to_stop_clears_up_and_says_so(journal: Path, capsys
         evaluate()
     assert ended.value.code == RETRY_ME
     assert cleared
-    assert capsys.readouterr().err == (
-        "interrupted: it was told to stop; start it again: it goes on from what is finished.\n"
-    )
+    assert capsys.readouterr().err == ("interrupted: it was told to stop; run the same command again to resume.\n")
     assert json.loads(journal.read_text())["outcome"] == "interrupted"
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
@@ -66,9 +64,13 @@ def test_it_is_stopped_also_where_python_swallows_that(journal: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "where", "said"),
     [
-        (errno.ENOSPC, None, "workspace: No space left on device; make room, then start it again"),
-        (errno.EACCES, "a.jpg", "a.jpg: Permission denied; give the user who runs this access, then start it again"),
-        (errno.EROFS, "a.jpg", "a.jpg: Read-only file system; make it writable, then start it again"),
+        (errno.ENOSPC, None, "workspace: No space left on device; make room, then"),
+        (
+            errno.EACCES,
+            "a.jpg",
+            "a.jpg: Permission denied; give the user who runs this access, then",
+        ),
+        (errno.EROFS, "a.jpg", "a.jpg: Read-only file system; make it writable, then"),
     ],
 )
 def test_what_the_disk_refuses_is_a_sentence(
@@ -78,13 +80,13 @@ def test_what_the_disk_refuses_is_a_sentence(
         raise ValueError("of a library that says it in its own way") from OSError(number, os.strerror(number), where)
     assert ended.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{said}: it goes on from what is finished." in line
+    assert f"{said} run the same command again to resume." in line
     assert said in json.loads(journal.read_text())["message"]
 
 
 def test_a_bug_is_no_sentence(journal: Path) -> None:
-    assert refused(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.jpg")) is None
-    assert refused(PermissionError(errno.EACCES, "Permission denied")) is None  # of a port, say
+    assert disk_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.jpg")) is None
+    assert disk_error(PermissionError(errno.EACCES, "Permission denied")) is None  # of a port, say
     with pytest.raises(ZeroDivisionError), step("train"):
         1 / 0  # noqa: B018
 
