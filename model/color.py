@@ -1,8 +1,7 @@
-"""sRGB <-> CIELAB on batched tensors, the 8-bit LAB storage, and the way back into sRGB's gamut.
+"""Conversions between sRGB, CIELAB, its 8-bit storage and the networks' range; gamut mapping.
 
 sRGB is IEC 61966-2-1; CIELAB is CIE 15 with the D65 white point of the 2 degree observer, as in scikit-image.
-Everything is float32: cube roots and the branches near black lose their meaning in half precision, so autocast is
-switched off inside.
+Everything is computed in float32 with autocast off: half precision is too coarse for cube roots and near black.
 """
 
 import torch
@@ -17,16 +16,20 @@ _RGB_TO_XYZ = (
     (0.019334, 0.119193, 0.950227),
 )  # ITU-R BT.709 primaries with a D65 white point
 LUMINANCE = _RGB_TO_XYZ[1]
-"""What linear sRGB's red, green and blue give to CIE's Y."""
+"""Weights of linear sRGB's red, green and blue in CIE's Y."""
 _WHITE = (0.95047, 1.0, 1.08883)  # D65, 2 degree observer
 _RGB_TO_RELATIVE_XYZ = tuple(tuple(v / white for v in row) for row, white in zip(_RGB_TO_XYZ, _WHITE, strict=True))
-_ROOTS_TO_LAB = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))  # CIE 15, before L's 16 is taken off
-_EPSILON = (6 / 29) ** 3  # where the cube root gives way to its tangent (CIE 15)
+_ROOTS_TO_LAB = (
+    (0.0, 116.0, 0.0),
+    (500.0, -500.0, 0.0),
+    (0.0, 200.0, -200.0),
+)  # CIE 15, before 16 is subtracted from L
+_EPSILON = (6 / 29) ** 3  # below it, the tangent replaces the cube root (CIE 15)
 _KAPPA_SLOPE = 841 / 108  # (29/6)^2 / 3
 
 
 def srgb_to_lab(rgb: Tensor) -> Tensor:
-    """sRGB to CIELAB.
+    """Converts sRGB to CIELAB.
 
     Args:
         rgb: (..., 3, H, W), any float dtype, 0..1; or uint8, 0..255, which is faster.
@@ -44,19 +47,26 @@ def srgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def srgb_to_lightness(rgb: Tensor) -> Tensor:
-    """The L of `srgb_to_lab` alone, in half the time: (..., 3, H, W) as it takes -> (..., 1, H, W) float32."""
+    """Computes only the L of `srgb_to_lab`, in half the time.
+
+    Args:
+        rgb: (..., 3, H, W), as for `srgb_to_lab`.
+
+    Returns:
+        (..., 1, H, W) float32 in 0..100.
+    """
     _need_three_channels(rgb)
     with torch.autocast(rgb.device.type, enabled=False):
         return luminance_to_lightness(_matrix(_RGB_TO_XYZ[1:2], _to_linear(rgb)))
 
 
 def luminance_to_lightness(luminance: Tensor) -> Tensor:
-    """CIE 15's L, 0..100, of relative luminance: float32 of any shape, 0..1 from black to white."""
+    """Converts relative luminance, float32 of any shape in 0..1, to CIE 15's L in 0..100."""
     return 116 * _cube_root(luminance) - 16
 
 
 def lab_to_srgb(lab: Tensor) -> Tensor:
-    """CIELAB to sRGB, unclipped: values outside 0..1 say that the color is out of gamut.
+    """Converts CIELAB to sRGB without clipping: values outside 0..1 mean that the color is out of gamut.
 
     Args:
         lab: (..., 3, H, W), any float dtype, L in 0..100.
@@ -73,7 +83,7 @@ def lab_to_srgb(lab: Tensor) -> Tensor:
 
 
 def lab_to_linear(lab: Tensor) -> Tensor:
-    """CIELAB to sRGB before its curve, proportional to light: (..., 3, H, W) float32, unclipped, of the same shape."""
+    """Converts CIELAB to linear sRGB, which is proportional to light: (..., 3, H, W) float32, unclipped."""
     L, a, b = lab.unbind(-3)
     fy = (L + 16) / 116
     f = torch.stack((fy + a / 500, fy, fy - b / 200), dim=-3)
@@ -82,23 +92,23 @@ def lab_to_linear(lab: Tensor) -> Tensor:
 
 
 def into_gamut(lab: Tensor, steps: int = 12) -> Tensor:
-    """Brings colors that sRGB cannot show back by lowering their chroma at constant L and hue.
+    """Moves colors outside sRGB's gamut into it by lowering their chroma at constant L and hue.
 
-    The largest share of (a, b) that stays inside the cube is found by bisection, to 1 part in 2^steps: the segment
-    from a gray to a color leaves sRGB's gamut once, up to rounding.
+    Bisection finds the largest share of (a, b) inside the RGB cube, to 1 part in 2^steps: the segment from a gray to a
+    color leaves the gamut once, up to rounding.
 
     Args:
         lab: (..., 3, H, W), L in 0..100.
         steps: halvings; 12 leave an error below 0.03 CIELAB units of chroma.
 
     Returns:
-        (..., 3, H, W) float32, L untouched. Colors already in gamut are returned as they came.
+        (..., 3, H, W) float32 with the same L. Colors in gamut do not change.
     """
     lab = lab.float()
     outside = ~in_gamut(lab)
     if not bool(outside.any()):
         return lab
-    colors = lab.detach().movedim(-3, 0)[:, outside].unsqueeze(-1)  # (3, N, 1): only those that need the search
+    colors = lab.detach().movedim(-3, 0)[:, outside].unsqueeze(-1)  # (3, N, 1): only colors that need the search
     L, ab = colors[:1], colors[1:]
     low = torch.zeros_like(L)
     high = torch.ones_like(L)
@@ -113,19 +123,24 @@ def into_gamut(lab: Tensor, steps: int = 12) -> Tensor:
 
 
 def in_gamut(lab: Tensor, tolerance: float = 1e-4) -> Tensor:
-    """Which pixels sRGB can show: (..., 3, H, W) CIELAB -> (..., H, W) bool. The tolerance is in units of 0..1 RGB."""
+    """Finds the pixels inside sRGB's gamut: (..., 3, H, W) CIELAB -> (..., H, W) bool.
+
+    Args:
+        lab: L in 0..100, a and b in CIELAB units.
+        tolerance: in units of RGB in 0..1.
+    """
     _need_three_channels(lab)
     with torch.autocast(lab.device.type, enabled=False):
-        linear = lab_to_linear(lab.float())  # sRGB's curve is monotonic: bending the two bounds spares its powers
+        linear = lab_to_linear(lab.float())  # bounds are converted instead of pixels: sRGB's curve is monotonic
         low, high = -tolerance / 12.92, ((1 + tolerance + 0.055) / 1.055) ** 2.4
         inside: Tensor = (linear.amin(dim=-3) >= low) & (linear.amax(dim=-3) <= high)
         return inside
 
 
 def encode_lab(lab: Tensor) -> Tensor:
-    """CIELAB to its 8-bit storage: round(L * 255 / 100), round(a + 128), round(b + 128).
+    """Converts CIELAB to its 8-bit storage: round(L * 255 / 100), round(a + 128), round(b + 128).
 
-    Over the whole 8-bit RGB cube, RGB -> stored LAB -> RGB errs by 0.7 levels on average (tested to stay under 1).
+    Over the 8-bit RGB cube, the error of RGB -> stored LAB -> RGB is 0.7 levels on average (a test requires below 1).
 
     Args:
         lab: (..., 3, H, W) float.
@@ -139,14 +154,14 @@ def encode_lab(lab: Tensor) -> Tensor:
 
 
 def decode_lab(stored: Tensor) -> Tensor:
-    """The 8-bit storage back to CIELAB: (..., 3, H, W) uint8 -> the same shape, float32."""
+    """Converts the 8-bit storage to CIELAB: (..., 3, H, W) uint8 -> float32 of the same shape."""
     _need_three_channels(stored)
     values = stored.float()
     return torch.cat((values[..., :1, :, :] / 2.55, values[..., 1:, :, :] - 128), dim=-3)
 
 
 def to_network(lab: Tensor) -> tuple[Tensor, Tensor]:
-    """CIELAB to what the networks see: L / 50 - 1 and (a, b) / 110.
+    """Converts CIELAB to the networks' range: L / 50 - 1 and (a, b) / 110.
 
     Args:
         lab: (..., 3, H, W) float.
@@ -159,12 +174,12 @@ def to_network(lab: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def from_network(L: Tensor, ab: Tensor) -> Tensor:
-    """The inverse of `to_network`: L (..., 1, H, W) and ab (..., 2, H, W) in -1..1 -> CIELAB (..., 3, H, W) float32."""
+    """Inverts `to_network`: L (..., 1, H, W) and ab (..., 2, H, W) in -1..1 -> CIELAB (..., 3, H, W) float32."""
     return torch.cat(((L.float() + 1) * 50, ab.float() * AB_SCALE), dim=-3)
 
 
 def to_uint8(rgb: Tensor) -> Tensor:
-    """RGB 0..1, any float -> uint8 of the same shape, rounded and clipped."""
+    """Converts RGB in 0..1 of any float dtype to uint8 of the same shape, rounded and clipped."""
     return (rgb * 255).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -173,7 +188,7 @@ def _to_linear(rgb: Tensor) -> Tensor:
         levels = _to_linear(torch.arange(256, device=rgb.device) / 255)
         return levels.index_select(0, rgb.flatten().int()).view(rgb.shape)
     rgb = rgb.float()
-    # The curve above 0.04045 plus the line below it, each held still on the other's side: no branch, no NaN gradients.
+    # Sum of the curve above 0.04045 and the line below it, each clamped on the other side: no branch, no NaN gradients.
     return ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4 + (rgb - 0.04045).clamp(max=0) / 12.92
 
 
@@ -182,13 +197,13 @@ def _from_linear(linear: Tensor) -> Tensor:
 
 
 def _cube_root(xyz: Tensor) -> Tensor:
-    """CIE 15's f: the cube root, below _EPSILON its tangent. exp(log / 3) takes a third of the time of a power."""
+    """Computes CIE 15's f: the cube root, or its tangent below _EPSILON; exp(log / 3) is faster than a power."""
     root = xyz.clamp(min=_EPSILON).log().div_(3).exp_()
     return (xyz - _EPSILON).clamp(max=0).mul_(_KAPPA_SLOPE).add_(root)
 
 
 def _matrix(rows: tuple[tuple[float, ...], ...], channels: Tensor) -> Tensor:
-    """A 3-column matrix times every pixel. Spelled out: a GPU's matrix product may be in TF32, of 10 bits."""
+    """Multiplies a 3-column matrix with every pixel, without matmul: a GPU may compute that in TF32 of 10 bits."""
     planes = channels.unbind(-3)
     products = []
     for row in rows:

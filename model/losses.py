@@ -1,6 +1,7 @@
-"""The game's formulas: adversarial, reconstruction and diversity losses, each a scalar.
+"""Adversarial, reconstruction and diversity losses, each a scalar.
 
-D's logits are high for real patches. Means are over patches and batch, so a loss does not depend on their number.
+The discriminator's logits are high for real patches. Means are over patches and batch, so a loss does not depend on
+their number.
 """
 
 import torch
@@ -9,14 +10,14 @@ from torch import Tensor
 
 
 def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
-    """What D minimises, halved as in pix2pix so that D learns at the pace of G.
+    """Computes the discriminator's loss, halved as in pix2pix to slow the discriminator down.
 
     - vanilla (Goodfellow et al. 2014, eq. 1): -(E log s(real) + E log(1 - s(fake))) / 2, s the logistic function
     - lsgan (Mao et al. 2017, eq. 9 with a=0, b=1): (E (real - 1)^2 + E fake^2) / 2
     - hinge (Lim and Ye 2017, eq. 8): (E max(0, 1 - real) + E max(0, 1 + fake)) / 2
 
     Args:
-        kind: the game's name.
+        kind: vanilla, lsgan or hinge.
         real: logits of (L, true ab), any shape.
         fake: logits of (L, generated ab), any shape.
     """
@@ -26,15 +27,19 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
         return ((real - 1).square().mean() + fake.square().mean()) / 2
     if kind == "hinge":
         return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
-    raise ValueError(f"no adversarial game is called {kind!r}")
+    raise ValueError(f"unknown adversarial loss {kind!r}")
 
 
 def generator_adversarial_loss(kind: str, fake: Tensor) -> Tensor:
-    """What G minimises of the game.
+    """Computes the generator's adversarial loss.
 
     - vanilla: -E log s(fake), the non-saturating form (Goodfellow et al. 2014, section 3)
     - lsgan: E (fake - 1)^2 (Mao et al. 2017, eq. 9 with c=1)
     - hinge: -E fake (Lim and Ye 2017, eq. 9)
+
+    Args:
+        kind: vanilla, lsgan or hinge.
+        fake: logits of (L, generated ab), any shape.
     """
     if kind == "vanilla":
         return F.softplus(-fake).mean()
@@ -42,11 +47,14 @@ def generator_adversarial_loss(kind: str, fake: Tensor) -> Tensor:
         return (fake - 1).square().mean()
     if kind == "hinge":
         return -fake.mean()
-    raise ValueError(f"no adversarial game is called {kind!r}")
+    raise ValueError(f"unknown adversarial loss {kind!r}")
 
 
 def reconstruction_loss(kind: str, predicted: Tensor, target: Tensor) -> Tensor:
-    """l1: E |predicted - target| (Isola et al. 2017, eq. 3). l2: E (predicted - target)^2 (Pathak et al. 2016).
+    """Computes the reconstruction loss.
+
+    - l1: E |predicted - target| (Isola et al. 2017, eq. 3)
+    - l2: E (predicted - target)^2 (Pathak et al. 2016)
 
     Args:
         kind: l1 or l2.
@@ -57,15 +65,15 @@ def reconstruction_loss(kind: str, predicted: Tensor, target: Tensor) -> Tensor:
         return (predicted - target).abs().mean()
     if kind == "l2":
         return (predicted - target).square().mean()
-    raise ValueError(f"no reconstruction loss is called {kind!r}")
+    raise ValueError(f"unknown reconstruction loss {kind!r}")
 
 
 def diversity_loss(first: Tensor, second: Tensor, z_first: Tensor, z_second: Tensor, limit: float) -> Tensor:
-    """Rewards colorings of one photograph for being as far apart as their z are, up to a limit.
+    """Computes a loss that rewards two colorings of a photograph for differing in proportion to their z.
 
     -E min(mean |first - second| / mean |z_first - z_second|, limit) per photograph: the diversity-sensitive term of
-    Yang et al. 2019 (eq. 2), whose bound keeps it from blowing up as the inverse ratio of mode seeking (Mao et al.
-    2019) does while z still has no effect.
+    Yang et al. 2019 (eq. 2). Its bound keeps it finite while z has no effect, unlike the inverse ratio of mode seeking
+    (Mao et al. 2019).
 
     Args:
         first: (B, 2, H, W), colorings with z_first.

@@ -1,8 +1,8 @@
-"""What age and copying do to a gray photograph: damages of the stored lightness. Hue is never touched.
+"""Simulated damage of old gray photographs, applied to the stored lightness; a and b never change.
 
-Each damage has a strength in 0..1: 0 leaves the photograph as it is, 1 is the most that training shows. Lengths are in
-pixels at the network's scale, lightness in shares of black to white, applied to L as it is stored: a gray sRGB level is
-within 4 per cent of it, so that noise, blur and JPEG do to L what they do to a scan.
+Each damage has a strength in 0..1: 0 changes nothing, 1 is the strongest that training uses. Lengths are in pixels at
+the network's scale; lightness runs from 0 (black) to 1 (white). Damage applies to L as it is stored: a gray sRGB level
+is within 4 per cent of it, so that noise, blur and JPEG do to L what they do to a scan.
 """
 
 import io
@@ -26,23 +26,23 @@ from model.color import (
 )
 
 Damage = Callable[[Tensor, float, torch.Generator], Tensor]
-"""(3, H, W) uint8 stored LAB, a strength in 0..1, a CPU generator -> (H, W) uint8, the stored lightness it leaves."""
+"""(3, H, W) uint8 stored LAB, a strength in 0..1, a CPU generator -> (H, W) uint8, the damaged stored lightness."""
 
 _EMULSIONS = ((0.0, 0.5, 0.5), (0.0, 0.0, 1.0))  # orthochromatic, blue-sensitive
-_SEPIA = (0.34, 0.94)  # a and b of a brown of chroma 1
+_SEPIA = (0.34, 0.94)  # a and b of brown with chroma 1
 
 
 def blur(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
-    """A lens or an enlarger out of focus: Gaussian, sigma up to 1.5 pixels; Pillow's three box blurs stand for it."""
+    """Blurs like a lens out of focus: Gaussian with a sigma of up to 1.5 pixels, as Pillow's three box blurs."""
     return _from_image(_to_image(stored[0]).filter(ImageFilter.GaussianBlur(1.5 * strength)))
 
 
 def emulsion(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
-    """Film that sees colors otherwise than the eye: red lips and brick go dark, the sky white.
+    """Simulates film whose response to colors differs from the eye's: red darkens, the sky turns white.
 
-    L is computed from an exposure that weighs red, green and blue light on the way from CIE's luminance to
-    orthochromatic plates, (G + B) / 2, or to blue-sensitive ones, B, at even odds (Luo et al. 2021, Time-Travel
-    Rephotography). Grays stay as they are.
+    L is computed from an exposure whose weights of red, green and blue light lie between CIE's luminance and those of
+    orthochromatic plates, (G + B) / 2, or of blue-sensitive plates, B, with equal probability (Luo et al. 2021,
+    Time-Travel Rephotography). Grays do not change.
     """
     target = _EMULSIONS[int(torch.randint(len(_EMULSIONS), (), generator=draws))]
     weights = torch.lerp(torch.tensor(LUMINANCE), torch.tensor(target), strength)
@@ -51,10 +51,10 @@ def emulsion(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
 
 
 def film_curve(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
-    """The characteristic curve of film and paper (Hurter and Driffield 1890): a toe, a steep middle, a shoulder.
+    """Applies a characteristic curve of film and paper (Hurter and Driffield 1890): toe, steep middle, shoulder.
 
-    A logistic curve, 1.5 times as steep in the middle at full strength, whose middle lies at 0.35..0.65 of the
-    lightness, after a gamma of 0.67..1.5 for the exposure.
+    At full strength it is a logistic curve, 1.5 times as steep in the middle, which lies at a lightness of 0.35..0.65,
+    after a gamma of 0.67..1.5 for the exposure.
     """
     gamma, middle = 1.5 ** _uniform(-1, 1, draws), _uniform(0.35, 0.65, draws)
     curve = torch.sigmoid(5 * (_levels() ** gamma - middle))
@@ -62,11 +62,11 @@ def film_curve(stored: Tensor, strength: float, draws: torch.Generator) -> Tenso
 
 
 def grain(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
-    """Film grain: Gaussian noise of a deviation of up to 0.08 in the middle grays, half the time 1..2 pixels coarse.
+    """Adds film grain: Gaussian noise with a deviation of up to 0.08 in middle grays, half the time 1..2 pixels coarse.
 
-    Strongest in the middle and none in black and white, by the square root of u (1 - u): what a random heap of
-    opaque grains that lets through a share u of the light varies by (Newson et al. 2017). Wan et al. 2020 restore old
-    photographs from white noise of up to 0.2.
+    The deviation is proportional to the square root of u (1 - u), where u is the share of light that a random heap of
+    opaque grains lets through (Newson et al. 2017): largest in middle grays, zero in black and white. Wan et al. 2020
+    restore old photographs with white noise of up to 0.2.
     """
     height, width = stored.shape[1:]
     coarseness = max(1.0, _uniform(0, 2, draws))
@@ -79,24 +79,24 @@ def grain(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
 
 
 def fade(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
-    """A bleached print on yellowed paper: black rises to 0.1..0.3 and white falls to 0.75..0.95."""
+    """Fades like a bleached print on yellowed paper: black rises to 0.1..0.3, white falls to 0.75..0.95."""
     black, white = _uniform(0.1, 0.3, draws), _uniform(0.75, 0.95, draws)
     return _through(stored, black + (white - black) * _levels(), strength)
 
 
 def sepia(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
-    """A brown print that was scanned in color and turned gray by weights that are not the eye's.
+    """Simulates a brown print scanned in color and converted to gray with weights other than the eye's.
 
-    The middle tones have a chroma of 35 towards brown, black and white none; gray is any mixture of the scan's red,
-    green and blue values: from red alone, which bleaches, to blue alone, which darkens. All of it is a curve of L.
+    Middle tones have a chroma of 35 towards brown, black and white have none. Gray is any mixture of the scan's red,
+    green and blue values, from red alone, which brightens, to blue alone, which darkens. The result is a curve of L.
     """
-    shares = torch.empty(3).exponential_(generator=draws)  # over their sum: evenly spread over all mixtures
+    shares = torch.empty(3).exponential_(generator=draws)  # divided by their sum: uniform over all mixtures
     gray = torch.tensordot(shares / shares.sum(), _brown(), 1)
     return _through(stored, srgb_to_lightness(gray.expand(3, 1, -1))[0, 0] / 100, strength)
 
 
 def jpeg(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
-    """A scan saved too small: JPEG of a quality from 70 down to 20, by Pillow's codec."""
+    """Compresses as JPEG with a quality from 70 down to 20, by Pillow's codec."""
     file = io.BytesIO()
     _to_image(stored[0]).save(file, "JPEG", quality=round(70 - 50 * strength))
     return _from_image(Image.open(file))
@@ -105,20 +105,20 @@ def jpeg(stored: Tensor, strength: float, draws: torch.Generator) -> Tensor:
 DAMAGES: dict[str, Damage] = {
     damage.__name__: damage for damage in (blur, emulsion, film_curve, grain, fade, sepia, jpeg)
 }
-"""By name, in the order in which they befall a photograph."""
+"""Damages by name, in the order in which they are applied."""
 
 
 def damaged(stored: Tensor, name: str, strength: float, draws: torch.Generator) -> Tensor:
-    """A photograph after one damage.
+    """Applies one damage to a photograph.
 
     Args:
         stored: (3, H, W) uint8 stored LAB on the CPU.
-        name: of DAMAGES.
-        strength: 0..1; at 0 the photograph is returned as it came.
-        draws: what is random about the damage; the same draws, the same damage.
+        name: a key of DAMAGES.
+        strength: 0..1; 0 returns the photograph unchanged.
+        draws: CPU random generator; its state determines the damage.
 
     Returns:
-        (3, H, W) uint8: another L, the same a and b.
+        (3, H, W) uint8 with a new L and the same a and b.
     """
     if not strength:
         return stored
@@ -126,14 +126,17 @@ def damaged(stored: Tensor, name: str, strength: float, draws: torch.Generator) 
 
 
 def damaged_at_random(stored: Tensor, probability: float, draws: torch.Generator) -> Tensor:
-    """What training shows: a photograph, with this probability after a damage of any kind and strength.
+    """Applies, with this probability, one random damage of random strength; training uses it.
 
-    Half of the damaged ones have been through a film curve of any strength, too.
+    Half of the damaged photographs also get a film curve of random strength.
 
     Args:
         stored: (3, H, W) uint8 stored LAB on the CPU.
         probability: 0..1.
-        draws: of all that is random.
+        draws: CPU random generator.
+
+    Returns:
+        (3, H, W) uint8 with the same a and b.
     """
     if _uniform(0, 1, draws) >= probability:
         return stored
@@ -154,13 +157,13 @@ def _levels() -> Tensor:
 
 
 def _through(stored: Tensor, curve: Tensor, strength: float) -> Tensor:
-    """The lightness through a curve of 256 levels in 0..1, or part of the way there."""
+    """Maps the lightness through a curve of 256 levels in 0..1; `strength` blends from no change to the curve."""
     return _store(torch.lerp(_levels(), curve, strength))[stored[0].long()]
 
 
 @lru_cache(maxsize=1)
 def _brown() -> Tensor:
-    """(3, 256): sRGB of a brown print, by its lightness."""
+    """Returns (3, 256): the sRGB values of a brown print for each level of lightness."""
     levels = _levels()
     chroma = 35 * 4 * levels * (1 - levels)
     brown = torch.stack((100 * levels, *(part * chroma for part in _SEPIA)))

@@ -1,6 +1,6 @@
-"""Photographs in and out: any common file to upright 8-bit sRGB pixels, and colored pixels back into such a file.
+"""Decoding of image files to upright 8-bit sRGB pixels, and encoding of pixels in the format of such a file.
 
-Imports Pillow and NumPy alone, so that a process that only decodes starts quickly.
+It imports only Pillow and NumPy, so that a process that only decodes starts quickly.
 """
 
 import io
@@ -17,19 +17,19 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from model.utils.errors import UserError
 
 MAX_PIXELS = 89_478_485
-"""Pillow's own line between a photograph and a decompression bomb: 256 MiB of RGB."""
+"""Pillow's own limit between a photograph and a decompression bomb: 256 MiB of RGB."""
 
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "GIF": ".jpg"}
-"""The formats that are opened, and the suffix of what `encode` makes of each: a GIF has too few colors for one."""
+"""Formats that are opened, and the suffix of the file that `encode` writes: a GIF cannot hold enough colors."""
 
 _JPEG_SEGMENT = 65_533  # bytes: EXIF is one segment
 
-# decode() itself refuses what has too many pixels; Pillow's warning would only repeat it.
+# decode() itself refuses too many pixels; Pillow's warning would only repeat it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageError(UserError):
-    """A photograph that cannot be used; `reason` says why without naming the file."""
+    """Reports a photograph that cannot be used; `reason` gives the cause without the file's name."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}.")
@@ -37,60 +37,61 @@ class ImageError(UserError):
 
 
 class FormatError(ImageError):
-    """The file is of a format that is not opened, or no picture at all."""
+    """Reports a file of another format, or one that is not an image."""
 
 
 class TooLargeError(ImageError):
-    """The photograph has more pixels than allowed."""
+    """Reports a photograph with more pixels than allowed."""
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A decoded photograph and what it takes to write another one like it."""
+    """Holds a decoded photograph and the metadata to write another one like it."""
 
     image: Image.Image
     """Mode RGB, sRGB, upright, opaque."""
     width: int
-    """Of the whole photograph, upright, in pixels. `image` is smaller when `decode` was given a `min_side`."""
+    """Width of the whole upright photograph in pixels; `image` may be smaller if `decode` had a `min_side`."""
     height: int
+    """Height of the whole upright photograph in pixels."""
     format: str
-    """Of the file: JPEG, PNG, WEBP, TIFF, BMP or GIF."""
+    """Format of the file: JPEG, PNG, WEBP, TIFF, BMP or GIF."""
     exif: bytes
-    """What the file said about the picture, with orientation 1 (upright); empty when it said nothing readable, or when
-    `decode` was given a `min_side`."""
+    """EXIF of the file with orientation 1 (upright); empty if it is missing or unreadable, or if `decode` had a
+    `min_side`."""
     icc: bytes
-    """The profile that `encode` embeds: the file's own if it is an RGB profile, sRGB's in place of a gray or CMYK one,
-    empty if the file has none."""
+    """Profile that `encode` embeds: the file's own RGB profile, sRGB's instead of a gray or CMYK profile, or empty if
+    the file has none."""
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
-        """The image as (H, W, 3) uint8."""
+        """Returns the image as (H, W, 3) uint8 sRGB."""
         return np.asarray(self.image)
 
     @property
     def suffix(self) -> str:
-        """Of the file that `encode` makes, such as ".jpg"."""
+        """Returns the suffix of the file that `encode` writes, such as ".jpg"."""
         return _SUFFIXES[self.format]
 
 
 def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Photograph:
     """Reads a JPEG, PNG, WebP, TIFF, BMP or GIF (the first frame or page) as upright 8-bit sRGB.
 
-    Grayscale, palette, CMYK and 16-bit files are converted; 16-bit samples are scaled. Transparent pixels are laid on
-    white. An embedded ICC profile is applied (relative colorimetric, black point compensation); one that is broken or
-    belongs to another kind of image is ignored, as browsers do: the pixels are then taken as sRGB.
+    Grayscale, palette, CMYK and 16-bit files are converted; 16-bit samples are scaled. Transparent pixels are blended
+    with white. An embedded ICC profile is applied (relative colorimetric, black point compensation). A profile that is
+    broken or belongs to another kind of image is ignored, as browsers do: the pixels then count as sRGB.
 
     Args:
         source: a file, or its content.
-        min_side: lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, as long as its short side stays at least this
-            long; several times faster when it will be scaled down anyway. Other formats come at their full size. EXIF
-            is not read beyond the orientation.
-        max_pixels: refuses a file that declares more, before anything is decoded.
+        min_side: decodes a JPEG at 1/2, 1/4 or 1/8 of its size if its short side stays at least this long, which is
+            several times faster if it is scaled down afterwards. Other formats are decoded at full size. Of EXIF, only
+            the orientation is read.
+        max_pixels: largest number of pixels; a file that declares more is refused before it is decoded.
 
     Raises:
-        FormatError: the file is of another format.
-        TooLargeError: it has more pixels than allowed.
-        ImageError: it is missing, truncated, damaged or of 32-bit samples.
+        FormatError: the file has another format.
+        TooLargeError: the file has more pixels than allowed.
+        ImageError: the file is missing, truncated or damaged, or has 32-bit samples.
     """
     name = str(source) if isinstance(source, Path) else "image"
     try:
@@ -104,7 +105,7 @@ def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int
         raise FormatError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
     except Image.DecompressionBombError:
         raise TooLargeError(name, f"more pixels than the limit of {max_pixels}") from None
-    except Exception as error:  # Pillow's decoders raise nearly anything when a file is damaged
+    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(name, f"cannot be read: {error.strerror}") from None
         raise ImageError(
@@ -113,18 +114,18 @@ def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int
 
 
 def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
-    """The content of a file of these pixels in the format of `like`, with its EXIF and its ICC profile.
+    """Returns the content of a file with these pixels and with the format, EXIF and ICC profile of `like`.
 
-    Where that profile is another RGB space, the pixels are converted into it. A GIF becomes a JPEG. JPEG is written at
-    quality 95 without chroma subsampling, WebP at quality 95, TIFF with lossless compression unless its EXIF holds more
+    If the profile belongs to another RGB space, the pixels are converted into it. A GIF becomes a JPEG. JPEG has
+    quality 95 without chroma subsampling, WebP has quality 95, TIFF has lossless compression unless its EXIF holds more
     than the main directory. BMP holds no metadata. EXIF that cannot be written is left out.
 
     Args:
         rgb: (H, W, 3) uint8, sRGB, upright.
-        like: whose format, EXIF and profile to use, from `decode`.
+        like: the result of `decode` whose format, EXIF and profile are used.
 
     Raises:
-        ImageError: the format cannot hold the picture, such as a WebP of more than 16383 pixels a side.
+        ImageError: the format cannot hold the picture, such as a WebP with a side above 16383 pixels.
         ValueError: `rgb` has another shape or dtype.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
@@ -138,12 +139,12 @@ def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
             del options["exif"]
     elif file_format == "WEBP":
         options |= {"quality": 95}
-    elif file_format == "TIFF" and not _directories(like.exif):  # libtiff, which compresses, writes but one
+    elif file_format == "TIFF" and not _directories(like.exif):  # libtiff, which compresses, writes only one directory
         options |= {"compression": "tiff_adobe_deflate"}
     content = io.BytesIO()
     try:
         image.save(content, file_format, **options)
-    except Exception as error:  # damaged EXIF may be read, and only then make an encoder raise nearly anything
+    except Exception as error:  # EXIF that was read can still make an encoder raise nearly anything
         if options.pop("exif", None):
             return encode(rgb, replace(like, exif=b""))
         raise ImageError("image", f"cannot be written as {file_format}: {error}") from None
@@ -151,14 +152,14 @@ def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
 
 
 def _read(image: Image.Image, min_side: int | None) -> Photograph:
-    file_format = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG with more pictures behind it
+    file_format = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG followed by more pictures
     icc = image.info.get("icc_profile") or b""
     width, height = image.size
-    if _orientation(image) >= 5:  # asked before loading, which turns a TIFF
+    if _orientation(image) >= 5:  # before loading, which rotates a TIFF
         width, height = height, width
     if min_side is not None:
         image.draft(None, (min_side, min_side))
-    exif = _description(image, width, height) if min_side is None else b""  # before a TIFF is loaded and closed
+    exif = _description(image, width, height) if min_side is None else b""  # before loading, which closes a TIFF
     image.load()
     if _orientation(image) > 1:
         ImageOps.exif_transpose(image, in_place=True)
@@ -167,7 +168,7 @@ def _read(image: Image.Image, min_side: int | None) -> Photograph:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image as L, RGB or CMYK of 8 bits, laid on white."""
+    """Converts an image to 8-bit L, RGB or CMYK, blended with white."""
     if image.mode.startswith("I;16"):
         samples = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
@@ -183,35 +184,35 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _into_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
-    """An image of mode L, RGB or CMYK in sRGB, and the profile to embed in its like."""
+    """Converts an image of mode L, RGB or CMYK to sRGB; also returns the profile that `encode` embeds."""
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     if not icc:
         return rgb, b""
     try:
         transform = _transform(icc, image.mode)
-    except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of image
+    except (ImageCms.PyCMSError, OSError):  # broken, or for another kind of image
         return rgb, b""
     converted = image if transform is None else _apply(transform, image)
     return converted, icc if image.mode == "RGB" else _SRGB_ICC
 
 
 def _out_of_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
-    """An sRGB image in the space of the profile to embed, and that profile."""
+    """Converts an sRGB image to the space of the profile to embed; also returns that profile."""
     if not icc or icc == _SRGB_ICC:
         return image, icc
     try:
         transform = _transform(icc, "RGB", into=False)
-    except (ImageCms.PyCMSError, OSError):  # it leads only out of its space, as a camera's may
+    except (ImageCms.PyCMSError, OSError):  # some profiles, such as cameras', convert in one direction only
         return image, _SRGB_ICC
     return (image if transform is None else _apply(transform, image)), icc
 
 
 @lru_cache(maxsize=64)
 def _transform(icc: bytes, mode: str, *, into: bool = True) -> ImageCms.ImageCmsTransform | None:
-    """From an embedded profile into sRGB, or out of sRGB back into it; None where that changes nothing.
+    """Builds the transform from an embedded profile to sRGB or back; returns None if it changes nothing.
 
-    Most embedded profiles are sRGB under one name or another. They are told by what they do: no color of a grid of
-    17 x 17 x 17 moves by more than one level.
+    Most embedded profiles are sRGB under some name. They are recognized by their effect: no color in a grid of
+    17 x 17 x 17 changes by more than one level.
     """
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     ends, modes = (profile, _SRGB), (mode, "RGB")
@@ -235,16 +236,16 @@ def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.I
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's: 1 is upright, 2..4 mirrored or upside down, 5..8 lying on a side."""
+    """Reads EXIF's orientation: 1 is upright, 2..4 mirrored or upside down, 5..8 rotated by 90 degrees."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF does not spoil the picture
+    except Exception:  # damaged EXIF does not affect the pixels
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
 def _description(image: Image.Image, width: int, height: int) -> bytes:
-    """The file's EXIF for an upright picture of this size, without what describes the layout of a TIFF."""
+    """Returns the file's EXIF for an upright picture of this size, without the tags of a TIFF's layout."""
     try:
         found, exif = image.getexif(), Image.Exif()
         for tag in found.keys() - _LAYOUT_TAGS - set(_DIRECTORIES):
@@ -260,19 +261,19 @@ def _description(image: Image.Image, width: int, height: int) -> bytes:
             if tag in details:
                 exif.get_ifd(ExifTags.IFD.Exif)[tag] = length
         return exif.tobytes()
-    except Exception:  # damaged EXIF is not carried on
+    except Exception:  # damaged EXIF is dropped
         return b""
 
 
 def _directories(exif: bytes) -> bool:
-    """Whether EXIF holds more than a picture's main directory."""
+    """Returns True if EXIF holds more than a picture's main directory."""
     read = Image.Exif()
     read.load(exif)
     return any(map(read.get_ifd, _DIRECTORIES))
 
 
 def _srgb_profile() -> bytes:
-    """Little CMS's sRGB without the time of its making (ICC.1, 7.2.8), so that the same input gives the same file."""
+    """Returns Little CMS's sRGB profile without its date (ICC.1, 7.2.8), so that equal inputs give equal files."""
     profile = bytearray(_SRGB.tobytes())
     profile[24:36] = bytes(12)
     return bytes(profile)
@@ -280,7 +281,7 @@ def _srgb_profile() -> bytes:
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _SRGB_ICC = _srgb_profile()
-# TIFF 6.0's tags of how samples are stored, the ICC profile and XMP, which tells the orientation once more.
+# TIFF 6.0's tags of the samples' storage, the ICC profile, and XMP, which repeats the orientation.
 _LAYOUT_TAGS = {*range(254, 269), 273, 277, 278, 279, 284, *range(288, 294), 301, 317, *range(320, 326), 330, 332, 338}
 _LAYOUT_TAGS |= {339, *range(340, 350), *range(512, 522), 529, 530, 531, 532, 700, 34377, 34675}
 _DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)

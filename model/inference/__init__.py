@@ -1,1 +1,1 @@
-"""A trained generator at work on photographs."""
+"""Use of a trained generator: saving, loading, prediction, full-size coloring, ONNX."""

@@ -1,4 +1,4 @@
-"""The generator at use: a and b for pictures whose sides need not be multiples of what the network needs."""
+"""Prediction of a and b for pictures of any size, with test-time augmentation and chroma correction."""
 
 import torch
 import torch.nn.functional as F
@@ -7,39 +7,39 @@ from torch import Tensor
 from model.color import AB_SCALE
 from model.networks.generator import Generator
 
-_LOOKS = ((1.0, False), (1.0, True), (1.3, False), (1.3, True))
-"""Of test-time augmentation: scale of the photograph, whether it is mirrored."""
-_REFERENCE = 20.0  # CIELAB units: a chroma of middling strength, where the slope is the gain
+_VIEWS = ((1.0, False), (1.0, True), (1.3, False), (1.3, True))  # test-time augmentation: scale, mirrored
+_REFERENCE = 20.0  # CIELAB units: a medium chroma, at which the gain equals the slope
 
 
 @torch.inference_mode()
 def predict_ab(generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | None = None) -> Tensor:
-    """a and b at the scale of L, in float32.
+    """Predicts a and b at the scale of L.
 
-    Each side that is no multiple of 2 ** levels is scaled to the nearest one for the network, and a and b are scaled
-    back. Padding would fill most of the field with what is no picture: 286 pixels padded to 512 leave it 31 per cent.
-    Tried on photographs of 72 pixels after training on crops of 64, padding lost a third of the gain over gray in
-    l1_ab; scaling lost nothing.
+    For the network, each side is scaled to the nearest multiple of 2 ** levels, and a and b are scaled back. Padding
+    would waste most of the field: of 512 pixels, a picture of 286 fills 31 per cent. On photographs of 72 pixels after
+    training on crops of 64, padding lost a third of the gain over gray in l1_ab; scaling lost nothing.
 
-    With test-time augmentation, a and b are the mean of four looks at the photograph, the same z for all: at its scale
-    and at 1.3 times it, as it is and mirrored. What is certain stays; what depends on the look moves towards gray.
+    With test-time augmentation, a and b are the mean over four views of the photograph with the same z: at its scale
+    and at 1.3 times its scale, as it is and mirrored. Colors that depend on the view move towards gray.
 
     Args:
         generator: in eval mode, on the device of L.
         L: (B, 1, H, W) in -1..1, of any height and width.
         z: (B, noise_size) on the same device, or None for a generator without a noise vector.
-        y: (B,) int64 on the same device, the labels (see `Generator.forward`); None for unknown ones.
+        y: (B,) int64 labels on the same device, as in `Generator.forward`; None for unknown ones.
 
     Returns:
-        (B, 2, H, W) float32; multiply by `model.color.AB_SCALE` for CIELAB units. In -1..1, or beyond where the
-        generator's `chroma_slope` says so.
+        (B, 2, H, W) float32; multiply by `model.color.AB_SCALE` for CIELAB units. Values are in -1..1, or beyond if the
+        generator's `chroma_slope` is positive.
     """
-    looks = _LOOKS if generator.config.test_time_augmentation else _LOOKS[:1]
-    seen = [_look(generator, L.float(), z, y, scale, mirrored) for scale, mirrored in looks]
-    return with_chroma(torch.stack(seen).mean(dim=0), generator.chroma_slope)
+    views = _VIEWS if generator.config.test_time_augmentation else _VIEWS[:1]
+    predicted = [_predict_view(generator, L.float(), z, y, scale, mirrored) for scale, mirrored in views]
+    return with_chroma(torch.stack(predicted).mean(dim=0), generator.chroma_slope)
 
 
-def _look(generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | None, scale: float, mirrored: bool) -> Tensor:
+def _predict_view(
+    generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | None, scale: float, mirrored: bool
+) -> Tensor:
     sides = [_nearest(round(side * scale), 2**generator.config.levels) for side in L.shape[-2:]]
     small = _scale(L.flip(-1) if mirrored else L, sides).contiguous(memory_format=torch.channels_last)
     ab = _scale(generator(small, z, y).float(), list(L.shape[-2:]))
@@ -47,9 +47,14 @@ def _look(generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | None, s
 
 
 def with_chroma(ab: Tensor, slope: float) -> Tensor:
-    """Chroma c becomes c (1 + slope * c / 20), hue stays: (B, 2, H, W) float32 in -1..1 -> the same, beyond 1 perhaps.
+    """Changes chroma c to c (1 + slope * c / 20) and keeps the hue; `model.training.calibration` finds the slope.
 
-    What the slope is for: `model.training.calibration`.
+    Args:
+        ab: (B, 2, H, W) float32 in -1..1.
+        slope: 0 changes nothing.
+
+    Returns:
+        (B, 2, H, W) float32, which may exceed -1..1.
     """
     if not slope:
         return ab
@@ -58,7 +63,7 @@ def with_chroma(ab: Tensor, slope: float) -> Tensor:
 
 
 def _nearest(side: int, multiple: int) -> int:
-    return max(1, (2 * side + multiple - 1) // (2 * multiple)) * multiple  # half-way goes down: cheaper
+    return max(1, (2 * side + multiple - 1) // (2 * multiple)) * multiple  # rounds half down: cheaper
 
 
 def _scale(image: Tensor, sides: list[int]) -> Tensor:

@@ -20,8 +20,14 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class GeneratorInfo:
-    """How a generator was trained: the side of its crops and of the photographs they came from, in pixels; for how
-    many images; and the SHA-256 of its weights' file."""
+    """Stores how a generator was trained and the SHA-256 of its weights' file.
+
+    Attributes:
+        crop: side of the training crops in pixels.
+        size: side of the photographs in pixels.
+        images: images seen in training.
+        weights_sha256: SHA-256 of generator.safetensors.
+    """
 
     crop: int
     size: int
@@ -30,10 +36,10 @@ class GeneratorInfo:
 
 
 def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, images: int) -> GeneratorInfo:
-    """Writes generator.safetensors and generator.json into a folder, which is made when missing.
+    """Writes generator.safetensors and generator.json into a folder, which is created if missing.
 
-    Weights are rounded to half precision (IEEE 754 binary16): what is scored is then what is shipped. Their file says
-    how they are used too, so that generators that color differently have different SHA-256.
+    Weights are rounded to half precision (IEEE 754 binary16), so that evaluation and use see the same weights. Their
+    file also holds the configuration, so that generators that color differently have different SHA-256.
     """
     use = {"generator": generator.config.model_dump(mode="json"), "chroma_slope": generator.chroma_slope}
     halves = {name: _half(tensor) for name, tensor in generator.state_dict().items()}
@@ -54,10 +60,10 @@ def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, 
 
 
 def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
-    """Reads what `save_generator` wrote: the generator, on the CPU and in eval mode, and how it was trained.
+    """Reads a folder that `save_generator` wrote; returns the generator on the CPU in eval mode.
 
     Raises:
-        UserError: a file is missing, or of a schema that this version does not know.
+        UserError: a file is missing, does not fit the other, or has an unknown schema version.
         Damaged: the weights' SHA-256 differs.
     """
     description_path, weights_path = folder / "generator.json", folder / "generator.safetensors"
@@ -67,7 +73,7 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}; {folder} holds no trained generator.") from None
     except ValueError:
-        raise UserError(f"{description_path} is no valid JSON; train again or fetch it again.") from None
+        raise UserError(f"{description_path} is not valid JSON; train again or fetch it again.") from None
     version = description.get("schema_version") if isinstance(description, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(f"{description_path}: schema_version is {version!r}; this version reads {SCHEMA_VERSION}.")
@@ -75,7 +81,7 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
         info = GeneratorInfo(*(description[key] for key in ("crop", "size", "images", "weights_sha256")))
         config = description["generator"]
         if isinstance(config, dict):
-            config = {"labels": [], "test_time_augmentation": False} | config  # written before there were these
+            config = {"labels": [], "test_time_augmentation": False} | config  # keys that older files lack
     except KeyError as error:
         raise UserError(f"{description_path}: {error.args[0]} is missing; train again or fetch it again.") from None
     if hashlib.sha256(weights).hexdigest() != info.weights_sha256:
@@ -84,7 +90,7 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
             folder,
         )
     generator = Generator(check(GeneratorConfig, config, str(description_path)))
-    generator.chroma_slope = float(description.get("chroma_slope", 0.0))  # older ones have none
+    generator.chroma_slope = float(description.get("chroma_slope", 0.0))  # missing in older files
     try:
         generator.load_state_dict(safetensors.torch.load(weights))
     except (SafetensorError, RuntimeError) as error:

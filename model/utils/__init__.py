@@ -1,1 +1,1 @@
-"""Errors, files, settings and signals: what every room uses."""
+"""Errors, files, seeds, settings and signals, for all other packages of model."""

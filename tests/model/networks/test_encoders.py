@@ -121,7 +121,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no package brings those of resnet18"):
+    with pytest.raises(UserError, match="no package ships weights of resnet18"):
         new_generator(config("resnet18"))
     path = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(1)}, path)
