@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -13,21 +14,21 @@ _SECONDS_BETWEEN_LINES = 10
 
 @contextmanager
 def progress(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Yields a function that is told how many more of `total` are done; shows that on standard output.
+    """Yields a function that is told how many more of `total` are done; shows that on stderr.
 
     Both ways show the time that is left. Where there is nothing to do, nothing is shown.
     """
     if not total:
         yield lambda more: None
         return
-    with (_bar if sys.stdout.isatty() else _lines)(total, label, unit) as advance:
+    with (_bar if sys.stderr.isatty() else _lines)(total, label, unit) as advance:
         yield advance
 
 
 @contextmanager
 def _bar(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda more: bar.advance(task, more)
 
@@ -55,11 +56,12 @@ def _lines(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]
             shown = now
             rate = done / (now - started)
             left = (total - done) / rate if rate else 0
-            print(f"{label}: {done} of {total} {unit}, {_rate(rate)}, {left:.0f} s left", flush=True)
+            print(f"{label}: {done} of {total} {unit}, {_rate(rate)}, {left:.0f} s left", file=sys.stderr, flush=True)
 
     yield advance
     seconds = time.monotonic() - started
-    print(f"{label}: {done} of {total} {unit} in {seconds:.1f} s, {_rate(done / max(seconds, 1e-9))}", flush=True)
+    rate = _rate(done / max(seconds, 1e-9))
+    print(f"{label}: {done} of {total} {unit} in {seconds:.1f} s, {rate}", file=sys.stderr, flush=True)
 
 
 def _rate(a_second: float) -> str:

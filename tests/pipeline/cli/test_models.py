@@ -19,7 +19,7 @@ Retrain = Callable[..., dict[str, Any]]
 def colorize(*arguments: str) -> str:
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"}, catch_exceptions=False)
     assert done.exit_code == 0
-    return done.output
+    return done.stdout
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_show_goes_back_to_every_photograph(three: None, dataset: Path, workplac
     for fact in (TAGS["git_commit"], TAGS["data_version"], TAGS["recipe"], registry.get(3).weights_sha256):
         assert fact in shown
     assert "fails: 0.51 is worse by 0.01" in " ".join(shown.replace("│", " ").split())
-    assert "No manifest was kept" in shown
+    assert "No manifest was kept" in CliRunner().invoke(app, ["models", "show", "3"]).stderr
 
 
 def test_promote_and_rollback_move_the_champion_and_the_history_says_why(three: None) -> None:
@@ -74,3 +74,64 @@ def test_compare_scores_both_on_the_same_photographs(three: None, dataset: Path,
     assert f"{low:+.2g} to {high:+.2g}" in shown
     assert (workplace / "out" / "side_by_side.png").stat().st_size > 1000
     assert "version 2" in (workplace / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_lists_and_facts_are_json_too(three: None, dataset: Path, workplace: Path) -> None:
+    listed = json.loads(colorize("models", "--json"))
+    assert listed == json.loads(colorize("models", "list", "--json"))
+    assert [(row["version"], row["aliases"], row["verdict"]) for row in listed] == [
+        (3, ["challenger"], "reject"),
+        (2, ["champion"], "promote"),
+        (1, ["previous"], "promote"),
+    ]
+    assert (listed[0]["metrics"]["ab_intersection"], listed[0]["champion_metrics"]["ab_intersection"]) == (0.51, 0.52)
+    shown = json.loads(colorize("models", "show", "champion", "--json"))
+    assert (shown["version"], shown["data_version"]) == (2, TAGS["data_version"])
+    assert shown["weights"].endswith("/artifacts/generator")
+    moves = json.loads(colorize("models", "history", "--json"))
+    assert [(move["version"], move["origin"]) for move in moves] == [(2, 1), (1, None)]
+    options = ("--dataset", str(dataset), "--out", str(workplace / "out"), "--json")
+    compared = json.loads(colorize("models", "compare", "2", "1", *options))
+    assert compared["difference"]["l1_ab"]["confidence"] == 0.95
+
+
+def test_an_export_is_imported_elsewhere(three: None, workplace: Path, tmp_path: Path) -> None:
+    shipped = workplace / "shipped"
+    assert colorize("models", "export", "champion", "--out", str(shipped)) == f"{shipped} holds version 2.\n"
+    assert colorize("models", "import", str(shipped)) == "version 2: champion.\n", "it is there already"
+    with pytest.MonkeyPatch.context() as patch:
+        (tmp_path / "elsewhere" / "workspace").mkdir(parents=True)
+        patch.chdir(tmp_path / "elsewhere")
+        assert colorize("models", "import", str(shipped)) == "version 1: champion.\n"
+        assert registry.checksum(registry.fetch("models:/colorizer@champion")) == registry.checksum(shipped)
+
+
+def test_an_export_may_hold_onnx(three: None, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = workplace / "shipped"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"install with `.*onnx onnxscript`"):
+        colorize("models", "export", "champion", "--onnx", "--out", str(shipped))
+    assert not shipped.exists()
+    monkeypatch.undo()
+
+
+def test_onnx_computes_what_the_generator_does(three: None, workplace: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    shipped = workplace / "shipped"
+    colorize("models", "export", "champion", "--onnx", "--out", str(shipped))
+    described = onnx.load(shipped / "generator.onnx", load_external_data=False)
+    assert [value.name for value in described.graph.input] == ["L", "z"]
+
+
+def test_prune_deletes_the_oldest_versions_without_an_alias(three: None, retrain: Retrain) -> None:
+    retrain(0.515, 0.52)  # the challenger now, so that 3 has no alias
+    retrain(0.516, 0.52)
+    assert colorize("models", "prune", "--keep", "2", "--yes") == ""
+    assert colorize("models", "prune", "--keep", "1", "--dry-run") == "would delete version 3\n"
+    refused = CliRunner().invoke(app, ["models", "prune", "--keep", "0"], input="n\n")
+    assert refused.exit_code == 1
+    assert [version.number for version in registry.find_all({})] == [1, 2, 3, 4, 5]
+    assert colorize("models", "prune", "--keep", "1", "--yes") == "deleted version 3\n"
+    assert colorize("models", "prune", "--keep", "0", "--yes") == "deleted version 4\n"
+    assert aliases() == {"challenger": 5, "champion": 2, "previous": 1}

@@ -1,5 +1,6 @@
 """`colorize schedule` against a server that speaks Kubeflow Pipelines' API: the cluster comes to match the file."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,13 @@ def test_diff_shows_the_difference_and_changes_nothing(kfp: KfpServer, schedule:
     assert done.out.splitlines() == ["to pause: nightly", "to create: new", "to delete: weekly"]
     assert not changing(kfp)
     assert schedule(NIGHTLY, PINNED, command=("diff", "--exit-code")).status == 0
+    assert schedule(NIGHTLY, command=("diff",)).status == 0
+
+
+def test_diff_is_json_too(kfp: KfpServer, schedule: Schedule):
+    assert json.loads(schedule(NIGHTLY, command=("diff", "--json")).out) == [{"change": "create", "name": "nightly"}]
+    schedule(NIGHTLY)
+    assert json.loads(schedule(NIGHTLY, command=("diff", "--json")).out) == []
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,17 @@ def test_changed_photographs_are_used_as_they_are_with_a_word_about_it(project: 
     assert data.ensure_data(project.root).note == ""
 
 
+def test_the_version_is_json_too(project: Project, original: Project) -> None:
+    assert data.expected_version(project.root) == original.version
+    assert not (project.root / "data").exists(), "nothing is fetched to tell what would be"
+    shown = json.loads(project.run("colorize", "data", "version", "--json"))
+    assert shown == {"version": original.version, "files": 4, "note": ""}
+    (project.root / "data" / "mate-backgrounds" / "Dune.jpg").unlink()
+    changed = json.loads(project.run("colorize", "data", "version", "--json"))
+    assert changed["version"] == data.expected_version(project.root) != original.version
+    assert "1 deleted" in changed["note"]
+
+
 def test_renaming_a_photograph_is_a_change(project: Project) -> None:
     before = data.ensure_data(project.root)
     folder = project.root / "data" / "scratch"
