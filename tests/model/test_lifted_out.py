@@ -35,3 +35,11 @@ def test_model_alone_imports_without_the_platforms(tmp_path: Path) -> None:
     found, *modules = result.stdout.split()
     assert Path(found).is_relative_to(tmp_path)
     assert len(modules) == len(list(source.rglob("*.py"))) - 1
+
+
+def test_decoding_images_imports_no_torch() -> None:
+    program = "import sys, model.data.images; sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=Path(model.__file__).parents[1], check=False).returncode
+        == 0
+    )
