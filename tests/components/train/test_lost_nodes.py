@@ -187,7 +187,7 @@ def test_ten_lost_nodes_leave_no_trace(
     nodes = Nodes(workplace, dataset, proxy, root, seed, LONGEST)
     positions = [0]
     for kill in 5 * (signal.SIGKILL, signal.SIGTERM):
-        _, status, errors = nodes.run(kill, after=(1, 40))  # while it takes over, fetches, trains, uploads
+        _, status, errors = nodes.run(kill, after=(1, 20))  # while it starts, fetches, trains, uploads
         assert status in (-kill, 75), errors
         positions.append(latest(s3, root))
     proxy.stall_seconds = 25  # longer than boto3's patience
