@@ -1,4 +1,4 @@
-"""sRGB <-> CIELAB against scikit-image and its own inverse, at the corners where such code breaks."""
+"""Tests of the conversion of sRGB to CIELAB and back, against scikit-image and at the limits of the gamut."""
 
 import numpy as np
 import pytest
@@ -20,29 +20,29 @@ def pixel(*channels: float) -> torch.Tensor:
     return torch.tensor(channels, dtype=torch.float32).view(3, 1, 1)
 
 
-def test_agrees_with_scikit_image_over_the_rgb_cube():
+def test_srgb_to_lab_agrees_with_scikit_image_over_the_rgb_cube():
     expected = rgb2lab(CUBE.transpose(1, 2, 0) / 255.0).transpose(2, 0, 1)
     for rgb in (torch.from_numpy(CUBE), torch.from_numpy(CUBE).float() / 255):
         assert np.abs(color.srgb_to_lab(rgb).numpy() - expected).max() < 1e-3
 
 
-def test_the_way_back_agrees_with_scikit_image():
+def test_lab_to_srgb_agrees_with_scikit_image():
     lab = rgb2lab(CUBE.transpose(1, 2, 0) / 255.0)
     found = color.lab_to_srgb(torch.from_numpy(lab).permute(2, 0, 1)).permute(1, 2, 0).numpy()
     assert np.abs(found - lab2rgb(lab)).max() < 1e-3
 
 
-def test_lightness_alone_is_the_same_lightness():
+def test_srgb_to_lightness_equals_the_lightness_of_srgb_to_lab():
     rgb = torch.from_numpy(CUBE)
     assert torch.allclose(color.srgb_to_lightness(rgb), color.srgb_to_lab(rgb)[:1], atol=1e-4)
 
 
-def test_there_and_back_is_the_same_8_bit_picture():
+def test_round_trip_through_lab_keeps_every_8_bit_value():
     rgb = torch.from_numpy(CUBE)
     assert torch.equal(color.to_uint8(color.lab_to_srgb(color.srgb_to_lab(rgb))), rgb)
 
 
-def test_stored_lab_costs_less_than_a_level_on_average():
+def test_storing_lab_in_8_bits_loses_less_than_one_level_on_average():
     rgb = torch.from_numpy(CUBE)
     back = color.to_uint8(color.lab_to_srgb(color.decode_lab(color.encode_lab(color.srgb_to_lab(rgb)))))
     assert (back.int() - rgb.int()).abs().float().mean() < 1
@@ -50,14 +50,14 @@ def test_stored_lab_costs_less_than_a_level_on_average():
 
 @pytest.mark.parametrize("convert", [color.srgb_to_lab, color.lab_to_srgb])
 @pytest.mark.parametrize("value", [0.0, 0.04045, 0.0031308, 0.5, 1.0, 8.0, 100.0])
-def test_gradients_are_finite_everywhere(convert, value):
+def test_gradients_of_both_conversions_are_finite(convert, value):
     for channels in ((value, value, value), (value, 0.0, 0.0), (0.0, 0.0, value)):
         picture = pixel(*channels).requires_grad_()
         convert(picture).sum().backward()
         assert picture.grad.isfinite().all()
 
 
-def test_batches_of_any_rank_and_refuses_other_channels():
+def test_srgb_to_lab_accepts_batches_of_any_rank_and_refuses_other_channels():
     rgb = torch.rand(2, 4, 3, 5, 6)
     together = color.srgb_to_lab(rgb)
     assert together.shape == rgb.shape
@@ -66,7 +66,7 @@ def test_batches_of_any_rank_and_refuses_other_channels():
         color.srgb_to_lab(torch.rand(4, 5, 6))
 
 
-def test_autocast_does_not_touch_it():
+def test_conversions_stay_in_float32_under_autocast():
     rgb = torch.rand(3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         inside = color.lab_to_srgb(color.srgb_to_lab(rgb))
@@ -76,7 +76,7 @@ def test_autocast_does_not_touch_it():
 
 @settings(deadline=None)
 @given(triples)
-def test_round_trip(rgb):
+def test_round_trip_through_lab_keeps_float_values(rgb):
     assert torch.allclose(color.lab_to_srgb(color.srgb_to_lab(pixel(*rgb))), pixel(*rgb), atol=1e-4)
 
 
@@ -92,14 +92,14 @@ def test_into_gamut_keeps_lightness_and_hue_and_never_adds_chroma(L, a, b):
     assert abs(cross) <= 1e-3 * max(1.0, before * after)
 
 
-def test_into_gamut_leaves_what_fits_and_reaches_the_border_for_the_rest():
+def test_into_gamut_keeps_colors_in_gamut_and_maps_others_to_the_border():
     fits = color.srgb_to_lab(torch.from_numpy(CUBE))
     assert torch.equal(color.into_gamut(fits), fits)
     mapped = color.into_gamut(pixel(50.0, 90.0, -90.0))
     assert not bool(color.in_gamut(torch.cat((mapped[:1], mapped[1:] * 1.01))).all())
 
 
-def test_network_encoding_is_undone():
+def test_from_network_inverts_to_network():
     lab = color.srgb_to_lab(torch.rand(2, 3, 4, 5))
     L, ab = color.to_network(lab)
     assert float(L.abs().max()) <= 1

@@ -1,4 +1,4 @@
-"""Configuration: defaults, recipes and overrides; what is refused, and that the sentence names it."""
+"""Tests of the configuration: defaults, recipes, overrides, and the error of each wrong value."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_every_recipe_is_valid_and_changes_something(recipe: Path) -> None:
     assert changed != load_config(PARAMS, base) or recipe.stem in ("common", "base", "full")
 
 
-def test_the_later_overrides_the_earlier(tmp_path: Path) -> None:
+def test_later_recipes_and_overrides_replace_earlier_ones(tmp_path: Path) -> None:
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("train:\n  images: 10\n  warmup_images: 0\n  seed: 1\n  generator:\n    channels: 8\n")
     other.write_text("train:\n  seed: 2\n")
@@ -85,7 +85,7 @@ def test_the_later_overrides_the_earlier(tmp_path: Path) -> None:
         ("train=5", ("train",)),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence(override: str, words: tuple[str, ...]) -> None:
+def test_a_wrong_key_or_value_is_named_in_one_sentence(override: str, words: tuple[str, ...]) -> None:
     with pytest.raises(UserError) as raised:
         load_config(PARAMS, (), (override,))
     message = str(raised.value)
@@ -103,7 +103,7 @@ def test_what_is_wrong_is_said_in_one_sentence(override: str, words: tuple[str, 
         ("train:\n  seed: -1\n", "train.seed"),
     ],
 )
-def test_a_bad_recipe_is_named(tmp_path: Path, content: str, words: str) -> None:
+def test_an_invalid_recipe_is_named(tmp_path: Path, content: str, words: str) -> None:
     recipe = tmp_path / "bad.yaml"
     recipe.write_text(content)
     with pytest.raises(UserError) as raised:
@@ -112,7 +112,7 @@ def test_a_bad_recipe_is_named(tmp_path: Path, content: str, words: str) -> None
     assert words in str(raised.value)
 
 
-def test_files_that_are_missing_or_no_text(tmp_path: Path) -> None:
+def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         load_config(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
@@ -141,7 +141,9 @@ def test_a_configuration_cannot_be_changed() -> None:
     betas=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     decay=st.sampled_from(["none", "linear", "cosine"]),
 )
-def test_a_section_travels_as_plain_values(images: int, rate: float, betas: tuple[float, float], decay: str) -> None:
+def test_a_section_survives_a_round_trip_through_plain_values(
+    images: int, rate: float, betas: tuple[float, float], decay: str
+) -> None:
     values = load_config(PARAMS).train.model_dump(mode="json")
     values |= {"images": images, "warmup_images": images // 2, "learning_rate": rate, "betas": betas, "decay": decay}
     config = check(TrainConfig, values, "here")

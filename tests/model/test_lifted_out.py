@@ -1,4 +1,4 @@
-"""The model's independence: model/ alone imports without the rest of the project and without its platforms."""
+"""Tests of the model's independence: model/ imports without the rest of the project and without its platforms."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Damages: a and b are never touched, each does what its name says, and what is random follows from the draws."""
+"""Tests of the damages: a and b stay unchanged, each damage has its own effect, and a seed repeats it."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ pictures = st.tuples(st.integers(1, 20), st.integers(1, 20)).flatmap(
 
 @pytest.fixture(scope="module")
 def photographs(photos: Path) -> Tensor:
-    """Real ones, (8, 3, SIDE, SIDE) uint8 stored LAB."""
+    """Returns real photographs: (8, 3, SIDE, SIDE) uint8 stored LAB."""
     found = sorted(photos.rglob("*.jpg"))
     stored = []
     for path in found[:: len(found) // 8][:8]:
@@ -35,19 +35,19 @@ def photographs(photos: Path) -> Tensor:
 
 
 def _after(photographs: Tensor, name: str, strength: float = 1.0, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """The lightness of the photographs, as it is and damaged: (8, SIDE, SIDE) float each, 0..1."""
+    """Returns the lightness before and after the damage: (8, SIDE, SIDE) float each, 0..1."""
     after = [damaged(photograph, name, strength, seeded(seed, place)) for place, photograph in enumerate(photographs)]
     return photographs[:, 0] / 255, torch.stack(after)[:, 0] / 255
 
 
 def _details(lightness: Tensor) -> Tensor:
-    """How much neighbors differ, of each."""
+    """Returns how strongly neighboring pixels differ, for each photograph."""
     return lightness.diff(dim=1).diff(dim=2).square().mean(dim=(1, 2))
 
 
 @settings(deadline=None, max_examples=75)
 @given(stored=pictures, name=names, strength=st.floats(0, 1), seed=st.integers(0, 99))
-def test_no_damage_touches_a_or_b(stored: Tensor, name: str, strength: float, seed: int) -> None:
+def test_every_damage_keeps_a_and_b_and_is_repeatable(stored: Tensor, name: str, strength: float, seed: int) -> None:
     before = stored.clone()
     after = damaged(stored, name, strength, seeded(seed))
     assert torch.equal(stored, before)
@@ -58,7 +58,7 @@ def test_no_damage_touches_a_or_b(stored: Tensor, name: str, strength: float, se
 
 @settings(deadline=None, max_examples=30)
 @given(stored=pictures, probability=st.floats(0, 1), seed=st.integers(0, 99))
-def test_nor_does_training(stored: Tensor, probability: float, seed: int) -> None:
+def test_random_damage_keeps_a_and_b_and_is_repeatable(stored: Tensor, probability: float, seed: int) -> None:
     after = damaged_at_random(stored, probability, seeded(seed))
     assert torch.equal(after[1:], stored[1:])
     assert torch.equal(after, damaged_at_random(stored, probability, seeded(seed)))
@@ -66,7 +66,7 @@ def test_nor_does_training(stored: Tensor, probability: float, seed: int) -> Non
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_strength_goes_from_nothing_to_much(photographs: Tensor, name: str) -> None:
+def test_damage_grows_with_its_strength_from_zero(photographs: Tensor, name: str) -> None:
     changes = []
     assert all(torch.equal(damaged(photograph, name, 0.0, seeded(0)), photograph) for photograph in photographs)
     for strength in (0.1, 0.5, 1.0):
@@ -77,11 +77,11 @@ def test_strength_goes_from_nothing_to_much(photographs: Tensor, name: str) -> N
 
 
 @pytest.mark.parametrize("name", sorted(DAMAGES.keys() - {"blur", "jpeg"}))
-def test_other_draws_another_damage(photographs: Tensor, name: str) -> None:
+def test_another_seed_gives_another_damage(photographs: Tensor, name: str) -> None:
     assert not torch.equal(_after(photographs, name, seed=0)[1], _after(photographs, name, seed=1)[1])
 
 
-def test_blur_takes_details_and_leaves_the_rest(photographs: Tensor) -> None:
+def test_blur_removes_details_and_keeps_local_means(photographs: Tensor) -> None:
     before, after = _after(photographs, "blur")
     assert (_details(after) < 0.1 * _details(before)).all()
     assert (F.avg_pool2d(before, 16) - F.avg_pool2d(after, 16)).abs().max() < 0.03
@@ -90,7 +90,7 @@ def test_blur_takes_details_and_leaves_the_rest(photographs: Tensor) -> None:
     assert (_details(half) < _details(before)).all()
 
 
-def test_fade_narrows_the_range_and_keeps_the_order(photographs: Tensor) -> None:
+def test_fade_narrows_the_range_and_keeps_the_order_of_levels(photographs: Tensor) -> None:
     before, after = _after(photographs, "fade")
     assert (after.amin(dim=(1, 2)) >= 0.1 - 1 / 255).all()
     assert (after.amax(dim=(1, 2)) <= 0.95 + 1 / 255).all()
@@ -98,7 +98,7 @@ def test_fade_narrows_the_range_and_keeps_the_order(photographs: Tensor) -> None
 
 
 @pytest.mark.parametrize("name", ["film_curve", "sepia"])
-def test_curves_keep_the_order_and_the_ends(name: str) -> None:
+def test_tone_curves_keep_the_order_of_levels_and_both_ends(name: str) -> None:
     levels = torch.full((3, 1, 256), 128, dtype=torch.uint8)
     levels[0] = torch.arange(256)
     for seed in range(20):
@@ -116,7 +116,7 @@ def test_the_film_curve_steepens_the_middle() -> None:
     assert mean[:16].mean() < 0.75 > mean[-16:].mean()
 
 
-def test_grain_is_strongest_in_the_middle_and_none_at_the_ends() -> None:
+def test_grain_is_strongest_at_middle_lightness_and_absent_in_black_and_white() -> None:
     gray = torch.full((3, 64, 64), 128, dtype=torch.uint8)
     deviations = []
     for level in (0, 26, 128, 255):
@@ -139,7 +139,7 @@ def test_grain_is_coarse_half_the_time() -> None:
     assert max(alike) > 0.4
 
 
-def test_jpeg_leaves_blocks(photographs: Tensor) -> None:
+def test_jpeg_damage_leaves_edges_at_block_borders(photographs: Tensor) -> None:
     before, after = _after(photographs, "jpeg")
 
     def at_borders(lightness: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def test_jpeg_leaves_blocks(photographs: Tensor) -> None:
     assert at_borders(after) > 1.05 * at_borders(before)
 
 
-def test_old_emulsions_darken_red_whiten_blue_and_leave_gray() -> None:
+def test_old_emulsions_darken_red_lighten_blue_and_keep_gray() -> None:
     def after(rgb: tuple[int, int, int], seed: int) -> int:
         color = encode_lab(srgb_to_lab(torch.tensor(rgb, dtype=torch.uint8)[:, None, None]))
         return int(damaged(color, "emulsion", 1.0, seeded(seed))[0]) - int(color[0])
@@ -160,7 +160,7 @@ def test_old_emulsions_darken_red_whiten_blue_and_leave_gray() -> None:
         assert abs(after((128, 128, 128), seed)) <= 1
 
 
-def test_training_damages_as_many_as_it_is_told_and_in_every_way(photographs: Tensor) -> None:
+def test_random_damage_has_the_given_probability_and_varies(photographs: Tensor) -> None:
     photograph = photographs[0]
     seen = [damaged_at_random(photograph, 0.3, seeded(place)) for place in range(400)]
     assert 80 < sum(not torch.equal(after, photograph) for after in seen) < 160

@@ -1,4 +1,4 @@
-"""Reading photographs as the world makes them, and writing them as they were."""
+"""Tests of reading and writing photographs: formats, modes, EXIF, color profiles, and files that are refused."""
 
 import io
 from dataclasses import replace
@@ -30,7 +30,7 @@ def apart(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
-def test_every_format_is_read_and_written_in_kind(file_format: str):
+def test_every_format_is_read_and_written_back(file_format: str):
     picture = gradient()
     options = {"quality": 95} if file_format in ("JPEG", "WEBP") else {}
     photograph = decode(saved(picture, file_format, **options))
@@ -56,13 +56,13 @@ def test_every_mode_becomes_rgb(mode: str):
         assert apart(photograph.rgb[..., 0], np.asarray(gray)) < 1.5, "16 bits are scaled, not cut"
 
 
-def test_transparent_pixels_lie_on_white():
+def test_transparent_pixels_become_white():
     clear = Image.new("RGBA", (5, 5), (200, 0, 0, 0))
     assert (decode(saved(clear, "PNG")).rgb == 255).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_and_then_said_to_be_upright(orientation: int):
+def test_exif_orientation_is_applied_and_reset_to_upright(orientation: int):
     upright = gradient(40, 24)
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that lays the upright picture so
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
@@ -78,7 +78,7 @@ def test_exif_orientation_is_applied_and_then_said_to_be_upright(orientation: in
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("details", [False, True])
-def test_exif_comes_through_in_every_format_that_has_it(file_format: str, details: bool):
+def test_exif_is_preserved_in_every_format_that_supports_it(file_format: str, details: bool):
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "Somebody"
     if details:
@@ -93,12 +93,12 @@ def test_exif_comes_through_in_every_format_that_has_it(file_format: str, detail
             assert read.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
 
 
-def test_exif_that_cannot_be_written_is_left_out():
+def test_unwritable_exif_is_left_out():
     photograph = replace(decode(saved(gradient(), "TIFF")), exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x07\0\xff")
     assert apart(decode(encode(photograph.rgb, photograph)).rgb, photograph.rgb) == 0
 
 
-def test_an_embedded_profile_is_kept_and_a_gray_one_replaced():
+def test_an_embedded_profile_is_kept_and_a_broken_one_is_ignored():
     photograph = decode(saved(gradient(), "PNG", icc_profile=SRGB))
     with Image.open(io.BytesIO(encode(photograph.rgb, photograph))) as written:
         assert written.info["icc_profile"] == SRGB
@@ -106,7 +106,7 @@ def test_an_embedded_profile_is_kept_and_a_gray_one_replaced():
     assert apart(broken.rgb, np.asarray(gradient())) == 0
 
 
-def test_another_rgb_space_is_converted_and_converted_back():
+def test_another_rgb_space_is_converted_to_srgb_and_back():
     swapped = bytearray(SRGB)  # exchanging the red and green primaries makes an honest profile of another space
     red, green = swapped.index(b"rXYZ"), swapped.index(b"gXYZ")
     swapped[red], swapped[green] = swapped[green], swapped[red]
@@ -118,14 +118,14 @@ def test_another_rgb_space_is_converted_and_converted_back():
         assert apart(np.asarray(written), np.asarray(gradient())) < 3
 
 
-def test_a_scale_hint_saves_work_and_keeps_what_is_needed(photos: Path):
+def test_min_side_decodes_a_large_photograph_at_a_reduced_size(photos: Path):
     path = max((photos / "lomiri-wallpapers-16.04").glob("*.jpg"), key=lambda file: file.stat().st_size)
     whole, small = decode(path), decode(path, min_side=64)
     assert (small.width, small.height) == (whole.width, whole.height)
     assert 64 <= min(small.rgb.shape[:2]) < min(whole.rgb.shape[:2]) / 2
 
 
-def test_a_bomb_is_refused():
+def test_a_decompression_bomb_is_refused():
     content = saved(Image.new("L", (2000, 2000)), "PNG")
     with pytest.raises(ImageError, match="2000 x 2000 pixels, more than the limit"):
         decode(content, max_pixels=1_000_000)
@@ -145,7 +145,7 @@ def test_a_truncated_file_is_refused(file_format: str, tmp_path: Path):
         decode(path)
 
 
-def test_what_is_no_photograph_is_refused(tmp_path: Path):
+def test_invalid_unsupported_and_missing_files_are_refused(tmp_path: Path):
     for content in (b"", b"plain text", b"\x89PNG\r\n\x1a\n"):
         with pytest.raises(ImageError):
             decode(content)

@@ -1,4 +1,4 @@
-"""In which order photographs come: all in each epoch, the same for any number of processes, few shards at a time."""
+"""Tests of the order of photographs: full epochs, the same for any number of processes, few shards at a time."""
 
 import hashlib
 from itertools import chain, pairwise
@@ -28,8 +28,8 @@ def _seen(order: Order, batch_size: int, steps: int) -> list[list[int]]:
     return [order.photographs(step, range(batch_size)) for step in range(steps)]
 
 
-def test_without_lanes_the_set_is_shuffled_whole_as_ever() -> None:
-    """The digest is of the order before there were lanes: a training of then can be repeated."""
+def test_order_without_lanes_shuffles_the_whole_set_as_in_earlier_versions() -> None:
+    """The digest is that of the order before lanes existed, so that an old training can be repeated."""
     digest = hashlib.sha256()
     for seed in (0, 7):
         seen = _seen(Order(475, 1024, seed, batch_size=25), 25, 6 * 19)
@@ -42,7 +42,7 @@ def test_without_lanes_the_set_is_shuffled_whole_as_ever() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(orders())
-def test_every_lane_has_each_of_its_photographs_once_an_epoch(made: tuple[Order, dict[str, int]]) -> None:
+def test_every_lane_yields_each_of_its_photographs_once_per_epoch(made: tuple[Order, dict[str, int]]) -> None:
     order, facts = made
     each, lanes = facts["batch_size"] // facts["lanes"], facts["lanes"]
     edges = [facts["photographs"] * lane // lanes for lane in range(lanes + 1)]
@@ -57,7 +57,7 @@ def test_every_lane_has_each_of_its_photographs_once_an_epoch(made: tuple[Order,
 
 @settings(deadline=None, max_examples=40)
 @given(orders(), st.integers(0, 50), st.integers(1, 6))
-def test_processes_together_see_what_one_sees_and_any_step_can_come_first(
+def test_shares_of_several_processes_make_up_the_batch_of_one_at_any_step(
     made: tuple[Order, dict[str, int]], step: int, count: int
 ) -> None:
     order, facts = made
@@ -70,7 +70,7 @@ def test_processes_together_see_what_one_sees_and_any_step_can_come_first(
 
 @settings(deadline=None, max_examples=40)
 @given(orders(), st.integers(0, 50))
-def test_a_step_reads_what_was_expected_and_few_shards(made: tuple[Order, dict[str, int]], step: int) -> None:
+def test_a_step_reads_only_its_announced_shards_and_few_of_them(made: tuple[Order, dict[str, int]], step: int) -> None:
     order, facts = made
     lanes, size, window = facts["lanes"], facts["batch_size"], facts["window"]
     expected = order.shards(step, range(size))
@@ -79,7 +79,7 @@ def test_a_step_reads_what_was_expected_and_few_shards(made: tuple[Order, dict[s
         assert len(expected) <= 2 * lanes * window
 
 
-def test_the_shards_of_a_window_are_mixed_and_in_other_company_in_each_epoch() -> None:
+def test_a_window_mixes_its_shards_and_each_epoch_combines_other_shards() -> None:
     order, windows = Order(640, per_shard=16, seed=0, batch_size=16, lanes=2, window=4), set()
     for step in range(0, 400, 8):  # a window holds 64 of a lane's 320 photographs: 8 steps of 8
         batches = [order.photographs(number, range(8)) for number in range(step, step + 8)]

@@ -1,4 +1,4 @@
-"""The dataset folder: what is written is read, and what is damaged is named."""
+"""Tests of the dataset folder: photographs are read as written, and a damaged file is named."""
 
 import json
 import pickle
@@ -33,7 +33,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_photographs_come_back_in_order_of_their_hash(dataset: Path):
+def test_photographs_are_read_back_in_order_of_their_hash(dataset: Path):
     train = Shards.open(dataset, "train")
     assert (len(train), train.size, train.data_version) == (6, SIZE, "abc.dir")
     assert train.sha256s == [f"{n:064x}" for n in (2, 4, 5, 6, 7, 9)]
@@ -44,7 +44,7 @@ def test_photographs_come_back_in_order_of_their_hash(dataset: Path):
         train[[6]]
 
 
-def test_a_copy_for_a_worker_holds_no_pixels(dataset: Path):
+def test_pickled_shards_hold_no_pixels(dataset: Path):
     train = Shards.open(dataset, "train")
     expected = train[:]
     packed = pickle.dumps(train)
@@ -52,7 +52,7 @@ def test_a_copy_for_a_worker_holds_no_pixels(dataset: Path):
     assert np.array_equal(pickle.loads(packed)[:], expected)  # noqa: S301 - our own bytes of a line above
 
 
-def test_order_of_rows_does_not_matter(dataset: Path, tmp_path: Path):
+def test_the_order_of_rows_does_not_change_the_shards(dataset: Path, tmp_path: Path):
     rows = [kept(n, "train") for n in (5, 6, 4, 2, 9, 7)] + [kept(3, "val"), kept(1, "test")]
     other = tmp_path / "other"
     other.mkdir()
@@ -84,7 +84,7 @@ def test_a_broken_shard_is_named(dataset: Path, damage: str):
         Shards.open(dataset, "train")
 
 
-def test_no_dataset_and_another_schema_are_refused(tmp_path: Path, dataset: Path):
+def test_a_missing_dataset_and_another_schema_version_are_refused(tmp_path: Path, dataset: Path):
     with pytest.raises(UserError, match="run preprocess first"):
         Shards.open(tmp_path / "nowhere", "train")
     description = dataset / "dataset.json"
@@ -93,7 +93,7 @@ def test_no_dataset_and_another_schema_are_refused(tmp_path: Path, dataset: Path
         Shards.open(dataset, "train")
 
 
-def test_labels_come_as_names_and_as_places_in_a_list(tmp_path: Path):
+def test_labels_are_read_as_names_and_as_indices(tmp_path: Path):
     rows = [kept(2, "train", "night"), kept(5, "train"), kept(4, "train", "day"), kept(1, "test", "night")]
     write_dataset(tmp_path, rows, lab_of, size=SIZE, data_version="abc.dir")
     train = Shards.open(tmp_path, "train")
@@ -104,6 +104,6 @@ def test_labels_come_as_names_and_as_places_in_a_list(tmp_path: Path):
     assert json.loads((tmp_path / "dataset.json").read_text())["labels"] == {"day": 1, "night": 2}
 
 
-def test_the_same_photograph_twice_is_refused(tmp_path: Path):
+def test_a_duplicate_photograph_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="kept twice"):
         write_dataset(tmp_path, [kept(1, "train"), kept(1, "test")], lab_of, size=SIZE, data_version="")

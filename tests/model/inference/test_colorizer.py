@@ -1,4 +1,4 @@
-"""The colorizer on photographs of every shape: lightness kept, no seams, the same colors for the same seed."""
+"""Tests of the colorizer on photographs of every shape: lightness, seams, seeds, labels and memory."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def generator_folder(folder: Path, *overrides: str, gain: float = 3.0) -> Path:
-    """An untrained generator with strong colors, some of them out of gamut."""
+    """Saves an untrained generator with strong colors, some of them out of gamut; returns its folder."""
     torch.manual_seed(0)
     generator = Generator(tiny_config(*overrides).generator)
     with torch.no_grad():
@@ -68,19 +68,19 @@ def test_lightness_of_real_photographs_is_kept(subject: Colorizer, photos: Path)
 
 @settings(deadline=None, max_examples=30)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
-def test_lightness_of_anything_is_kept(subject: Colorizer, rgb: np.ndarray):
+def test_lightness_of_any_pixels_is_kept(subject: Colorizer, rgb: np.ndarray):
     colored = subject.colorize(rgb)[0]
     assert colored.shape == rgb.shape
     assert np.abs(lightness(colored) - lightness(rgb)).max() < 0.5
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (3, 2000), (2000, 3), (37, 53)])
-def test_any_shape(subject: Colorizer, shape: tuple[int, int]):
+def test_colorizer_accepts_any_image_shape(subject: Colorizer, shape: tuple[int, int]):
     rgb = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert subject.colorize(rgb, samples=2).shape == (2, *shape, 3)
 
 
-def test_only_lightness_is_looked_at(subject: Colorizer, photograph: np.ndarray):
+def test_coloring_depends_only_on_the_lightness(subject: Colorizer, photograph: np.ndarray):
     L = torch.from_numpy(lightness(photograph))
     gray = torch.stack((L, torch.zeros_like(L), torch.zeros_like(L)))
     gray_rgb = color.to_uint8(color.lab_to_srgb(gray)).permute(1, 2, 0).contiguous().numpy()
@@ -88,7 +88,7 @@ def test_only_lightness_is_looked_at(subject: Colorizer, photograph: np.ndarray)
     assert apart.mean() < 1.5  # the gray picture's L differs by 8-bit rounding
 
 
-def test_samples_differ_are_repeatable_and_do_not_depend_on_their_number(subject: Colorizer, photograph: np.ndarray):
+def test_samples_differ_repeat_by_seed_and_do_not_depend_on_their_number(subject: Colorizer, photograph: np.ndarray):
     three = subject.colorize(photograph, seed=5, samples=3)
     assert not np.array_equal(three[0], three[1])
     assert np.array_equal(subject.colorize(photograph, seed=5, samples=1)[0], three[0])
@@ -96,13 +96,13 @@ def test_samples_differ_are_repeatable_and_do_not_depend_on_their_number(subject
     assert not np.array_equal(subject.colorize(photograph, seed=6)[0], three[0])
 
 
-def test_a_batch_is_colored_as_each_alone(subject: Colorizer, photograph: np.ndarray):
+def test_a_batch_is_colored_like_each_photograph_alone(subject: Colorizer, photograph: np.ndarray):
     pictures = [photograph, photograph[:50, :70]]
     for alone, together in zip(pictures, subject.colorize_batch(pictures, seed=1), strict=True):
         assert np.array_equal(subject.colorize(alone, seed=1), together)
 
 
-def test_dropout_as_noise_is_seeded_too(tmp_path: Path, photograph: np.ndarray):
+def test_dropout_noise_follows_the_seed_and_keeps_the_global_random_state(tmp_path: Path, photograph: np.ndarray):
     subject = Colorizer.load(generator_folder(tmp_path, "generator.noise=dropout"))
     state = torch.get_rng_state()
     first = subject.colorize(photograph, seed=1, samples=2)
@@ -111,7 +111,7 @@ def test_dropout_as_noise_is_seeded_too(tmp_path: Path, photograph: np.ndarray):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_label_is_another_coloring_and_a_strange_one_is_named(tmp_path: Path, photograph: np.ndarray):
+def test_each_label_gives_another_coloring_and_an_unknown_label_is_refused(tmp_path: Path, photograph: np.ndarray):
     subject = Colorizer.load(generator_folder(tmp_path, "generator.labels=[day, night]"))
     small = photograph[::4, ::4]
     pictures = [subject.colorize(small, 1, label=label)[0] for label in (None, "day", "night")]
@@ -124,12 +124,14 @@ def test_a_label_is_another_coloring_and_a_strange_one_is_named(tmp_path: Path, 
         subject.colorize(small, label="noon")
 
 
-def test_a_label_for_a_model_without_labels(subject: Colorizer, photograph: np.ndarray):
+def test_a_model_without_labels_refuses_a_label(subject: Colorizer, photograph: np.ndarray):
     with pytest.raises(UserError, match="does not know the label day: it was trained without labels; color without"):
         subject.colorize(photograph, label="day")
 
 
-def test_strips_leave_no_seams(subject: Colorizer, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+def test_processing_in_strips_leaves_no_seams(
+    subject: Colorizer, photograph: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
     whole = subject.colorize(photograph)
     monkeypatch.setattr(colorizer, "_STRIP_PIXELS", 3 * photograph.shape[1])
     assert np.abs(subject.colorize(photograph).astype(int) - whole.astype(int)).max() <= 1
@@ -144,13 +146,13 @@ def test_edges_of_color_follow_edges_of_lightness(subject: Colorizer):
     assert step[115:125].argmax() + 115 == 119, "the largest change of color is where lightness changes"
 
 
-def test_refuses_what_is_no_photograph(subject: Colorizer):
+def test_an_array_of_another_shape_or_dtype_is_refused(subject: Colorizer):
     for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(ValueError, match="H, W, 3"):
             subject.colorize(wrong)
 
 
-def test_a_damaged_generator_is_refused(tmp_path: Path):
+def test_a_damaged_and_a_missing_generator_are_refused(tmp_path: Path):
     folder = generator_folder(tmp_path)
     weights = folder / "generator.safetensors"
     content = bytearray(weights.read_bytes())
@@ -162,7 +164,7 @@ def test_a_damaged_generator_is_refused(tmp_path: Path):
         Colorizer.load(tmp_path / "nowhere")
 
 
-def test_twelve_megapixels_in_bounded_memory(tmp_path: Path, photos: Path):
+def test_twelve_megapixels_are_colored_in_bounded_memory(tmp_path: Path, photos: Path):
     folder = generator_folder(tmp_path, gain=1.5)
     photograph = sorted((photos / "scratch").glob("*.jpg"))[0]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""ONNX Runtime computes what PyTorch computes."""
+"""Tests of the ONNX export: ONNX Runtime computes the same colors as PyTorch."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
         ),
     ],
 )
-def test_it_equals_torch(encoder: str, shape: tuple[int, int]):
+def test_onnx_output_equals_torch_output(encoder: str, shape: tuple[int, int]):
     levels = 3 if encoder == "none" else 5
     config = tiny_config(f"generator.encoder={encoder}", f"generator.levels={levels}", "crop=32", size=32)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The generator at use, on pictures of any side."""
+"""Tests of prediction: the generator colors pictures of any size."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def generator() -> Generator:
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 16), (31, 45), (1, 5), (100, 7)])
-def test_any_size_comes_back_at_its_size(generator: Generator, shape: tuple[int, int]) -> None:
+def test_prediction_has_the_size_of_its_input(generator: Generator, shape: tuple[int, int]) -> None:
     L = torch.rand(2, 1, *shape) * 2 - 1
     ab = predict_ab(generator, L, torch.randn(2, 3))
     assert ab.shape == (2, 2, *shape)
@@ -40,7 +40,7 @@ def test_any_size_comes_back_at_its_size(generator: Generator, shape: tuple[int,
     assert ab.isfinite().all()
 
 
-def test_a_side_that_divides_is_not_scaled(generator: Generator) -> None:
+def test_an_input_of_divisible_sides_is_not_scaled(generator: Generator) -> None:
     L, z = torch.rand(2, 1, 32, 48) * 2 - 1, torch.randn(2, 3)
     with torch.inference_mode():
         plain = generator(L, z)
@@ -50,7 +50,7 @@ def test_a_side_that_divides_is_not_scaled(generator: Generator) -> None:
 @pytest.mark.parametrize(
     ("side", "inside"), [(1, 16), (23, 16), (24, 16), (25, 32), (39, 32), (40, 32), (41, 48), (286, 288)]
 )
-def test_the_network_works_at_the_nearest_side_that_divides(generator: Generator, side: int, inside: int) -> None:
+def test_the_network_runs_at_the_nearest_divisible_side(generator: Generator, side: int, inside: int) -> None:
     seen = []
     with generator.encoder[0].register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:]))):
         predict_ab(generator, torch.zeros(1, 1, side, 32), torch.zeros(1, 3))
@@ -58,8 +58,8 @@ def test_the_network_works_at_the_nearest_side_that_divides(generator: Generator
 
 
 @pytest.mark.parametrize("shape", [(37, 40), (300, 21), (16, 16)])
-def test_scaling_keeps_places(generator: Generator, shape: tuple[int, int]) -> None:
-    """With a network that answers L itself, ramps in both directions come back where they were."""
+def test_scaling_keeps_positions(generator: Generator, shape: tuple[int, int]) -> None:
+    """An identity network returns ramps in both directions at their positions."""
     down, across = torch.linspace(-1, 1, shape[0])[:, None], torch.linspace(-0.5, 0.5, shape[1])
     L = (down * 0.5 + across).expand(1, 1, *shape)
     with generator.register_forward_hook(lambda _, inputs, __: inputs[0].repeat(1, 2, 1, 1)):
@@ -68,7 +68,7 @@ def test_scaling_keeps_places(generator: Generator, shape: tuple[int, int]) -> N
     torch.testing.assert_close(ab[inner], L[inner].expand(1, 2, -1, -1), atol=0.01, rtol=0)
 
 
-def test_augmented_a_mirror_image_is_colored_as_a_mirror_image() -> None:
+def test_augmentation_at_test_time_colors_a_mirror_image_as_a_mirror_image() -> None:
     L, z = torch.rand(2, 1, 37, 52, generator=torch.Generator().manual_seed(0)) * 2 - 1, torch.randn(2, 3)
     for augmented in (False, True):
         generator = made(augmented)

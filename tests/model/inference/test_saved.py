@@ -1,4 +1,4 @@
-"""Saved generators: complete, checked, and refused when they do not fit."""
+"""Tests of saved generators: complete, checked, and refused when they do not fit."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("overrides", [(), ("generator.norm=batch", "generator.noise=dropout"), ("generator.skip=no",)])
-def test_a_generator_comes_back_as_it_was(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+def test_a_saved_generator_loads_with_the_same_config_and_weights(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     generator = _generator(*overrides).to(memory_format=torch.channels_last)
     info = save_generator(tmp_path / "new" / "folder", generator, crop=16, size=24, images=64)
     loaded, same_info = load_generator(tmp_path / "new" / "folder")
@@ -42,13 +42,13 @@ def test_a_generator_comes_back_as_it_was(tmp_path: Path, overrides: tuple[str, 
     ]
 
 
-def test_the_same_generator_is_the_same_file(saved: Path, tmp_path: Path) -> None:
+def test_saving_the_same_generator_twice_writes_identical_files(saved: Path, tmp_path: Path) -> None:
     save_generator(tmp_path / "again", _generator(), crop=16, size=24, images=64)
     for name in ("generator.json", "generator.safetensors"):
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_generators_that_color_differently_are_told_apart(tmp_path: Path) -> None:
+def test_generators_that_color_differently_have_different_hashes(tmp_path: Path) -> None:
     plain, calibrated, flipped = _generator(), _generator(), _generator("generator.test_time_augmentation=true")
     calibrated.chroma_slope = 0.5
     infos = [save_generator(tmp_path, one, crop=16, size=24, images=64) for one in (plain, calibrated, flipped)]
@@ -76,7 +76,7 @@ def test_damaged_weights_are_refused(saved: Path) -> None:
         ({"weights_sha256": "0" * 64}, "is damaged"),
     ],
 )
-def test_a_description_that_does_not_fit_is_refused(saved: Path, change: dict[str, object], words: str) -> None:
+def test_a_wrong_value_in_generator_json_is_refused(saved: Path, change: dict[str, object], words: str) -> None:
     path = saved / "generator.json"
     description = json.loads(path.read_text()) | change
     path.write_text(json.dumps({key: value for key, value in description.items() if value is not ...}))
@@ -96,7 +96,7 @@ def test_weights_of_another_shape_are_refused(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '"text"', "{", "\xff"])
-def test_a_description_that_is_none_is_refused(saved: Path, content: str) -> None:
+def test_a_malformed_generator_json_is_refused(saved: Path, content: str) -> None:
     (saved / "generator.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match=r"generator\.json"):
         load_generator(saved)

@@ -1,4 +1,4 @@
-"""Distances between sets of pictures, against independent computations."""
+"""Tests of the feature distances between sets of pictures, against independent computations."""
 
 import math
 
@@ -23,7 +23,7 @@ def gaussian(count: int, dimensions: int, seed: int, shift: float = 0.0, scale: 
 
 
 def mmd_one_by_one(first: Tensor, second: Tensor) -> float:
-    """Binkowski et al. 2018, eq. 4, pair by pair."""
+    """Computes the squared MMD of Binkowski et al. 2018, eq. 4, pair by pair."""
     x, y = first.double().tolist(), second.double().tolist()
 
     def kernel(u: list[float], v: list[float]) -> float:
@@ -49,14 +49,14 @@ def test_kernel_distance_is_the_unbiased_estimate_over_all_images() -> None:
     assert kernel_distance(first, second) == pytest.approx(mmd_one_by_one(first, second), rel=1e-9)
 
 
-def test_kernel_distance_is_around_zero_for_one_distribution_and_not_for_two() -> None:
+def test_kernel_distance_is_near_zero_for_equal_distributions_and_large_for_others() -> None:
     values = [kernel_distance(gaussian(50, 8, 2 * s), gaussian(50, 8, 2 * s + 1)) for s in range(40)]
     assert min(values) < 0 < max(values)
     assert abs(np.mean(values)) < 3 * np.std(values) / math.sqrt(len(values))
     assert kernel_distance(gaussian(50, 8, 0), gaussian(50, 8, 1, shift=1.0)) > 10 * np.std(values)
 
 
-def test_kernel_distance_of_many_images_comes_from_subsets_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_distance_of_many_images_averages_subsets_and_is_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = gaussian(150, 4, 0), gaussian(150, 4, 1, shift=0.5)
     over_all = kernel_distance(first, second)
     monkeypatch.setattr(kid, "SUBSET_SIZE", 100)
@@ -79,7 +79,7 @@ def test_frechet_distance_of_a_shifted_copy_is_the_square_of_the_shift() -> None
     assert frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
 
 
-def test_broken_features_give_no_number() -> None:
+def test_nan_features_give_nan_distances() -> None:
     broken = gaussian(10, 5, 0)
     broken[3, 2] = float("nan")
     assert math.isnan(frechet_distance(gaussian(10, 5, 1), broken))
@@ -118,5 +118,5 @@ def test_features_do_not_depend_on_the_batch(ours: EfficientNetLite0) -> None:
     torch.testing.assert_close(ours(rgb)[7:], ours(rgb[7:]), atol=1e-4, rtol=0)
 
 
-def test_packaged_weights_are_the_known_file() -> None:
+def test_packaged_weights_have_the_known_hash() -> None:
     assert packaged_weights().sha256.startswith("57934424")  # as the file's name says, torch's convention

@@ -1,4 +1,4 @@
-"""Metrics of pixels, against numbers worked out by hand."""
+"""Tests of the pixel metrics, against numbers worked out by hand."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def pictures(*rows: list[tuple[int, int, int]]) -> Tensor:
-    """Each row a picture of one line of RGB pixels -> (B, 3, 1, W) uint8."""
+    """Makes a picture of each row of RGB pixels: (B, 3, 1, W) uint8."""
     return torch.tensor(rows, dtype=torch.uint8).movedim(-1, 1).unsqueeze(2)
 
 
@@ -33,7 +33,7 @@ def test_l1_ab_is_a_mean_over_both_channels_for_each_photograph() -> None:
     assert l1_ab(predicted, target).tolist() == [2.0, 1.0]
 
 
-def test_psnr_by_hand() -> None:
+def test_psnr_equals_values_worked_out_by_hand() -> None:
     target = torch.full((3, 3, 4, 4), 100, dtype=torch.uint8)
     predicted = target + torch.tensor([0, 1, 16], dtype=torch.uint8).view(3, 1, 1, 1)
     # 20 log10(255 / 1) and 20 log10(255 / 16)
@@ -46,7 +46,7 @@ def test_psnr_does_not_wrap_around_in_8_bits() -> None:
     assert psnr(white, black).item() == 0
 
 
-def test_ssim_of_a_single_window_is_the_papers_formula() -> None:
+def test_ssim_of_a_single_window_equals_the_papers_formula() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 256, (2, 3, 11, 11), dtype=np.uint8)
     offsets = np.arange(-5, 6)
@@ -71,7 +71,7 @@ def test_ssim_of_a_copy_is_one_and_of_noise_is_low() -> None:
     assert ssim(rgb, noise).max() < 0.1
 
 
-def test_colorfulness_by_hand() -> None:
+def test_colorfulness_equals_values_worked_out_by_hand() -> None:
     rgb = pictures(
         [(90, 90, 90), (200, 200, 200)],  # gray: nothing
         [(200, 100, 50), (200, 100, 50)],  # rg = 100, yb = |150 - 50| = 100 everywhere: 0.3 sqrt(2) 100
@@ -81,14 +81,16 @@ def test_colorfulness_by_hand() -> None:
     assert colorfulness(rgb).tolist() == pytest.approx([0, 42.4264, 185.3141, 85.5296], abs=1e-3)
 
 
-def test_colorfulness_differs_from_the_paper_where_this_field_does() -> None:
+def test_colorfulness_uses_absolute_differences_unlike_the_paper() -> None:
     """Without absolute values red and green would deviate: sqrt(255^2 + 0) + 0.3 sqrt(0 + 127.5^2) = 293.25."""
     assert colorfulness(pictures([(255, 0, 0), (0, 255, 0)])).item() < 100
 
 
 def test_delta_colorfulness_is_the_difference_of_means() -> None:
     predicted, target = torch.tensor([10.0, 30.0]), torch.tensor([30.0, 16.0])
-    assert delta_colorfulness(predicted, target).item() == pytest.approx(3)  # |20 - 23|; of differences it were 17
+    assert delta_colorfulness(predicted, target).item() == pytest.approx(
+        3
+    )  # |20 - 23|; the mean of differences would be 17
     assert delta_colorfulness(target, predicted).item() == pytest.approx(3)
 
 
@@ -100,7 +102,7 @@ def test_histograms_count_every_pixel_in_its_level() -> None:
     assert {int(i) - 128: int(counts[0, 1, i]) for i in counts[0, 1].nonzero()} == {-128: 1, 1: 2, 127: 1}
 
 
-def test_intersection_by_hand() -> None:
+def test_intersection_equals_a_value_worked_out_by_hand() -> None:
     first, second = torch.zeros(2, BINS), torch.zeros(2, BINS)
     first[0, :2] = torch.tensor([3.0, 1.0])  # 0.75 and 0.25
     second[0, :2] = torch.tensor([1.0, 1.0])  # 0.5 and 0.5: 0.5 + 0.25 in common
@@ -109,7 +111,7 @@ def test_intersection_by_hand() -> None:
 
 
 @given(seeds, seeds, st.floats(0.01, 3))
-def test_intersection_is_symmetric_within_bounds_and_one_for_itself(first: int, second: int, scale: float) -> None:
+def test_intersection_is_symmetric_within_0_and_1_and_is_1_with_itself(first: int, second: int, scale: float) -> None:
     p, q = (
         ab_histograms(random_ab(first, 3, 2, 5, 5)).sum(0),
         ab_histograms(random_ab(second, 2, 2, 5, 5) * scale).sum(0),

@@ -1,4 +1,4 @@
-"""Pretrained encoders: their features are the original network's, they learn at a pace of their own, they travel."""
+"""Tests of the pretrained encoders: features, learning rate, weights and errors."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def lightness(side: int = 64) -> Tensor:
 
 
 def weights_of(encoder: str) -> Weights:
-    """Random ones with batch norms that have seen something."""
+    """Returns random weights whose batch norms hold statistics."""
     torch.manual_seed(3)
     network = create_model(TIMM[encoder])
     for module in network.modules():
@@ -42,7 +42,7 @@ def weights_of(encoder: str) -> Weights:
 
 
 @pytest.mark.parametrize("encoder", list(TIMM))
-def test_features_are_those_of_the_network_on_a_gray_picture(encoder: str) -> None:
+def test_encoder_features_equal_those_of_timm_on_a_gray_picture(encoder: str) -> None:
     weights = packaged_weights() if encoder == "efficientnet_lite0" else weights_of(encoder)
     network = create_model(TIMM[encoder]).eval()
     network.load_state_dict(weights.state)
@@ -63,7 +63,7 @@ def a_batch() -> Batch:
 
 
 @pytest.mark.parametrize("encoder", list(TIMM))
-def test_a_generator_around_it_colors_and_learns(encoder: str) -> None:
+def test_a_generator_with_a_pretrained_encoder_colors_and_gets_gradients(encoder: str) -> None:
     generator = Generator(config(encoder).generator, weights_of(encoder))
     ab = generator(lightness(), generator.sample_noise(2, torch.Generator()))
     assert ab.shape == (2, 2, 64, 64)
@@ -72,7 +72,7 @@ def test_a_generator_around_it_colors_and_learns(encoder: str) -> None:
     assert missing == []
 
 
-def test_a_rate_of_zero_leaves_it_as_it_is() -> None:
+def test_an_encoder_learning_rate_of_zero_freezes_the_encoder() -> None:
     chosen = config("efficientnet_lite0", "encoder_learning_rate=0", "decay=none")
     generator = new_generator(chosen)
     before = {name: parameter.detach().clone() for name, parameter in generator.named_parameters()}
@@ -83,7 +83,7 @@ def test_a_rate_of_zero_leaves_it_as_it_is() -> None:
     assert not {name for name in moved if name.startswith("encoder.")}
 
 
-def test_it_has_its_own_learning_rate() -> None:
+def test_the_encoder_has_its_own_learning_rate() -> None:
     chosen = config("efficientnet_lite0", "learning_rate=0.01", "encoder_learning_rate=0.0001", "decay=none")
     generator = new_generator(chosen)
     before = {name: parameter.detach().clone() for name, parameter in generator.named_parameters()}
@@ -96,7 +96,7 @@ def test_it_has_its_own_learning_rate() -> None:
     assert max(decoder) == pytest.approx(1e-2, rel=0.05)
 
 
-def test_a_new_one_begins_with_the_package_s_weights_a_trained_one_with_its_own(tmp_path: Path) -> None:
+def test_a_new_generator_starts_with_packaged_weights_and_a_trained_one_with_its_own(tmp_path: Path) -> None:
     generator = new_generator(config())
     with torch.no_grad():
         for parameter in generator.parameters():
@@ -112,7 +112,7 @@ def test_a_new_one_begins_with_the_package_s_weights_a_trained_one_with_its_own(
     assert not torch.equal(first, next(again.encoder.parameters()))
 
 
-def test_weights_from_a_file(tmp_path: Path) -> None:
+def test_encoder_weights_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pth"
     torch.save(weights_of("resnet18").state, path)
     generator = new_generator(config("resnet18", f"encoder_weights={path}"))
@@ -120,7 +120,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     assert torch.equal(next(generator.encoder.parameters()), next(expected.parameters()))
 
 
-def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+def test_missing_and_unfit_weights_and_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no package ships weights of resnet18"):
         new_generator(config("resnet18"))
     path = tmp_path / "other.pth"

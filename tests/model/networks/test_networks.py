@@ -1,4 +1,4 @@
-"""Both networks: what they see, what z does, and what each option changes."""
+"""Tests of the generator and the discriminator: inputs, noise, labels, and the effect of each option."""
 
 import itertools
 
@@ -46,7 +46,7 @@ def _noise(generator: Generator, batch: int = 2, seed: int = 0) -> Tensor | None
         ("resize", "transposed"),
     ),
 )
-def test_every_variant_colors_and_learns(skip: bool, noise: str, norm: str, upsample: str) -> None:
+def test_every_generator_variant_colors_and_gets_gradients(skip: bool, noise: str, norm: str, upsample: str) -> None:
     generator = _generator(skip=skip, noise=noise, norm=norm, upsample=upsample)
     ab = generator(_picture(), _noise(generator))
     assert ab.shape == (2, 2, 32, 32)
@@ -60,13 +60,13 @@ def test_every_variant_colors_and_learns(skip: bool, noise: str, norm: str, upsa
 
 @settings(deadline=None, max_examples=15)
 @given(levels=st.integers(2, 5), rows=st.integers(1, 4), columns=st.integers(1, 4))
-def test_any_sides_that_divide(levels: int, rows: int, columns: int) -> None:
+def test_generator_accepts_any_divisible_sides(levels: int, rows: int, columns: int) -> None:
     generator = _generator(levels=levels)
     L = torch.zeros(1, 1, rows * 2**levels, columns * 2**levels)
     assert generator(L, _noise(generator, 1)).shape == (1, 2, *L.shape[-2:])
 
 
-def test_other_sides_and_a_missing_z_are_refused() -> None:
+def test_indivisible_sides_and_a_missing_z_are_refused() -> None:
     generator = _generator()
     with pytest.raises(ValueError, match="multiples of 8"):
         generator(torch.zeros(1, 1, 30, 32), _noise(generator, 1))
@@ -75,7 +75,7 @@ def test_other_sides_and_a_missing_z_are_refused() -> None:
 
 
 @pytest.mark.parametrize("skip", [True, False])
-def test_skips_carry_the_picture_around_the_bottleneck(skip: bool) -> None:
+def test_skip_connections_carry_the_picture_around_the_bottleneck(skip: bool) -> None:
     generator = _generator(skip=skip, norm="instance").eval()
     generator.encoder[-1].register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
     z = _noise(generator, 1)
@@ -97,13 +97,13 @@ def test_gaussian_noise_reaches_the_output_at_every_decoder_level() -> None:
             assert torch.equal(generator(_picture(), _noise(generator)), one)
 
 
-def test_a_seed_is_a_coloring() -> None:
+def test_sampled_noise_follows_the_seed_and_is_none_without_noise() -> None:
     generator = _generator()
     assert torch.equal(_noise(generator, seed=5), _noise(generator, seed=5))
     assert _generator(noise="none").sample_noise(2, torch.Generator()) is None
 
 
-def test_without_noise_there_is_one_coloring_and_with_dropout_many() -> None:
+def test_coloring_is_deterministic_without_noise_and_random_with_dropout() -> None:
     with torch.no_grad():
         for noise, same in (("none", True), ("dropout", False)):
             generator = _generator(noise=noise).eval()
@@ -111,7 +111,7 @@ def test_without_noise_there_is_one_coloring_and_with_dropout_many() -> None:
 
 
 @pytest.mark.parametrize(("norm", "same"), [("group", True), ("instance", True), ("batch", False)])
-def test_eval_changes_nothing_but_batch_norm(norm: str, same: bool) -> None:
+def test_eval_mode_changes_the_output_only_with_batch_norm(norm: str, same: bool) -> None:
     generator = _generator(norm=norm)
     z = _noise(generator)
     with torch.no_grad():
@@ -119,7 +119,9 @@ def test_eval_changes_nothing_but_batch_norm(norm: str, same: bool) -> None:
 
 
 @pytest.mark.parametrize(("upsample", "checkered"), [("resize", False), ("transposed", True)])
-def test_a_flat_picture_is_colored_flat_only_by_resizing(upsample: str, checkered: bool) -> None:
+def test_resizing_colors_a_flat_picture_evenly_and_transposed_convolution_does_not(
+    upsample: str, checkered: bool
+) -> None:
     generator = _generator(levels=2, upsample=upsample, skip=False, norm="instance").double()
     flat = torch.full((1, 1, 96, 96), 0.3, dtype=torch.float64)
     with torch.no_grad():
@@ -130,7 +132,7 @@ def test_a_flat_picture_is_colored_flat_only_by_resizing(upsample: str, checkere
     assert (unevenness > 1e-3) if checkered else (unevenness < 1e-9)
 
 
-def test_resizing_is_nearest_neighbour_then_a_convolution() -> None:
+def test_resizing_equals_nearest_neighbor_upsampling_then_convolution() -> None:
     generator = _generator()
     enlarge = generator.to_ab[0]
     with torch.no_grad():
@@ -141,7 +143,7 @@ def test_resizing_is_nearest_neighbour_then_a_convolution() -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_the_receptive_field_is_what_its_name_says(field: int) -> None:
+def test_the_receptive_field_has_the_configured_size(field: int) -> None:
     discriminator = _discriminator(receptive_field=field, norm="none", conditional=False).double()
     assert discriminator.receptive_field() == field
     side = max(field + 34, 64)  # with room to see further than allowed
@@ -153,7 +155,7 @@ def test_the_receptive_field_is_what_its_name_says(field: int) -> None:
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "dropout", "none"])
-def test_each_label_and_none_colors_in_its_own_way(noise: str) -> None:
+def test_each_label_and_no_label_color_differently(noise: str) -> None:
     generator = _generator(labels=["day", "night"], noise=noise)
     z = _noise(generator, 3)
     L = _picture(batch=1).expand(3, -1, -1, -1)
@@ -170,7 +172,7 @@ def test_each_label_and_none_colors_in_its_own_way(noise: str) -> None:
     assert (generator.embed.weight.grad.abs().amax(dim=1) > 0).all()
 
 
-def test_without_labels_there_is_nothing_of_them() -> None:
+def test_networks_without_labels_have_no_embedding() -> None:
     for network in (_generator(), _discriminator(), _discriminator(norm="spectral")):
         assert not [name for name in network.state_dict() if "embed" in name]
     labelled = _generator(labels=["day"]).state_dict()
@@ -179,7 +181,7 @@ def test_without_labels_there_is_nothing_of_them() -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_label_projects_on_the_features_behind_each_logit(field: int) -> None:
+def test_the_discriminator_projects_the_label_on_the_features_of_each_logit(field: int) -> None:
     discriminator = _discriminator(labels=2, receptive_field=field, norm="none").double()
     with torch.no_grad():
         discriminator.embed.weight.mul_(1000)  # so that it outweighs the logit
@@ -196,7 +198,7 @@ def test_a_label_projects_on_the_features_behind_each_logit(field: int) -> None:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_the_smallest_side_leaves_a_logit(field: int) -> None:
+def test_smallest_side_is_the_smallest_input_that_gives_a_logit(field: int) -> None:
     discriminator = _discriminator(receptive_field=field, norm="instance")
     side = smallest_side(field)
     L, ab = torch.zeros(1, 1, side, side), torch.randn(1, 2, side, side)
@@ -208,7 +210,7 @@ def test_the_smallest_side_leaves_a_logit(field: int) -> None:
 
 @pytest.mark.parametrize("norm", ["none", "group", "batch", "instance", "spectral"])
 @pytest.mark.parametrize("conditional", [True, False])
-def test_only_a_conditional_discriminator_looks_at_the_lightness(norm: str, conditional: bool) -> None:
+def test_only_a_conditional_discriminator_depends_on_the_lightness(norm: str, conditional: bool) -> None:
     discriminator = _discriminator(norm=norm, conditional=conditional).eval()
     ab = torch.rand(2, 2, 32, 32)
     one, other = discriminator(_picture(), ab), discriminator(-_picture(), ab)

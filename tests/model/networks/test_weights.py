@@ -1,4 +1,4 @@
-"""Loading of pretrained weights made here: random networks of the real shapes, from files and from a server."""
+"""Tests of loading pretrained weights, with random networks of the real shapes, from files and from a server."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ KEY = "evaluate.inception_weights"
 
 
 class Server:
-    """Serves a folder on loopback and remembers what was asked for."""
+    """Serves a folder on loopback and records the requested paths."""
 
     def __init__(self, folder: Path) -> None:
         asked: list[str] = []
@@ -48,7 +48,7 @@ class Server:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Server, Path, str]]:
-    """A server, a file of weights that it serves, and the file's SHA-256."""
+    """Yields a server, a file of weights that it serves, and the file's SHA-256."""
     folder = tmp_path / "served"
     folder.mkdir()
     path = folder / "weights.pth"
@@ -115,7 +115,7 @@ def test_an_interrupted_download_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("end", ["", "#sha256=", "#sha256=abc", f"#sha256={'g' * 64}", f"#md5={'0' * 32}"])
-def test_a_url_without_a_checksum_is_refused_before_anything_is_asked(
+def test_a_url_without_a_checksum_is_refused_before_any_request(
     tmp_path: Path, served: tuple[Server, Path, str], end: str
 ) -> None:
     server, _, _ = served
@@ -123,7 +123,9 @@ def test_a_url_without_a_checksum_is_refused_before_anything_is_asked(
     assert server.asked == []
 
 
-def test_a_server_that_is_away_or_lacks_the_file(tmp_path: Path, served: tuple[Server, Path, str]) -> None:
+def test_a_missing_url_and_an_unreachable_server_are_named_and_leave_no_file(
+    tmp_path: Path, served: tuple[Server, Path, str]
+) -> None:
     server, _, sha256 = served
     assert "404" in refused(f"{server.url}/other.pth#sha256={sha256}", tmp_path / "cache")
     server.close()
@@ -131,7 +133,7 @@ def test_a_server_that_is_away_or_lacks_the_file(tmp_path: Path, served: tuple[S
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_secrets_of_a_url_stay_out_of_messages(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_messages_hold_no_secrets_of_the_url(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     message = refused(f"http://me:word@127.0.0.1:9/w.pth?signature=hush#sha256={'0' * 64}", tmp_path)
     message += "".join(capfd.readouterr())
     assert "http://127.0.0.1:9/w.pth" in message
@@ -139,12 +141,12 @@ def test_secrets_of_a_url_stay_out_of_messages(tmp_path: Path, capfd: pytest.Cap
     assert "hush" not in message
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "none.pth") in refused(str(tmp_path / "none.pth"), tmp_path)
 
 
 class Payload:
-    """Unpickling this would make a folder."""
+    """Makes a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -153,7 +155,7 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
-def test_nothing_is_executed_from_a_file(tmp_path: Path) -> None:
+def test_loading_weights_executes_no_pickled_code(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     torch.save({"a": Payload(tmp_path / "executed")}, path)
     refused(str(path), tmp_path)
@@ -163,12 +165,12 @@ def test_nothing_is_executed_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"PK\x03\x04 and then nothing"])
-def test_a_file_of_something_else(tmp_path: Path, content: bytes) -> None:
+def test_a_file_of_another_format_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
     assert "w.pth" in refused(str(tmp_path / "w.pth"), tmp_path)
 
 
-def test_a_file_of_tensors_that_is_no_state_dict(tmp_path: Path) -> None:
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.ones(3)], tmp_path / "w.pth")
     assert "state dict" in refused(str(tmp_path / "w.pth"), tmp_path)
 
@@ -182,7 +184,7 @@ def random_rgb(count: int, side: int) -> Tensor:
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_inception_takes_torch_fidelitys_weights_and_no_others(tmp_path: Path) -> None:
+def test_inception_accepts_only_torch_fidelitys_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = partial(torchvision.models.inception_v3, weights=None, init_weights=False)  # the same names of tensors
     source = saved(tmp_path / "i.pth", plain(num_classes=1008, aux_logits=False))
@@ -197,7 +199,7 @@ def test_inception_takes_torch_fidelitys_weights_and_no_others(tmp_path: Path) -
         InceptionV3(load_weights(other, KEY, tmp_path), KEY)
 
 
-def test_lpips_is_the_papers_formula_over_the_given_alexnet(tmp_path: Path) -> None:
+def test_lpips_equals_the_papers_formula_over_the_given_alexnet(tmp_path: Path) -> None:
     torch.manual_seed(0)
     alexnet = torchvision.models.alexnet(weights=None).eval()
     key = "evaluate.lpips_weights"

@@ -1,4 +1,4 @@
-"""Calibration: colorings become as colorful as photographs, by their chroma alone, and stay so when they travel."""
+"""Tests of calibration: colorings become as colorful as photographs, and a saved generator keeps that."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Shards:
 
 
 def made(strength: float) -> Generator:
-    """An untrained generator whose colors are as strong as its last layer."""
+    """Returns an untrained generator whose colors are as strong as its last layer."""
     generator = new_generator(tiny_config()).eval()
     for name, parameter in generator.named_parameters():
         if "to_ab" in name:
@@ -38,7 +38,7 @@ def made(strength: float) -> Generator:
 
 
 def colorful(generator: Generator, photographs: Shards) -> tuple[float, float]:
-    """Mean colorfulness of colorings and of photographs."""
+    """Returns the mean colorfulness of colorings and of photographs."""
     lab = decode_lab(torch.from_numpy(photographs[:]))
     L, _ = to_network(lab)
     colored = into_gamut(from_network(L, predict_ab(generator, L, generator.sample_noise(len(L), seeded(9)))))
@@ -60,7 +60,9 @@ def test_strong_colors_are_left_alone(photographs: Shards) -> None:
     assert calibrate(made(3), photographs) == pytest.approx(0, abs=0.01)
 
 
-def test_it_travels_with_the_generator_and_not_into_another_training(tmp_path: Path, photographs: Shards) -> None:
+def test_a_saved_generator_keeps_its_calibration_and_another_training_resets_it(
+    tmp_path: Path, photographs: Shards
+) -> None:
     generator = made(0.02)
     calibrate(generator, photographs)
     save_generator(tmp_path, generator, crop=16, size=24, images=64)
@@ -69,7 +71,7 @@ def test_it_travels_with_the_generator_and_not_into_another_training(tmp_path: P
 
 
 @given(colors, st.floats(0, 2))
-def test_hue_stays_and_the_order_of_chroma_too(ab: Tensor, slope: float) -> None:
+def test_with_chroma_keeps_hue_and_the_order_of_chroma(ab: Tensor, slope: float) -> None:
     stronger = with_chroma(ab, slope)
     cross = ab[:, 0] * stronger[:, 1] - ab[:, 1] * stronger[:, 0]
     torch.testing.assert_close(cross, torch.zeros_like(cross), atol=1e-3, rtol=0)

@@ -1,4 +1,4 @@
-"""Checkpoints: complete, checked, and refused when they do not fit."""
+"""Tests of checkpoints: complete, checked, and refused when they do not fit."""
 
 import logging
 import random
@@ -25,7 +25,7 @@ def _checkpoint(images: int, value: float = 1.0) -> Checkpoint:
     return Checkpoint(images, IDENTITY, tensors, history, {"samples/1.png": b"\x89PNG\n", "empty": b""})
 
 
-def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_back_unchanged(tmp_path: Path) -> None:
     written = _checkpoint(128)
     path = save_checkpoint(tmp_path / "new", written)
     assert path.parent == tmp_path / "new"
@@ -39,7 +39,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
         assert torch.equal(read.tensors[name], tensor)
 
 
-def test_the_last_two_are_kept(tmp_path: Path) -> None:
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     for images in (8, 16, 64, 1_000_000, 20_000_000_000):
         save_checkpoint(tmp_path, _checkpoint(images))
     assert [path.name for path in checkpoints(tmp_path)] == [
@@ -52,13 +52,15 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_no_folder_and_half_written_files_are_no_checkpoints(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_partial_file_count_as_no_checkpoint(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "missing", IDENTITY) is None
     (tmp_path / ".checkpoint-000000000008.safetensors.partial").write_bytes(b"half")
     assert newest_checkpoint(tmp_path, IDENTITY) is None
 
 
-def test_any_flipped_bit_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flipped_bit_is_detected_and_the_older_checkpoint_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save_checkpoint(tmp_path, _checkpoint(8))
     path = save_checkpoint(tmp_path, _checkpoint(16))
     content = path.read_bytes()
@@ -79,13 +81,13 @@ def test_any_flipped_bit_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("length", [0, 7, 100, -1])
-def test_a_truncated_checkpoint_is_passed_by(tmp_path: Path, length: int) -> None:
+def test_a_truncated_checkpoint_is_ignored(tmp_path: Path, length: int) -> None:
     path = save_checkpoint(tmp_path, _checkpoint(8))
     path.write_bytes(path.read_bytes()[:length])
     assert newest_checkpoint(tmp_path, IDENTITY) is None
 
 
-def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_schema_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as older:
         older.setattr(checkpoint, "SCHEMA_VERSION", 1)
         path = save_checkpoint(tmp_path, _checkpoint(8))
@@ -95,7 +97,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, monkeypatch:
         assert words in str(raised.value)
 
 
-def test_another_training_is_refused_by_every_difference(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_refused_with_every_difference(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, _checkpoint(8))
     other = {"config": {"seed": 2, "generator": {"channels": 8, "levels": 4}}, "code_version": "f00"}
     with pytest.raises(UserError) as raised:

@@ -1,4 +1,4 @@
-"""Training steps: the terms of the objective, and what each changes."""
+"""Tests of the training steps: the terms of the objective and the effect of each."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def _state(folder: Path) -> dict[str, Tensor]:
     return safetensors.torch.load_file(checkpoints(folder)[0])
 
 
-def test_the_warm_up_leaves_the_discriminator_alone(tmp_path: Path, shards: Shards) -> None:
+def test_the_warm_up_does_not_train_the_discriminator(tmp_path: Path, shards: Shards) -> None:
     torch.manual_seed(tiny_config().seed)
     train(tiny_config("checkpoint_every=16", "warmup_images=64", "images=72"), shards, tmp_path / "warm", {})
     train(tiny_config("checkpoint_every=16", "warmup_images=0", "images=72"), shards, tmp_path / "game", {})
@@ -59,7 +59,7 @@ def test_the_warm_up_leaves_the_discriminator_alone(tmp_path: Path, shards: Shar
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
-def test_each_term_can_be_left_out(
+def test_each_term_of_the_objective_can_be_switched_off(
     tmp_path: Path, shards: Shards, overrides: tuple[str, ...], absent: set[str], present: set[str]
 ) -> None:
     config = tiny_config("images=40", "warmup_images=16", *overrides)

@@ -1,4 +1,4 @@
-"""Labels in training: the right colors of a made set depend on the label alone, and each label's are learnt."""
+"""Tests of labels in training, on a made dataset whose right colors depend on the label alone."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from tests.support.tiny import tiny_config, tiny_dataset
 
 SIZE = 32
 TINTS = {"dusk": (12.0, 28.0), "night": (4.0, -28.0)}
-"""a and b of the middle lightness."""
+"""Values of a and b at middle lightness, by label."""
 LABELS = f"generator.labels=[{', '.join(TINTS)}]"
 
 
@@ -32,14 +32,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tinted(lightness: Tensor, label: str) -> Tensor:
-    """(1, S, S) L -> (3, S, S) LAB: warm or cool, most so at the middle lightness."""
+    """Tints (1, S, S) L to (3, S, S) LAB: warm or cool, most at middle lightness."""
     strength = 1 - (lightness / 50 - 1).square()
     return torch.cat((lightness, *(value * strength for value in TINTS[label])))
 
 
 @pytest.fixture(scope="module")
 def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real photographs' lightness, each once warm, called dusk, and once cool, called night; a quarter for testing."""
+    """Writes a dataset of real photographs, each tinted warm (dusk) and cool (night); a quarter is for testing."""
     labs, rows = {}, []
     for place, path in enumerate(sorted((photos / "scratch").glob("*.jpg"))[:40]):
         rgb = torch.tensor(decode(path).rgb).permute(2, 0, 1)[None].float() / 255
@@ -72,7 +72,7 @@ def learnt(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator:
     return train(config, Shards.open(made, "train"), folder, {}).generator
 
 
-def test_the_label_decides_the_color_of_photographs_never_seen(made: Path, learnt: Generator) -> None:
+def test_the_label_decides_the_color_of_unseen_photographs(made: Path, learnt: Generator) -> None:
     test = Shards.open(made, "test")
     stored = torch.from_numpy(test[:])
     L, truth = stored[:, :1].float() / 127.5 - 1, stored[:, 1:].float() - 128
@@ -86,12 +86,12 @@ def test_the_label_decides_the_color_of_photographs_never_seen(made: Path, learn
     assert b["night"] < -10
 
 
-def test_a_saved_generator_knows_its_labels(learnt: Generator, tmp_path: Path) -> None:
+def test_a_saved_generator_keeps_its_labels(learnt: Generator, tmp_path: Path) -> None:
     save_generator(tmp_path, learnt, crop=32, size=SIZE, images=1)
     assert load_generator(tmp_path)[0].config.labels == tuple(TINTS)
 
 
-def test_a_generator_from_before_there_were_labels_is_loaded(tmp_path: Path) -> None:
+def test_a_generator_saved_before_labels_existed_is_loaded(tmp_path: Path) -> None:
     save_generator(tmp_path, Generator(tiny_config().generator), crop=16, size=24, images=1)
     description = json.loads((tmp_path / "generator.json").read_text())
     del description["generator"]["labels"]
@@ -100,7 +100,7 @@ def test_a_generator_from_before_there_were_labels_is_loaded(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("given", [("day", "night"), (None,)])
-def test_labels_that_the_photographs_lack_are_named(tmp_path: Path, given: tuple[str | None, ...]) -> None:
+def test_generator_labels_missing_from_the_photographs_are_named(tmp_path: Path, given: tuple[str | None, ...]) -> None:
     few = Shards.open(tiny_dataset(tmp_path / "data", train=4, labels=given), "train")
     known = "day, night" if given[0] else "none at all: see preprocess.labels"
     with pytest.raises(UserError, match=f"labels names noon, but the labels of .* for training are {known}"):
@@ -112,7 +112,7 @@ def test_labels_that_the_photographs_lack_are_named(tmp_path: Path, given: tuple
         )
 
 
-def test_labels_of_the_photographs_change_nothing_without_those_of_the_generator(tmp_path: Path) -> None:
+def test_labels_of_photographs_do_not_affect_a_generator_without_labels(tmp_path: Path) -> None:
     weights = []
     for name, labels in (("with", ("day", None)), ("without", (None,))):
         few = Shards.open(tiny_dataset(tmp_path / name, train=9, labels=labels), "train")
@@ -122,7 +122,7 @@ def test_labels_of_the_photographs_change_nothing_without_those_of_the_generator
     assert weights[0].keys() == weights[1].keys()
 
 
-def test_a_training_with_labels_resumes_to_the_bit(tmp_path: Path, made: Path) -> None:
+def test_a_training_with_labels_resumes_bit_for_bit(tmp_path: Path, made: Path) -> None:
     config = tiny_config(LABELS, "crop=32", "discriminator.norm=spectral", "images=64", "warmup_images=16", size=SIZE)
     few = Shards.open(made, "train")
     whole = train(config, few, tmp_path / "whole", {}).generator.state_dict()

@@ -1,4 +1,4 @@
-"""The loop: what it learns, when things are due, and what ends it."""
+"""Tests of the training loop: learning, events that are due, and failures."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def _history(folder: Path) -> list[dict[str, Any]]:
 # Learning
 
 
-def test_a_tiny_set_is_learned_by_heart(tmp_path: Path) -> None:
+def test_training_overfits_a_tiny_dataset(tmp_path: Path) -> None:
     few = Shards.open(tiny_dataset(tmp_path / "data", train=4), "train")
     config = tiny_config(
         "images=1600", "warmup_images=1600", "learning_rate=0.005", "decay=none", "log_every=160", "generator.levels=3"
@@ -43,7 +43,7 @@ def test_a_tiny_set_is_learned_by_heart(tmp_path: Path) -> None:
     assert losses[-1] < 0.35 * losses[0]
 
 
-def test_the_adversarial_phase_follows_the_warm_up(tmp_path: Path, shards: Shards) -> None:
+def test_history_has_warm_up_rows_and_then_adversarial_rows(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config("checkpoint_every=32"), shards, tmp_path, {})
     rows = _history(tmp_path)
     assert [(row["images"], row["phase"]) for row in rows] == [
@@ -78,8 +78,8 @@ def test_history_has_the_learning_rates_that_were_used(tmp_path: Path, shards: S
     assert [row["discriminator_learning_rate"] for row in rows] == pytest.approx([1e-3 * factor for factor in factors])
 
 
-def test_decay_reaches_the_weights(tmp_path: Path, shards: Shards) -> None:
-    """Adam's steps shrink with the learning rate: the last quarter of a decayed training hardly moves anything."""
+def test_learning_rate_decay_shrinks_the_weight_updates(tmp_path: Path, shards: Shards) -> None:
+    """Adam's steps shrink with the learning rate: the last quarter of a decayed training moves the weights little."""
     moved = {}
     for decay in ("none", "cosine"):
         seen: list[Tensor] = []
@@ -93,7 +93,7 @@ def test_decay_reaches_the_weights(tmp_path: Path, shards: Shards) -> None:
     assert moved["cosine"] < 0.2 * moved["none"]
 
 
-def test_durations_are_in_images_whatever_the_batch(tmp_path: Path, shards: Shards) -> None:
+def test_durations_count_images_for_any_batch_size(tmp_path: Path, shards: Shards) -> None:
     sampled: list[int] = []
     config = tiny_config("batch_size=6", "images=50", "log_every=10", "sample_every=25", "checkpoint_every=20")
     reporter = Recorder(on_sample=lambda images, _: sampled.append(images))
@@ -115,7 +115,7 @@ def test_the_last_step_logs_and_samples_but_saves_nothing_and_ignores_a_stop() -
 
 
 def _breaking(after: int, broken: float) -> Any:
-    """The reconstruction loss, no finite number any more after so many steps."""
+    """Returns a reconstruction loss that is not finite after the given number of steps."""
     steps = 0
 
     def loss(kind: str, predicted: Tensor, target: Tensor) -> Tensor:

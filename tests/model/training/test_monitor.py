@@ -1,4 +1,4 @@
-"""The monitor: what raises an alarm, what follows from it, and that a stop in between changes nothing."""
+"""Tests of the monitor: the causes of an alarm, its consequences, and interruptions around it."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tests.support.tiny import tiny_config, tiny_dataset
 from tests.support.trainings import CrashError, Recorder, crash, history, same, stop_at, terminate
 
 LOST = ("warmup_images=64", "images=176", "health.patience=2", "health.ab_spread=[0,0.01]")
-"""No coloring is that gray: every row after the warm-up is beyond the limit. The alarm comes at 96 images."""
+"""Puts every row after the warm-up beyond the limit, so that the alarm comes at 96 images."""
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,7 +33,7 @@ def _alarms(folder: Path) -> list[int]:
     return [row["images"] for row in history(folder) if "health_alarm" in row]
 
 
-# What raises an alarm
+# Causes of an alarm
 
 GOOD = {"d_accuracy": 0.7, "ab_spread": 6.0, "ab_spread_real": 9.0, "z_sensitivity": 2.0}
 
@@ -50,7 +50,9 @@ GOOD = {"d_accuracy": 0.7, "ab_spread": 6.0, "ab_spread_real": 9.0, "z_sensitivi
         ({"d_accuracy": 0.99, "ab_spread": 0.2}, ("d_accuracy is 0.99, above 0.98 and ab_spread",)),
     ],
 )
-def test_a_figure_beyond_its_limits_for_long_enough(changed: dict[str, float], words: tuple[str, ...]) -> None:
+def test_a_metric_beyond_its_limits_for_several_rows_raises_one_alarm(
+    changed: dict[str, float], words: tuple[str, ...]
+) -> None:
     monitor = Monitor(tiny_config("health.patience=3").health)
     row = {"images": 16, "phase": "full", **GOOD, **changed}
     raised = [monitor.check(row) for _ in range(7)]
@@ -62,7 +64,7 @@ def test_a_figure_beyond_its_limits_for_long_enough(changed: dict[str, float], w
         assert word in f"{alarm.reason}; {alarm.advice}"
 
 
-def test_rows_that_raise_no_alarm() -> None:
+def test_warm_up_rows_and_single_bad_rows_raise_no_alarm() -> None:
     monitor = Monitor(tiny_config("health.patience=2").health)
     bad = GOOD | {"d_accuracy": 1.0, "z_sensitivity": 0.0}
     for _ in range(5):
@@ -72,17 +74,17 @@ def test_rows_that_raise_no_alarm() -> None:
 
 
 @pytest.mark.parametrize("phase", ["warmup", "full"])
-def test_a_number_that_is_not_finite_raises_an_alarm_at_once(phase: str) -> None:
+def test_a_non_finite_metric_raises_a_fatal_alarm_at_once(phase: str) -> None:
     alarm = Monitor(tiny_config().health).check({"images": 16, "phase": phase, **GOOD, "reconstruction": math.nan})
     assert alarm
     assert alarm.fatal
     assert "reconstruction" in alarm.reason
 
 
-# What follows from it
+# Consequences of an alarm
 
 
-def test_an_alarm_changes_nothing_in_the_training(
+def test_an_alarm_does_not_affect_the_training(
     tmp_path: Path, shards: Shards, caplog: pytest.LogCaptureFixture
 ) -> None:
     reporter = Recorder()
@@ -101,8 +103,8 @@ def test_a_healthy_training_raises_no_alarm(tmp_path: Path, shards: Shards) -> N
     assert not _alarms(tmp_path)
 
 
-def test_a_training_that_blows_up_is_noticed(tmp_path: Path, shards: Shards) -> None:
-    """A real training, with a weight and a learning rate beyond reason."""
+def test_a_diverging_training_raises_an_alarm(tmp_path: Path, shards: Shards) -> None:
+    """Trains with an absurd weight and an absurd learning rate."""
     absurd = ("objective.adversarial_weight=10000", "learning_rate=0.05", "clip_gradient=0", "ema_half_life=0")
     reporter = Recorder()
     with suppress(TrainingFailed):
@@ -126,7 +128,7 @@ def _breaking(after: int) -> Callable[[str, Tensor, Tensor], Tensor]:
 @pytest.mark.parametrize(
     ("overrides", "noticed"), [((), 80), (("log_every=24", "checkpoint_every=40"), 80)], ids=["at a row", "in between"]
 )
-def test_a_number_that_is_not_finite_ends_the_training(
+def test_a_non_finite_loss_ends_the_training_at_the_next_row_or_checkpoint(
     tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], noticed: int
 ) -> None:
     monkeypatch.setattr(gan, "reconstruction_loss", _breaking(10))
@@ -136,11 +138,11 @@ def test_a_number_that_is_not_finite_ends_the_training(
     assert [row["images"] for row in history(tmp_path) if "reconstruction" not in row] == [noticed]
 
 
-# Stops in between
+# Interruptions around an alarm
 
 
 @pytest.mark.parametrize("images", [80, 88, 104])
-def test_a_kill_around_an_alarm_leaves_no_trace(tmp_path: Path, shards: Shards, images: int) -> None:
+def test_a_crash_around_an_alarm_does_not_change_the_result(tmp_path: Path, shards: Shards, images: int) -> None:
     config = tiny_config(*LOST, "checkpoint_every=24")
     whole = train(config, shards, tmp_path / "whole", {})
     assert _alarms(tmp_path / "whole") == [96]
@@ -150,7 +152,7 @@ def test_a_kill_around_an_alarm_leaves_no_trace(tmp_path: Path, shards: Shards, 
     assert history(tmp_path / "killed") == history(tmp_path / "whole")
 
 
-def test_sigterm_around_an_alarm_leaves_no_trace(tmp_path: Path, shards: Shards) -> None:
+def test_sigterm_around_an_alarm_does_not_change_the_result(tmp_path: Path, shards: Shards) -> None:
     config = tiny_config(*LOST, "checkpoint_every=24")
     whole = train(config, shards, tmp_path / "whole", {})
     for images in (40, 88, 112):
@@ -160,7 +162,7 @@ def test_sigterm_around_an_alarm_leaves_no_trace(tmp_path: Path, shards: Shards)
     assert history(tmp_path / "stopped") == history(tmp_path / "whole")
 
 
-def test_sigterm_saves_no_number_that_is_not_finite(
+def test_sigterm_after_a_non_finite_loss_saves_no_checkpoint(
     tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gan, "reconstruction_loss", _breaking(2))

@@ -1,4 +1,4 @@
-"""Interruptions leave no trace: not a crash, not SIGTERM, not kill -9. And several processes are as good as one."""
+"""Tests of resuming: a crash, SIGTERM, kill -9 and the number of processes do not change the result."""
 
 import os
 import random
@@ -41,8 +41,10 @@ def _alone(config: TrainConfig, dataset: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("overrides", [(), DROPOUT, EVERYTHING_RANDOM], ids=["default", "dropout", "batch norm"])
-def test_a_crash_after_any_step_leaves_no_trace(tmp_path: Path, dataset: Path, overrides: tuple[str, ...]) -> None:
-    """Rows and checkpoints fall on different steps here, and means survive in between."""
+def test_a_crash_after_any_step_does_not_change_the_result(
+    tmp_path: Path, dataset: Path, overrides: tuple[str, ...]
+) -> None:
+    """Rows and checkpoints fall on different steps, so that checkpoints must keep the running means."""
     config, shards = tiny_config("log_every=24", *overrides), Shards.open(dataset, "train")
     whole = train(config, shards, tmp_path / "whole", {})
     for images in range(8, 72, 8):
@@ -54,7 +56,7 @@ def test_a_crash_after_any_step_leaves_no_trace(tmp_path: Path, dataset: Path, o
         assert history(folder) == history(tmp_path / "whole")
 
 
-def test_sigterm_saves_and_the_next_start_goes_on(tmp_path: Path, dataset: Path) -> None:
+def test_sigterm_saves_a_checkpoint_and_the_next_start_resumes(tmp_path: Path, dataset: Path) -> None:
     config, shards = tiny_config("checkpoint_every=1000", "log_every=24"), Shards.open(dataset, "train")
     whole = train(config, shards, tmp_path / "whole", {})
     folder, before = tmp_path / "stopped", signal.getsignal(signal.SIGTERM)
@@ -67,12 +69,14 @@ def test_sigterm_saves_and_the_next_start_goes_on(tmp_path: Path, dataset: Path)
     assert history(folder) == history(tmp_path / "whole")
 
 
-def test_sigterm_in_the_last_step_comes_too_late(tmp_path: Path, dataset: Path) -> None:
+def test_sigterm_in_the_last_step_is_ignored(tmp_path: Path, dataset: Path) -> None:
     trained = train(tiny_config(), Shards.open(dataset, "train"), tmp_path, {}, reporter=stop_at(64, terminate))
     assert trained.images == 64
 
 
-def test_a_damaged_checkpoint_costs_only_time(tmp_path: Path, dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_the_result_is_the_same(
+    tmp_path: Path, dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config, shards = tiny_config(), Shards.open(dataset, "train")
     whole = train(config, shards, tmp_path, {})
     rows = history(tmp_path)
@@ -97,7 +101,7 @@ def _environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_kill_9_at_random_moments_leaves_no_trace(tmp_path: Path, dataset: Path) -> None:
+def test_kill_9_at_random_moments_does_not_change_the_result(tmp_path: Path, dataset: Path) -> None:
     overrides = ("images=1600", "warmup_images=400", "checkpoint_every=16", "log_every=40")
     whole = _alone(tiny_config(*overrides), dataset, tmp_path / "whole")
     kills = 0
@@ -137,15 +141,15 @@ def _distance(one: Path, other: Path) -> float:
 
 
 @pytest.mark.slow
-def test_two_processes_match_one_and_go_on_where_one_stopped(tmp_path: Path, dataset: Path) -> None:
-    """Together they validate, hand on the best, and raise an alarm: no coloring is that gray."""
+def test_two_processes_match_one_and_resume_its_checkpoint(tmp_path: Path, dataset: Path) -> None:
+    """The trainings validate, select the best snapshot, and raise an alarm."""
     watched = ("validate_every=16", "select=l1_ab", "health.ab_spread=[0,0.01]", "health.patience=1", LOWER_RATE)
     alone = _alone(tiny_config(*watched), dataset, tmp_path / "alone")
     assert [row["images"] for row in history(alone) if "health_alarm" in row] == [48]
     other_seed = _alone(tiny_config(*watched, "seed=1"), dataset, tmp_path / "other")
     result = _together(dataset, tmp_path / "together", *watched)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [str(images) for images in range(8, 72, 8)]  # the first alone speaks
+    assert result.stdout.split() == [str(images) for images in range(8, 72, 8)]  # only the main process prints
     # Adam makes a step of full size of any gradient, so rounding grows with the steps, but far below a step's size.
     assert _distance(alone, tmp_path / "together") < 1e-4 < 0.01 < _distance(alone, other_seed)
     for mine, theirs in zip(history(alone), history(tmp_path / "together"), strict=True):

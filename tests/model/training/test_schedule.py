@@ -1,4 +1,4 @@
-"""The schedule: phases and learning rates."""
+"""Tests of the schedule: phases and learning rates."""
 
 import math
 
@@ -16,12 +16,12 @@ from tests.support.tiny import tiny_config
         ("cosine", [1, 1, 1, 0.5, (1 + math.cos(0.99 * math.pi)) / 2]),
     ],
 )
-def test_decay(kind: str, factors: list[float]) -> None:
+def test_learning_rate_decay_follows_the_chosen_curve(kind: str, factors: list[float]) -> None:
     schedule = Schedule(tiny_config("images=2000", f"decay={kind}", "decay_from=0.5"))
     assert [schedule.decay(images) for images in (0, 500, 1000, 1500, 1990)] == pytest.approx(factors)
 
 
-def test_no_decay_before_the_end() -> None:
+def test_decay_from_the_end_never_decays() -> None:
     assert Schedule(tiny_config("decay_from=1.0")).decay(63) == 1
 
 

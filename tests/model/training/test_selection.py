@@ -1,4 +1,4 @@
-"""Selection: the best snapshot is handed on, and a kill does not lose it."""
+"""Tests of snapshot selection: the best snapshot is returned, and a crash does not lose it."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def _score(select: str, row: dict[str, float]) -> float:
 
 
 @pytest.mark.parametrize("select", ["l1_ab", "balance"])
-def test_the_best_snapshot_of_the_adversarial_phase_is_handed_on(tmp_path: Path, shards: Shards, select: str) -> None:
+def test_the_best_snapshot_of_the_adversarial_phase_is_returned(tmp_path: Path, shards: Shards, select: str) -> None:
     trained = train(tiny_config(*GAME, f"select={select}"), shards, tmp_path, {})
     scores = {row["images"]: _score(select, row) for row in history(tmp_path) if row["phase"] == "full"}
     assert trained.snapshot
@@ -48,7 +48,7 @@ def test_the_best_snapshot_of_the_adversarial_phase_is_handed_on(tmp_path: Path,
     assert _score(select, measured) == pytest.approx(trained.snapshot.score, rel=0.01)  # rounded to half precision
 
 
-def test_the_warm_up_counts_without_an_adversarial_phase(tmp_path: Path, shards: Shards) -> None:
+def test_a_warm_up_snapshot_is_selected_without_an_adversarial_phase(tmp_path: Path, shards: Shards) -> None:
     quiet = ("objective.adversarial=none", "images=48", "warmup_images=48", "validate_every=16")
     trained = train(tiny_config(*quiet, "select=l1_ab"), shards, tmp_path, {})
     rows = history(tmp_path)
@@ -57,8 +57,8 @@ def test_the_warm_up_counts_without_an_adversarial_phase(tmp_path: Path, shards:
     assert trained.snapshot.score == min(row["val_l1_ab"] for row in rows)
 
 
-def test_a_kill_leaves_no_trace(tmp_path: Path, shards: Shards) -> None:
-    """The best so far survives in the checkpoint, also where the best is over before the kill."""
+def test_a_crash_does_not_change_the_selected_snapshot(tmp_path: Path, shards: Shards) -> None:
+    """The checkpoint keeps the best snapshot, also when it comes before the crash."""
     config = tiny_config(*GAME, "select=balance", "decay=none", "checkpoint_every=24")
     whole = train(config, shards, tmp_path / "whole", {})
 

@@ -1,4 +1,4 @@
-"""The start of a training: configurations that do not fit the dataset are refused."""
+"""Tests of the start of a training: a configuration that does not fit the dataset is refused."""
 
 import contextlib
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_a_configuration_that_does_not_fit_the_dataset_is_refused(
         train(tiny_config(*overrides), small, tmp_path / "run", {})
 
 
-def test_a_batch_that_the_processes_cannot_share_is_refused(
+def test_a_batch_size_indivisible_by_the_processes_is_refused(
     tmp_path: Path, shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three = contextlib.nullcontext(ProcessGroup(rank=0, count=3, device=torch.device("cpu")))

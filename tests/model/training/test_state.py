@@ -1,4 +1,4 @@
-"""The state: what the folder holds, and what a training takes over from it."""
+"""Tests of the training state: the files of a training's folder, and resuming from them."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, shards: Sha
         assert words in str(raised.value)
 
 
-def test_a_damaged_history_is_written_anew_from_the_checkpoint(tmp_path: Path, shards: Shards) -> None:
+def test_a_damaged_history_is_rewritten_from_the_checkpoint(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config(), shards, tmp_path, {})
     rows = _history(tmp_path)
     for damaged in ("", "{", (tmp_path / "history.jsonl").read_text() * 2):
@@ -48,14 +48,14 @@ def test_a_damaged_history_is_written_anew_from_the_checkpoint(tmp_path: Path, s
 
 
 class _Files(Recorder):
-    """Hands over a file that counts the steps."""
+    """Adds a file that counts the steps to each checkpoint."""
 
     def files(self) -> dict[str, bytes]:
         return {"steps": str(len(self.steps)).encode()}
 
 
-def test_a_checkpoint_holds_everything_in_one_file(tmp_path: Path, shards: Shards) -> None:
-    """Only the newest checkpoint comes along to another folder; nobody can tell from the result."""
+def test_a_single_checkpoint_file_suffices_to_resume(tmp_path: Path, shards: Shards) -> None:
+    """Resumes in another folder from the newest checkpoint alone."""
     config = tiny_config("validate_every=16", "select=l1_ab", "log_every=16", "health.patience=2")
     whole = train(config, shards, tmp_path / "whole", {})
     with pytest.raises(CrashError):

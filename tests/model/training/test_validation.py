@@ -1,4 +1,4 @@
-"""Validation: it measures as evaluation does and does not affect the training."""
+"""Tests of validation: it equals evaluation and does not affect the training."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def shards(dataset: Path) -> Shards:
     return Shards.open(dataset, "train")
 
 
-def test_it_measures_the_same_as_evaluation(dataset: Path) -> None:
+def test_validation_equals_evaluation(dataset: Path) -> None:
     val = Shards.open(dataset, "val")
     torch.manual_seed(0)
     generator = Generator(tiny_config("generator.noise=none").generator).eval()
@@ -56,7 +56,7 @@ def test_it_measures_the_same_as_evaluation(dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "dropout"])
-def test_it_measures_the_same_every_time(dataset: Path, noise: str) -> None:
+def test_validation_is_repeatable_and_keeps_the_random_state(dataset: Path, noise: str) -> None:
     generator = Generator(tiny_config(f"generator.noise={noise}").generator).eval()
     validate = Validation(Shards.open(dataset, "val"), ALONE)
     first, state = validate(generator), torch.get_rng_state()
@@ -66,7 +66,7 @@ def test_it_measures_the_same_every_time(dataset: Path, noise: str) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_coloring_that_is_not_finite_makes_the_figures_nan(dataset: Path) -> None:
+def test_a_non_finite_coloring_gives_nan_metrics(dataset: Path) -> None:
     generator = Generator(tiny_config().generator).eval()
     torch.nn.init.constant_(generator.to_ab[0].bias, math.nan)
     assert all(math.isnan(value) for value in Validation(Shards.open(dataset, "val"), ALONE)(generator).values())
@@ -77,7 +77,7 @@ def test_a_coloring_that_is_not_finite_makes_the_figures_nan(dataset: Path) -> N
     [(), ("generator.noise=dropout", "generator.norm=batch", "discriminator.norm=batch", "ema_half_life=0")],
     ids=["default", "dropout, batch norm, no average"],
 )
-def test_it_does_not_affect_the_training(tmp_path: Path, shards: Shards, overrides: tuple[str, ...]) -> None:
+def test_validation_does_not_affect_the_training(tmp_path: Path, shards: Shards, overrides: tuple[str, ...]) -> None:
     without = train(tiny_config(*overrides), shards, tmp_path / "without", {})
     measured = train(tiny_config("validate_every=16", *overrides), shards, tmp_path / "with", {})
     assert same(without.generator, measured.generator)
@@ -87,7 +87,7 @@ def test_it_does_not_affect_the_training(tmp_path: Path, shards: Shards, overrid
     assert [{name: row[name] for name in row if name not in FIGURES} for row in rows] == history(tmp_path / "without")
 
 
-def test_rows_hold_the_figures_where_they_are_due_and_at_the_end(tmp_path: Path, shards: Shards) -> None:
+def test_rows_hold_validation_metrics_when_due_and_at_the_end(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config("validate_every=48", "images=80"), shards, tmp_path, {})
     assert [row["images"] for row in history(tmp_path) if FIGURES[0] in row] == [48, 80]
 
