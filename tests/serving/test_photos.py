@@ -1,6 +1,7 @@
 """Tests of `colorize photo`: formats, folders, user mistakes, and files that it must keep."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_damaged_files_are_listed_and_the_rest_is_colored(
     for name in ("fake.jpg", "short.jpg"):
         assert name in done.err
     assert "Traceback" not in done.err
-    assert len(done.err.strip().splitlines()) == 2
+    assert len(re.findall(r"^error: ", done.err, re.MULTILINE)) == 2
 
 
 def test_files_are_overwritten_only_with_the_option(
