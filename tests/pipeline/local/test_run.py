@@ -51,7 +51,7 @@ class Story:
             "COLORIZE_WORKSPACE": str(self.workspace),
             "COLORIZE_WEBHOOK_URL": self.hook.url,
             "NO_NETWORK_LOG": str(self.folder / "network.log"),
-            "PYTHONPATH": f"{GUARD}:{GUARD.parent.parent}",
+            "PYTHONPATH": f"{GUARD}:{GUARD.parents[2]}",
         }
         settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
         command = [COLORIZE, "run", "--recipe", "small", "--photos", photos or self.photos, *settings]
