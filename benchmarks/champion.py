@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.tools import FOLDER, ROOT
 from benchmarks.train_step import batch
-from components.evaluate.accumulate import delivered
-from components.evaluate.candidates import GeneratorContestant
+from components.evaluate.accumulate import to_displayable
+from components.evaluate.candidates import GeneratorCandidate
 from components.evaluate.step import evaluate
 from components.preprocess.step import preprocess
 from components.train.step import train
@@ -119,10 +119,10 @@ def contact_sheet(test: Shards, models: dict[str, Path], seed: int) -> Image.Ima
     lab = decode_lab(stored)
     columns = {"gray": _pixels(torch.cat((lab[:, :1], torch.zeros_like(lab[:, 1:])), dim=1))}
     for name, folder in models.items():
-        contestant = GeneratorContestant(load_generator(folder)[0], test, 1, seed)
+        candidate = GeneratorCandidate(load_generator(folder)[0], test, 1, seed)
         parts = [range(start, min(start + 16, len(test))) for start in range(0, len(test), 16)]
-        ab = torch.cat([contestant(stored[list(part), :1], part)[0] for part in parts])
-        columns[name] = _pixels(delivered(stored[:, :1], ab))
+        ab = torch.cat([candidate(stored[list(part), :1], part)[0] for part in parts])
+        columns[name] = _pixels(to_displayable(stored[:, :1], ab))
     columns["true"] = _pixels(lab)
     rows = -(-len(test) // _ACROSS)
     header = 20

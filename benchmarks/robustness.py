@@ -20,9 +20,9 @@ from torch import Tensor
 
 from benchmarks.tools import FOLDER, ROOT, machine
 from components.evaluate import protocol
-from components.evaluate.accumulate import Tally, delivered, look
-from components.evaluate.candidates import GeneratorContestant
-from components.evaluate.features import Instruments, prepare
+from components.evaluate.accumulate import MetricAccumulator, measure, to_displayable
+from components.evaluate.candidates import GeneratorCandidate
+from components.evaluate.features import FeatureNetworks, load_networks
 from components.shared.machine.progress import progress
 from components.shared.machine.workspace import workspace
 from components.shared.step import step
@@ -58,19 +58,19 @@ def main(
         rows["old photograph"] = dict.fromkeys(DAMAGES, strength / 2)
         config = load_config(ROOT / "params.yaml").evaluate
         test = Shards.open(dataset, "test")
-        contestants = {
-            folder.name: GeneratorContestant(load_generator(folder)[0], test, 1, config.seed) for folder in models
+        candidates = {
+            folder.name: GeneratorCandidate(load_generator(folder)[0], test, 1, config.seed) for folder in models
         }
-        if len(contestants) < len(models):
+        if len(candidates) < len(models):
             raise UserError("Two generator folders have the same name, which names their columns; rename one.")
-        instruments = prepare(config, workspace() / "cache" / "weights", len(test), test.size, torch.device("cpu"))
-        scores = measure(test, rows, contestants, instruments)
+        networks = load_networks(config, workspace() / "cache" / "weights", len(test), test.size, torch.device("cpu"))
+        scores = score_all(test, rows, candidates, networks)
         figures = {
             "machine": machine(),
             "date": time.strftime("%Y-%m-%d"),
             "scores": scores,
             "protocol": {
-                **protocol.conditions(test, len(test), config, METRICS, instruments.weights),
+                **protocol.conditions(test, len(test), config, METRICS, networks.weights),
                 "samples": 1,
                 "damage": "of the lightness that the generator sees; its a and b are scored on the true lightness",
                 "strengths": rows,
@@ -78,30 +78,30 @@ def main(
             },
         }
         (out / "robustness.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        contact_sheet(test, rows, contestants).save(out / "robustness.jpg", quality=88)
+        contact_sheet(test, rows, candidates).save(out / "robustness.jpg", quality=88)
         print(table(scores))
 
 
 @torch.inference_mode()
-def measure(
-    test: Shards, rows: Rows, contestants: Mapping[str, GeneratorContestant], instruments: Instruments
+def score_all(
+    test: Shards, rows: Rows, candidates: Mapping[str, GeneratorCandidate], networks: FeatureNetworks
 ) -> Scores:
     """Scores every generator on every row."""
-    truth, tallies = Tally(), {row: {name: Tally() for name in contestants} for row in rows}
+    truth, accumulators = MetricAccumulator(), {row: {name: MetricAccumulator() for name in candidates} for row in rows}
     with progress(len(test), "robustness", unit="photographs") as advance:
         for start in range(0, len(test), _AT_ONCE):
             indices = range(start, min(start + _AT_ONCE, len(test)))
             stored = torch.from_numpy(test[indices])
-            seen = look(decode_lab(stored), instruments)
+            seen = measure(decode_lab(stored), networks)
             truth.add_truth(seen)
             for row, strengths in rows.items():
                 lightness = _lightness(stored, indices, strengths)
-                for name, contestant in contestants.items():
-                    tallies[row][name].add(seen, stored[:, :1], contestant(lightness, indices), instruments)
+                for name, candidate in candidates.items():
+                    accumulators[row][name].add(seen, stored[:, :1], candidate(lightness, indices), networks)
             advance(len(indices))
     scores: dict[str, dict[str, dict[str, float]]] = {}
-    for row, by_name in tallies.items():
-        everything = {name: tally.scores(truth, instruments.spaces) for name, tally in by_name.items()}
+    for row, by_name in accumulators.items():
+        everything = {name: accumulator.scores(truth, networks.spaces) for name, accumulator in by_name.items()}
         scores[row] = {name: {metric: all_[metric] for metric in METRICS} for name, all_ in everything.items()}
     return scores
 
@@ -134,17 +134,19 @@ def table(scores: Scores) -> str:
 
 
 @torch.inference_mode()
-def contact_sheet(test: Shards, rows: Rows, contestants: Mapping[str, GeneratorContestant]) -> Image.Image:
+def contact_sheet(test: Shards, rows: Rows, candidates: Mapping[str, GeneratorCandidate]) -> Image.Image:
     """Draws one photograph for each row, spread over the test split: gray, each generator's coloring, true."""
-    width, height = (len(contestants) + 2) * _SIDE + _GAP, _SIDE + _HEADER
+    width, height = (len(candidates) + 2) * _SIDE + _GAP, _SIDE + _HEADER
     sheet = Image.new("RGB", (_ACROSS * width - _GAP, -(-len(rows) // _ACROSS) * height), "white")
     draw = ImageDraw.Draw(sheet)
     for number, (row, strengths) in enumerate(rows.items()):
         index = number * (len(test) - 1) // max(1, len(rows) - 1)
         stored = torch.from_numpy(test[[index]])
         lightness = _lightness(stored, [index], strengths)
-        pictures = {row.replace("_", " "): delivered(lightness, torch.zeros(1, 2, test.size, test.size))}
-        pictures |= {name: delivered(lightness, paint(lightness, [index])[0]) for name, paint in contestants.items()}
+        pictures = {row.replace("_", " "): to_displayable(lightness, torch.zeros(1, 2, test.size, test.size))}
+        pictures |= {
+            name: to_displayable(lightness, paint(lightness, [index])[0]) for name, paint in candidates.items()
+        }
         pictures["true"] = decode_lab(stored)
         left, top = number % _ACROSS * width, number // _ACROSS * height
         for column, (name, lab) in enumerate(pictures.items()):

@@ -10,7 +10,6 @@ UNWANTED = {"Of", "What", "Whether", "Those", "As", "How", "Why", "Where", "When
 # Files and folders that still have such docstrings. Only remove entries; a test names those that are clean.
 NOT_YET: tuple[str, ...] = (
     "benchmarks",
-    "components/evaluate",
     "components/images",
     "components/inspect",
     "components/register",

@@ -1,1 +1,1 @@
-"""Evaluation: challenger, champion and baselines on the same test photographs."""
+"""Evaluation of challenger, champion and baselines on the same test photographs."""

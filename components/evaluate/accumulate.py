@@ -1,4 +1,4 @@
-"""Scores: every metric of a contestant's colorings, added up batch by batch over the test photographs."""
+"""Accumulation of every metric over the test photographs, batch by batch."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from components.evaluate.bootstrap import Evidence
-from components.evaluate.features import Instruments, Space
+from components.evaluate.bootstrap import PerImage
+from components.evaluate.features import FeatureNetworks, Space
 from model.color import into_gamut, lab_to_srgb, to_uint8
 from model.metrics.ab_intersection import ab_histograms, ab_intersection
 from model.metrics.colorfulness import colorfulness
@@ -23,7 +23,7 @@ from model.metrics.ssim import ssim
 
 @dataclass(frozen=True)
 class Pictures:
-    """A batch of photographs, or of colorings of them, and what is measured of it alone."""
+    """Holds a batch of photographs or of colorings, and the figures that need no other batch."""
 
     ab: Tensor
     """(B, 2, H, W) CIELAB units."""
@@ -34,29 +34,29 @@ class Pictures:
     histograms: Tensor
     """(B, 2, BINS)"""
     features: Mapping[str, Tensor]
-    """(B, D) for each space, by the name of its kernel distance."""
+    """Name of a kernel distance -> (B, D) features of its space."""
 
 
-def look(lab: Tensor, instruments: Instruments) -> Pictures:
-    """Measures pictures.
+def measure(lab: Tensor, networks: FeatureNetworks) -> Pictures:
+    """Measures a batch of pictures.
 
     Args:
         lab: (B, 3, H, W) CIELAB that sRGB can show; what is outside is clipped.
-        instruments: what to measure with.
+        networks: the feature networks.
     """
     rgb = to_uint8(lab_to_srgb(lab))
     ab = lab[:, 1:]
-    features = {space.kernel: space.network(rgb).cpu() for space in instruments.spaces}
+    features = {space.kernel: space.network(rgb).cpu() for space in networks.spaces}
     return Pictures(ab, rgb, colorfulness(rgb).cpu(), ab_histograms(ab).cpu(), features)
 
 
-def delivered(lightness: Tensor, ab: Tensor) -> Tensor:
-    """A coloring as a user would get it: (B, 1, H, W) uint8 stored L and (B, 2, H, W) a and b -> CIELAB in gamut."""
+def to_displayable(lightness: Tensor, ab: Tensor) -> Tensor:
+    """Returns a coloring as users get it: (B, 1, H, W) uint8 stored L, (B, 2, H, W) a and b -> CIELAB in gamut."""
     return into_gamut(torch.cat((lightness.float() / 2.55, ab), dim=1))
 
 
-class Tally:
-    """A contestant's figures so far, or the photographs' own: some numbers for each photograph, and no pictures."""
+class MetricAccumulator:
+    """Accumulates the figures of a candidate, or of the photographs: some numbers for each photograph, no pictures."""
 
     def __init__(self) -> None:
         self._columns: dict[str, list[Tensor]] = defaultdict(list)
@@ -65,22 +65,22 @@ class Tally:
         self._finite: list[Tensor] = []
 
     def add_truth(self, truth: Pictures) -> None:
-        """Adds a batch of photographs as they are."""
+        """Adds a batch of photographs themselves."""
         self._add(truth)
 
-    def add(self, truth: Pictures, lightness: Tensor, samples: Tensor, instruments: Instruments) -> None:
+    def add(self, truth: Pictures, lightness: Tensor, samples: Tensor, networks: FeatureNetworks) -> None:
         """Adds a batch of colorings.
 
         Args:
             truth: the photographs.
             lightness: (B, 1, H, W) uint8, their stored L.
             samples: (S, B, 2, H, W), colorings of each in CIELAB units; the first is scored, all are compared.
-            instruments: the ones that `truth` was looked at with.
+            networks: those that `truth` was measured with.
         """
         self._finite.append(samples.isfinite().flatten(2).all(dim=2).all(dim=0).cpu())
-        samples = samples.nan_to_num()  # such a photograph voids the scores anyway; see `scores`
-        given = [delivered(lightness, ab) for ab in samples]
-        colored = look(given[0], instruments)
+        samples = samples.nan_to_num()  # `scores` returns NaN for such a candidate
+        given = [to_displayable(lightness, ab) for ab in samples]
+        colored = measure(given[0], networks)
         self._add(colored)
         errors = torch.stack([l1_ab(lab[:, 1:], truth.ab) for lab in given])
         measured = {
@@ -91,15 +91,15 @@ class Tally:
             "ab_intersection": ab_intersection(colored.histograms, truth.histograms),
             "diversity": diversity(samples),
         }
-        if instruments.lpips:
-            measured["lpips"] = instruments.lpips(colored.rgb, truth.rgb)
+        if networks.lpips:
+            measured["lpips"] = networks.lpips(colored.rgb, truth.rgb)
             others = [to_uint8(lab_to_srgb(lab)) for lab in given[1:]]
-            measured["diversity_lpips"] = pairwise([colored.rgb, *others], instruments.lpips)
+            measured["diversity_lpips"] = pairwise([colored.rgb, *others], networks.lpips)
         for name, values in measured.items():
             self._columns[name].append(values.cpu())
 
-    def photographs(self) -> dict[str, Tensor]:
-        """Each metric that exists for a single photograph: (N,), NaN where a coloring was not finite."""
+    def per_photograph(self) -> dict[str, Tensor]:
+        """Returns (N,) for each metric of single photographs; NaN where a coloring was not finite."""
         columns = {name: torch.cat(parts).double() for name, parts in self._columns.items()}
         if self._finite:
             broken = ~torch.cat(self._finite)
@@ -108,23 +108,30 @@ class Tally:
 
     @property
     def histograms(self) -> Tensor:
-        """(2, BINS) int64: pixels of all photographs by a and by b."""
+        """Counts the pixels of all photographs by a and by b: (2, BINS) int64."""
         return torch.cat(self._histograms).sum(dim=0)
 
-    def evidence(self) -> Evidence:
-        """What each photograph adds to the figures of `scores`, for resampling."""
-        columns = {name: column.numpy() for name, column in self.photographs().items() if name != "ab_intersection"}
+    def per_image(self) -> PerImage:
+        """Returns each photograph's share of the figures of `scores`, for resampling."""
+        columns = {name: column.numpy() for name, column in self.per_photograph().items() if name != "ab_intersection"}
         features = {name: torch.cat(parts).double().numpy() for name, parts in self._features.items()}
-        return Evidence(columns, torch.cat(self._histograms).double().numpy(), features)
+        return PerImage(columns, torch.cat(self._histograms).double().numpy(), features)
 
     def features(self, space: Space) -> Tensor:
-        """(N, D)"""
+        """Returns the features of all photographs: (N, D)."""
         return torch.cat(self._features[space.kernel])
 
-    def scores(self, truth: "Tally", spaces: Sequence[Space]) -> dict[str, float]:
-        """Every metric over all photographs. All are NaN when a single coloring was not finite: a generator that
-        breaks on one photograph has not proved itself on the others."""
-        columns, real = self.photographs(), truth.photographs()["colorfulness"]
+    def scores(self, truth: "MetricAccumulator", spaces: Sequence[Space]) -> dict[str, float]:
+        """Returns every metric over all photographs.
+
+        All are NaN when a single coloring was not finite: a generator that breaks on one photograph may break on
+        others.
+
+        Args:
+            truth: of the photographs.
+            spaces: of the features.
+        """
+        columns, real = self.per_photograph(), truth.per_photograph()["colorfulness"]
         scores = {name: float(column.mean()) for name, column in columns.items()}
         scores["colorfulness_real"] = float(real.mean())
         scores["delta_colorfulness"] = float(delta_colorfulness(columns["colorfulness"], real))
@@ -141,7 +148,13 @@ class Tally:
 
 
 def distances(space: Space, real: Tensor, generated: Tensor) -> dict[str, float]:
-    """The distances of a space that so many photographs allow: none for a single one."""
+    """Returns the distances of a space that this number of photographs allows: none for a single one.
+
+    Args:
+        space: of the features.
+        real: (N, D) of the photographs.
+        generated: (N, D) of the colorings.
+    """
     count = len(real)
     found = {space.kernel: kernel_distance(real, generated)} if count > 1 else {}
     if count >= max(2, space.frechet_from):

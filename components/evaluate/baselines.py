@@ -1,4 +1,4 @@
-"""What a colorizer must beat: no color at all, and the mean color of each lightness in the training set."""
+"""Baselines that a colorizer must beat: gray, and the mean color of each lightness in the training set."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ from model.data.shards import Shards
 
 _LEVELS = 256  # of stored L
 _AT_ONCE = 64  # photographs
-_PHOTOGRAPHS = 16384  # at most: a sample as SHA-256 orders them
+_PHOTOGRAPHS = 16384  # at most; a random sample, as SHA-256 orders them
 
 
 class Gray:
-    """a = b = 0."""
+    """Colors nothing: a = b = 0."""
 
     def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:
         return torch.zeros(1, len(lightness), 2, *lightness.shape[-2:], device=lightness.device)
 
 
 class MeanByLightness:
-    """The training set's mean (a, b) at each of the 256 levels of stored L.
+    """Colors each pixel with the training set's mean (a, b) at its level of stored L, one of 256.
 
-    Levels that the training set never shows lie on the line between their neighbors, or repeat the last one.
+    A level that the training set lacks is interpolated between its neighbors, or repeats the last one.
     """
 
     def __init__(self, train: Shards) -> None:
-        """Reads the training set once, or of a large one its first photographs, a few at a time.
+        """Reads the training set once, a few photographs at a time; of a large one only the first.
 
         Args:
             train: at least one photograph.

@@ -1,4 +1,4 @@
-"""How sure the difference between two models is: a paired bootstrap over the test photographs."""
+"""Confidence intervals of the difference between two models: a paired bootstrap over the test photographs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ _ROWS = 512  # of a kernel matrix at once
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What each test photograph, or each coloring, adds to the figures of them all."""
+class PerImage:
+    """Holds the share of each test photograph, or of each coloring, in the figures of all."""
 
     columns: Mapping[str, Array]
-    """(N,) by metric, where the figure is the mean."""
+    """Metric -> (N,), whose mean is the figure."""
     histograms: Array
-    """(N, 2, BINS) pixels by a and by b."""
+    """(N, 2, BINS) pixel counts by a and by b."""
     features: Mapping[str, Array]
-    """(N, D) by the name of the kernel distance."""
+    """Name of a kernel distance -> (N, D)."""
 
 
 def differences(
-    challenger: Evidence, champion: Evidence, truth: Evidence, seed: int, confidence: float
+    challenger: PerImage, champion: PerImage, truth: PerImage, seed: int, confidence: float
 ) -> dict[str, tuple[float, float]]:
-    """Challenger minus champion, for every metric whose figure can be had from resampled photographs: the ends of the
-    central interval, for the difference that as many other photographs would show.
+    """Returns the central interval of challenger minus champion by metric, as (low, high).
 
-    A Frechet distance cannot: each resampling would need the root of a large matrix, and repeated photographs make its
-    covariance singular. A metric with a value that is not finite is left out.
+    It is the interval of the difference that as many other photographs would show. Frechet distances are left out: each
+    resampling would need the root of a large matrix, and repeated photographs make its covariance singular. So is a
+    metric with a value that is not finite.
 
     Args:
         challenger: of its colorings.
@@ -57,7 +57,7 @@ def differences(
 
 
 def _overlap(weights: Array, colored: Array, real: Array) -> Array:
-    """`ab_intersection` of each resampling: (R, N), (N, 2, BINS) twice -> (R,)"""
+    """Returns `ab_intersection` of each resampling: (R, N), (N, 2, BINS) twice -> (R,)."""
     p, q = (_distributions(weights, histograms) for histograms in (colored, real))
     overlap: Array = np.minimum(p, q).sum(axis=2).mean(axis=1)
     return overlap
@@ -71,9 +71,9 @@ def _distributions(weights: Array, histograms: Array) -> Array:
 
 
 def _kernel(weights: Array, ours: Array, theirs: Array, real: Array) -> Array:
-    """The difference of two kernel distances to the same photographs in each resampling; their own part cancels.
+    """Returns the difference of two kernel distances to the same photographs in each resampling.
 
-    (R, N) and (N, D) three times -> (R,)
+    The part of the photographs alone cancels. (R, N) and (N, D) three times -> (R,)
     """
     count, dimensions = real.shape
     off, own = np.zeros(len(weights)), np.empty(count)

@@ -1,4 +1,4 @@
-"""Who is scored: anything that colors photographs from their lightness."""
+"""Candidates for scoring: anything that colors photographs from their lightness."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,33 +13,34 @@ from model.networks.generator import Generator
 from model.utils.seeds import seeded
 
 
-class Contestant(Protocol):
+class Candidate(Protocol):
     """Colors photographs.
 
     Args:
         lightness: (B, 1, H, W) uint8, stored L.
-        photographs: the index of each in the test split. What a contestant draws at random depends on it, not on the
-            batch that the photograph happens to be in.
+        photographs: the index of each in the test split. A candidate's random numbers depend on it, not on the batch of
+            the photograph.
 
     Returns:
         (S, B, 2, H, W) float32, a and b in CIELAB units on the device of `lightness`: S colorings of each photograph,
-        1 where they would all be the same. The first is the one that is scored.
+        1 where all would be the same. The first is scored.
     """
 
     def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor: ...
 
 
-class GeneratorContestant:
-    """A generator, at the scale of the stored photographs, whatever crop it was trained on."""
+class GeneratorCandidate:
+    """Colors with a generator at the scale of the stored photographs, whatever crop it was trained on."""
 
     def __init__(self, generator: Generator, test: Shards, samples: int, seed: int, most: int | None = None) -> None:
-        """
+        """Draws the noise for every photograph.
+
         Args:
             generator: in eval mode, on the device to be used.
-            test: the test split. A generator with labels is told those of the photographs.
+            test: the test split. A generator with labels gets those of the photographs.
             samples: colorings of each, if the generator has noise.
-            seed: of z. Dropout draws anew for each batch, so its colorings depend on the batch size too.
-            most: of the photographs will be asked for, the first; None for all.
+            seed: of z. Dropout draws anew for each batch, so its colorings depend on the batch size, too.
+            most: number of photographs, the first ones, that will be colored; None for all.
         """
         self._generator, self._seed = generator, seed
         self._samples = 1 if generator.config.noise == "none" else samples

@@ -1,4 +1,4 @@
-"""The pretrained networks that pictures are looked at through, and why some are not there."""
+"""Pretrained networks for the metrics, and the reason for each that is missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,35 +21,35 @@ _PERCEPTUAL = ("lpips", "diversity_lpips")
 
 @dataclass(frozen=True)
 class Space:
-    """Features that two sets of pictures are compared by, and the names of the two distances between them."""
+    """Describes features by which two sets of pictures are compared, and names the two distances between them."""
 
     kernel: str
     frechet: str
     frechet_from: int
-    """Photographs that the Frechet distance needs."""
+    """Number of photographs that the Frechet distance needs."""
     network: nn.Module
     """(B, 3, H, W) uint8 sRGB -> (B, D)."""
 
 
 @dataclass(frozen=True)
-class Instruments:
-    """What there is to measure with."""
+class FeatureNetworks:
+    """Holds the pretrained networks that were loaded."""
 
     spaces: tuple[Space, ...]
     lpips: LPIPS | None
     weights: Mapping[str, str]
-    """SHA-256 of the weights behind a metric, by its name."""
+    """Metric -> SHA-256 of its weights."""
     absent: Mapping[str, str]
-    """Why a metric cannot be measured, and what to do."""
+    """Metric -> the reason why it cannot be measured, and what to do."""
 
 
-def prepare(config: EvaluateConfig, cache: Path, count: int, size: int, device: torch.device) -> Instruments:
-    """Loads the networks.
+def load_networks(config: EvaluateConfig, cache: Path, count: int, size: int, device: torch.device) -> FeatureNetworks:
+    """Loads the networks that the configuration and the photographs allow.
 
     Args:
-        config: where weights are, if the user has them.
+        config: says where Inception's and AlexNet's weights are, if the user has them.
         cache: folder for downloaded weights.
-        count: photographs to be scored.
+        count: number of photographs to score.
         size: their side in pixels.
         device: where the networks go.
 
@@ -82,4 +82,4 @@ def prepare(config: EvaluateConfig, cache: Path, count: int, size: int, device: 
         for metric, needed in ((space.kernel, 2), (space.frechet, space.frechet_from)):
             if count < needed:
                 absent[metric] = protocol.too_few(metric, needed, count)
-    return Instruments(tuple(spaces), perceptual, weights, absent)
+    return FeatureNetworks(tuple(spaces), perceptual, weights, absent)

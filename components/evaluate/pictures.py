@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from components.evaluate.accumulate import delivered
-from components.evaluate.candidates import Contestant
+from components.evaluate.accumulate import to_displayable
+from components.evaluate.candidates import Candidate
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.data.shards import Shards
 
@@ -22,25 +22,25 @@ _SPREAD, _SHEET_SIDE = 8, 128  # photographs of the contact sheet, and the side 
 
 @dataclass(frozen=True)
 class Shown:
-    """A test photograph in the report. Pictures are (S, S, 3) uint8 sRGB."""
+    """Holds a test photograph for the report. Pictures are (S, S, 3) uint8 sRGB."""
 
     group: str
     """best, median or worst, by the challenger's l1_ab."""
     path: str
     l1_ab: Mapping[str, float]
-    """Of each contestant that colored it."""
+    """Candidate -> its error on this photograph."""
     gray: NDArray[np.uint8]
     colored: Mapping[str, Sequence[NDArray[np.uint8]]]
-    """The colorings by contestant: one, or as many as it makes of a photograph."""
+    """Candidate -> its colorings: one, or as many as it makes of a photograph."""
     true: NDArray[np.uint8]
 
 
 def choose(l1_ab: Tensor, each: int = 3) -> dict[str, list[int]]:
-    """The best, the median and the worst photographs, at most `each`, none twice; NaN counts as worst.
+    """Returns the indices of the best, median and worst photographs, none twice; NaN counts as worst.
 
     Args:
         l1_ab: (N,) of the challenger.
-        each: photographs in each group.
+        each: largest number of photographs in a group.
     """
     order = l1_ab.nan_to_num(nan=float("inf")).argsort(stable=True).tolist()
     each = min(each, max(1, len(order) // 3))
@@ -57,22 +57,30 @@ def choose(l1_ab: Tensor, each: int = 3) -> dict[str, list[int]]:
 def show(
     shards: Shards,
     groups: Mapping[str, Sequence[int]],
-    contestants: Mapping[str, Contestant],
+    candidates: Mapping[str, Candidate],
     l1_ab: Mapping[str, Tensor],
     device: torch.device,
 ) -> list[Shown]:
-    """Colors the chosen photographs once more: the scores held no pictures. Dropout draws anew for them."""
+    """Colors the chosen photographs again, for the accumulators keep no pictures. Dropout draws anew.
+
+    Args:
+        shards: the test split.
+        groups: name -> indices of photographs.
+        candidates: name -> candidate.
+        l1_ab: candidate -> (N,) errors.
+        device: of the candidates.
+    """
     shown = []
     for group, indices in groups.items():
         for index in indices:
             stored = torch.from_numpy(shards[[index]]).to(device)
             lightness = stored[:, :1]
-            colored = {name: _pixels(lightness, paint(lightness, [index])) for name, paint in contestants.items()}
+            colored = {name: _pixels(lightness, paint(lightness, [index])) for name, paint in candidates.items()}
             shown.append(
                 Shown(
                     group=group,
                     path=shards.paths[index],
-                    l1_ab={name: float(l1_ab[name][index]) for name in contestants},
+                    l1_ab={name: float(l1_ab[name][index]) for name in candidates},
                     gray=_pixels(lightness, torch.zeros_like(stored[:, 1:], dtype=torch.float32)[None])[0],
                     colored=colored,
                     true=_rgb(decode_lab(stored))[0],
@@ -81,13 +89,14 @@ def show(
     return shown
 
 
-def samples_picture(shown: Sequence[Shown], contestants: Mapping[str, str]) -> Image.Image:
-    """The best, median and worst side by side, each a row of gray, colored, true, with labels.
+def samples_picture(shown: Sequence[Shown], candidates: Mapping[str, str]) -> Image.Image:
+    """Draws the groups side by side; each photograph is a row of gray, colored, true, with labels.
 
     Args:
-        contestants: who colored, and the label of that column.
+        shown: the photographs.
+        candidates: name -> label of its column.
     """
-    labels = ("gray", *contestants.values(), "true")
+    labels = ("gray", *candidates.values(), "true")
     groups = list(dict.fromkeys(photograph.group for photograph in shown))
     side = max(_LEAST_SIDE, shown[0].gray.shape[0])
     rows = max(sum(photograph.group == group for photograph in shown) for group in groups)
@@ -104,11 +113,11 @@ def samples_picture(shown: Sequence[Shown], contestants: Mapping[str, str]) -> I
             draw.text((left + place * (side + _MARGIN), _MARGIN + _LABEL), label, _MUTED, plain)
         for row, photograph in enumerate(p for p in shown if p.group == group):
             y = top + row * row_height
-            tiles = (photograph.gray, *(photograph.colored[name][0] for name in contestants), photograph.true)
+            tiles = (photograph.gray, *(photograph.colored[name][0] for name in candidates), photograph.true)
             for place, tile in enumerate(tiles):
                 image = Image.fromarray(tile).resize((side, side), Image.Resampling.BICUBIC)
                 picture.paste(image, (left + place * (side + _MARGIN), y))
-            errors = ", ".join(f"{photograph.l1_ab[name]:.1f}" for name in contestants)
+            errors = ", ".join(f"{photograph.l1_ab[name]:.1f}" for name in candidates)
             draw.text((left, y + side + 1), f"l1_ab {errors}", _MUTED, plain)
     return picture
 
@@ -133,7 +142,7 @@ def contact_sheet(shown: Sequence[Shown]) -> dict[str, NDArray[np.uint8]]:
 
 
 def _pixels(lightness: Tensor, samples: Tensor) -> list[NDArray[np.uint8]]:
-    return [_rgb(delivered(lightness, sample.nan_to_num()))[0] for sample in samples]
+    return [_rgb(to_displayable(lightness, sample.nan_to_num()))[0] for sample in samples]
 
 
 def _rgb(lab: Tensor) -> NDArray[np.uint8]:

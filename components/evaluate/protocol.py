@@ -1,4 +1,4 @@
-"""What each figure means and under which conditions it was measured; and why a figure is absent."""
+"""The protocol of a scoring: its conditions, and the reasons for absent figures."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -14,14 +14,14 @@ from model.metrics.table import METRICS
 def conditions(
     test: Shards, count: int, config: EvaluateConfig, metrics: Collection[str], weights: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The protocol of a scoring, of JSON's types.
+    """Returns the protocol of a scoring, of JSON's types.
 
     Args:
         test: the test split.
-        count: of its photographs were scored, the first.
+        count: number of its photographs that were scored, the first ones.
         config: of the step.
-        metrics: names of the figures there are.
-        weights: SHA-256 of the pretrained weights behind a metric, by its name.
+        metrics: names of the figures that were measured.
+        weights: metric -> SHA-256 of its pretrained weights.
     """
     definitions = {}
     for name, metric in METRICS.items():
@@ -47,27 +47,27 @@ def conditions(
 
 
 def no_inception(metric: str) -> str:
-    """Why `fid` or `kid` is absent without weights."""
+    """Returns the reason why `fid` or `kid` is absent without weights."""
     source = f"set evaluate.inception_weights to their path, or to {inception.WEIGHTS}"
     return f"{metric} needs Inception-v3's weights: {source}"
 
 
 def no_alexnet(metric: str) -> str:
-    """Why `lpips` or `diversity_lpips` is absent without weights."""
+    """Returns the reason why `lpips` or `diversity_lpips` is absent without weights."""
     return f"{metric} needs AlexNet's weights: set evaluate.lpips_weights to their path, or to {alexnet.WEIGHTS}"
 
 
 def too_small(metric: str, size: int) -> str:
-    """Why `lpips` or `diversity_lpips` is absent on tiny photographs."""
+    """Returns the reason why `lpips` or `diversity_lpips` is absent on small photographs."""
     return f"{metric} needs photographs of {alexnet.SMALLEST_SIDE} pixels; these have {size}"
 
 
 def too_few(metric: str, needed: int, count: int) -> str:
-    """Why a distance between sets is absent."""
+    """Returns the reason why a distance between sets is absent."""
     why = "with fewer, the covariance of its features is singular" if needed > 2 else "one has no distribution"
     return f"{metric} needs {needed} photographs ({why}); there are {count}"
 
 
 def not_finite(who: str) -> str:
-    """Why all figures of a contestant are null."""
+    """Returns the reason why all figures of a candidate are null."""
     return f"the {who}'s a or b was not a finite number in at least one photograph"

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs no other file, no script and no network."""
+"""The report of an evaluation: one HTML page that needs no other file, no script and no network."""
 
 import json
 import math
@@ -29,11 +29,11 @@ def write_report(
 
     Args:
         path: of the page.
-        result: what metrics.json holds.
+        result: content of metrics.json.
         shown: photographs, in the order in which they appear.
         histograms: name -> (2, BINS) pixels by a and by b; the photographs' own first.
         curves: the training curves as a PNG, or None.
-        names: what the page calls challenger and champion.
+        names: names of challenger and champion on the page.
     """
     groups: dict[str, list[Shown]] = {}
     for photograph in shown:
@@ -57,7 +57,7 @@ def write_report(
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each metric that anybody has: the figures as text by column, and which of them are the best."""
+    """Returns a row for each metric that was measured: the figures as text by column, and the best columns."""
     figures = {column: result if column == "challenger" else result.get(column, {}) for column in _COLUMNS}
     rows = []
     for name, metric in METRICS.items():
@@ -75,7 +75,7 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _number(value: float) -> str:
-    """Four significant digits, without an exponent."""
+    """Formats a figure with four significant digits, without an exponent."""
     digits = 3 - math.floor(math.log10(abs(value))) if value else 0
     return f"{value:.{min(max(digits, 0), 7)}f}"
 

@@ -1,4 +1,4 @@
-"""The evaluate step: challenger, champion and baselines scored on the same test photographs, with a report."""
+"""The evaluate step: scores challenger, champion and baselines on the same test photographs, and writes a report."""
 
 import json
 import math
@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from components.evaluate import bootstrap, protocol
-from components.evaluate.accumulate import Tally, look
+from components.evaluate.accumulate import MetricAccumulator, measure
 from components.evaluate.baselines import Gray, MeanByLightness
-from components.evaluate.candidates import Contestant, GeneratorContestant
-from components.evaluate.features import Instruments, prepare
+from components.evaluate.candidates import Candidate, GeneratorCandidate
+from components.evaluate.features import FeatureNetworks, load_networks
 from components.evaluate.pictures import Shown, choose, contact_sheet, samples_picture, show, spread
 from components.evaluate.report import write_report
+from components.evaluate.result import content, differences, examples, table
 from components.shared.machine.progress import progress
 from components.shared.mlflow import registry, runs
 from components.shared.s3.streaming.published import local_folder, open_shards, verify_dataset
@@ -41,14 +41,15 @@ def evaluate(
     cache: Path = Path("workspace/cache/weights"),
     variant: str = "",
 ) -> dict[str, Any]:
-    """`score` of a challenger beside the champion, with figures and report in the MLflow run that trained it.
+    """Scores a challenger beside the champion; logs figures and report to the MLflow run that trained it.
 
-    Takes what `score` does, and `variant`: its name in a sweep.
+    Takes and returns what `score` does.
 
-    Returns and raises what `score` does.
+    Args:
+        variant: the challenger's name among the variants of a run.
 
     Raises:
-        UserError: MLflow cannot be used.
+        UserError: MLflow cannot be used; or as `score`.
     """
     with runs.start_run(f"evaluate {variant}".rstrip(), _train_run(model)) as run:
         result = score(dataset, model, output, config, champion, cache)
@@ -66,164 +67,137 @@ def score(
     cache: Path = Path("workspace/cache/weights"),
     names: Mapping[str, str] = NAMES,
 ) -> dict[str, Any]:
-    """Scores a trained model, another one and two baselines, in one go and on the same photographs.
+    """Scores a trained model, another one and two baselines on the same photographs; writes figures and a report.
 
     Args:
-        dataset: what preprocess wrote, or s3://bucket/prefix, where a dataset was published; its test split is scored,
-            up to `config.photographs`, which are a random sample as SHA-256 orders them; its training split feeds a
-            baseline.
-        model: the challenger: what train wrote.
-        output: gets metrics.json, figures.json (of these, the challenger's numbers alone, as `dvc metrics` likes them),
-            report.html, samples.png, side_by_side.png, per_photograph.parquet, histograms.npz and contact_sheet.npz
-            (what choose compares variants by), all at once at the end.
+        dataset: output folder of preprocess, or s3://bucket/prefix of a published dataset. The first
+            `config.photographs` of its test split are scored: a random sample, as SHA-256 orders them.
+        model: the challenger: output folder of train.
+        output: gets metrics.json, figures.json (the challenger's numbers for `dvc metrics`), report.html, pictures,
+            per_photograph.parquet, and histograms.npz and contact_sheet.npz (for choose), all at once at the end.
         config: section `evaluate`.
         champion: "models:/colorizer@champion" or the like, or a generator folder; empty when there is none.
         cache: folder for downloaded weights.
-        names: what the pictures and the page call the two.
+        names: names of challenger and champion in the pictures and on the page.
 
     Returns:
-        What metrics.json holds: the challenger's figures by name, `champion` and `difference` (absent when there is
-        none), `gray`, `mean_by_lightness`, `examples`, `absent` (why a figure is missing) and `protocol`. A figure that
-        is no finite number is None, with its reason in `absent`. `difference` is challenger minus champion, with the
-        interval that holds it with `confidence`.
+        The content of metrics.json: the challenger's figures by name, `champion` and `difference` (absent when there is
+        none), `gray`, `mean_by_lightness`, `examples`, `absent` (reasons for figures that are missing or None, because
+        not finite) and `protocol`. `difference` is challenger minus champion, with its interval.
 
     Raises:
         UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.
         Damaged: a file of the dataset or of the model is not as it was written.
     """
+    test, train = _photographs(dataset)
+    count = min(len(test), config.photographs)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    models, scored = _models(model, champion, test, config, device)
+    networks = load_networks(config, cache, count, test.size, device)
+    baselines: dict[str, Candidate] = {"gray": Gray(), "mean_by_lightness": MeanByLightness(train)}
+    truth, figures = _accumulate(test, count, {**baselines, **models}, networks, config.batch_size, device)
+    if champion and "champion" not in models:  # the same weights are scored once
+        models["champion"], figures["champion"] = models["challenger"], figures["challenger"]
+
+    scores = {name: each.scores(truth, networks.spaces) for name, each in figures.items()}
+    scored |= protocol.conditions(test, count, config, scores["challenger"].keys(), networks.weights)
+    columns = {name: figures[name].per_photograph() for name in models}
+    l1_ab = {name: each["l1_ab"] for name, each in columns.items()}
+    shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
+    sheet = show(test, {"": spread(count)}, {"challenger": models["challenger"]}, l1_ab, device)
+    result = content(scores, networks.absent, scored) | {"examples": examples(shown)}
+    if champion:
+        ours, theirs = (figures[name].per_image() for name in ("challenger", "champion"))
+        ends = bootstrap.differences(ours, theirs, truth.per_image(), config.seed, config.confidence)
+        result["difference"] = differences(result, ends, config.confidence)
+    counted = {"photographs": truth} | {name: figures[name] for name in (*models, "mean_by_lightness")}
+    histograms = {name: each.histograms.numpy() for name, each in counted.items()}
+    with folder_aside(output, marker="metrics.json") as aside:
+        _write(aside, result, {"histograms": histograms, "contact_sheet": contact_sheet(sheet)})
+        _draw(aside, result, shown, histograms, model / "curves.png", names)
+        pq.write_table(table(test, truth, columns), aside / "per_photograph.parquet")
+    return result
+
+
+def _photographs(dataset: Path | str) -> tuple[Shards, Shards]:
+    """Returns the test and the training split of a dataset whose files are all here and whole."""
     dataset = local_folder(dataset)
     verify_dataset(dataset)
     test, train = open_shards(dataset, "test"), open_shards(dataset, "train")
     for shards in (test, train):
         if not len(shards):
             raise UserError(f"{dataset} has no {shards.split} photographs; add photographs and run preprocess again.")
-    count = min(len(test), config.photographs)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    contestants: dict[str, Contestant] = {"gray": Gray(), "mean_by_lightness": MeanByLightness(train)}
-    contestants["challenger"], challenger = _contestant(model, test, config, device)
-    conditions: dict[str, Any] = {"challenger": vars(challenger)}
+    return test, train
+
+
+def _models(
+    model: Path, champion: str, test: Shards, config: EvaluateConfig, device: torch.device
+) -> tuple[dict[str, Candidate], dict[str, Any]]:
+    """Loads challenger and champion; a champion with the challenger's weights is only described."""
+    candidate, challenger = _candidate(model, test, config, device)
+    models, described = {"challenger": candidate}, {"challenger": vars(challenger)}
     if champion:
-        rival, info = _contestant(registry.fetch(champion), test, config, device)
-        conditions["champion"] = {"uri": champion, **vars(info)}
+        candidate, info = _candidate(registry.fetch(champion), test, config, device)
+        described["champion"] = {"uri": champion, **vars(info)}
         if info.weights_sha256 != challenger.weights_sha256:
-            contestants["champion"] = rival
-    instruments = prepare(config, cache, count, test.size, device)
-
-    truth, tallies = _score(test, count, contestants, instruments, config.batch_size, device)
-    if champion and "champion" not in contestants:  # the very same weights are scored once
-        contestants["champion"], tallies["champion"] = contestants["challenger"], tallies["challenger"]
-    scores = {name: tally.scores(truth, instruments.spaces) for name, tally in tallies.items()}
-    conditions |= protocol.conditions(test, count, config, scores["challenger"].keys(), instruments.weights)
-    models = {name: contestant for name, contestant in contestants.items() if name in conditions}
-    photographs = {name: tallies[name].photographs() for name in models}
-    l1_ab = {name: columns["l1_ab"] for name, columns in photographs.items()}
-    shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
-    result = _result(scores, instruments.absent, conditions) | {"examples": _examples(shown)}
-    if champion:
-        ours, theirs = (tallies[name].evidence() for name in ("challenger", "champion"))
-        ends = bootstrap.differences(ours, theirs, truth.evidence(), config.seed, config.confidence)
-        result["difference"] = _differences(result, ends, config.confidence)
-    drawn = [*models, "mean_by_lightness"]  # gray is a needle at 0
-    histograms = {"photographs": truth.histograms, **{name: tallies[name].histograms for name in drawn}}
-    counts: dict[str, Any] = {name: counted.numpy() for name, counted in histograms.items()}
-    sheet: dict[str, Any] = contact_sheet(
-        show(test, {"": spread(count)}, {"challenger": models["challenger"]}, l1_ab, device)
-    )
-    curves = model / "curves.png"
-    with folder_aside(output, marker="metrics.json") as aside:
-        samples_picture(shown, {"challenger": "colored"}).save(aside / "samples.png")
-        if champion:
-            samples_picture(shown, names).save(aside / "side_by_side.png")
-        pq.write_table(_table(test, truth, photographs), aside / "per_photograph.parquet")
-        for name, arrays in (("histograms.npz", counts), ("contact_sheet.npz", sheet)):
-            np.savez_compressed(aside / name, **arrays)
-        write_report(aside / "report.html", result, shown, counts, curves if curves.is_file() else None, names)
-        figures = {name: value for name, value in result.items() if isinstance(value, float)}
-        for name, content in (("metrics.json", result), ("figures.json", figures)):
-            (aside / name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return result
+            models["champion"] = candidate
+    return models, described
 
 
-def _contestant(
+def _candidate(
     folder: Path, test: Shards, config: EvaluateConfig, device: torch.device
-) -> tuple[Contestant, GeneratorInfo]:
+) -> tuple[Candidate, GeneratorInfo]:
     generator, info = load_generator(folder)
     generator.to(memory_format=torch.channels_last).to(device)
-    return GeneratorContestant(generator, test, config.samples, config.seed, config.photographs), info
+    return GeneratorCandidate(generator, test, config.samples, config.seed, config.photographs), info
 
 
-def _score(
+def _accumulate(
     test: Shards,
     count: int,
-    contestants: Mapping[str, Contestant],
-    instruments: Instruments,
+    candidates: Mapping[str, Candidate],
+    networks: FeatureNetworks,
     batch_size: int,
     device: torch.device,
-) -> tuple[Tally, dict[str, Tally]]:
-    """The first `count` photographs' own tally, and each contestant's."""
-    truth, tallies = Tally(), {name: Tally() for name in contestants}
+) -> tuple[MetricAccumulator, dict[str, MetricAccumulator]]:
+    """Measures the first `count` photographs, and the colorings of each candidate."""
+    truth, figures = MetricAccumulator(), {name: MetricAccumulator() for name in candidates}
     with progress(count, "evaluate", unit="photographs") as advance, torch.inference_mode():
         for start in range(0, count, batch_size):
             indices = range(start, min(start + batch_size, count))
             stored = torch.from_numpy(test[indices]).to(device)
-            seen = look(decode_lab(stored), instruments)
-            truth.add_truth(seen)
-            for name, contestant in contestants.items():
-                tallies[name].add(seen, stored[:, :1], contestant(stored[:, :1], indices), instruments)
+            photographs = measure(decode_lab(stored), networks)
+            truth.add_truth(photographs)
+            for name, candidate in candidates.items():
+                figures[name].add(photographs, stored[:, :1], candidate(stored[:, :1], indices), networks)
             advance(len(indices))
-    return truth, tallies
+    return truth, figures
 
 
-def _result(
-    scores: Mapping[str, Mapping[str, float]], absent: Mapping[str, str], conditions: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What metrics.json holds. JSON has no NaN: null, with a reason."""
-    reasons = dict(absent)
-    figures: dict[str, dict[str, float | None]] = {}
-    for who, row in scores.items():
-        figures[who] = {name: row[name] if math.isfinite(row[name]) else None for name in METRICS if name in row}
-        for name in (name for name, value in figures[who].items() if value is None):
-            reasons[name if who == "challenger" else f"{who}.{name}"] = protocol.not_finite(who)
-    challenger = figures.pop("challenger")
-    return {**challenger, **figures, "absent": reasons, "protocol": dict(conditions)}
+def _write(folder: Path, result: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> None:
+    figures = {name: value for name, value in result.items() if isinstance(value, float)}
+    for name, values in (("metrics.json", result), ("figures.json", figures)):
+        (folder / name).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    for name, named in arrays.items():
+        np.savez_compressed(folder / f"{name}.npz", **named)
 
 
-def _differences(
-    result: Mapping[str, Any], ends: Mapping[str, tuple[float, float]], confidence: float
-) -> dict[str, dict[str, float]]:
-    """Challenger minus champion by metric, in the order of the report's table."""
-    found = {}
-    for name in (name for name in METRICS if name in ends):
-        ours, theirs = result[name], result["champion"][name]
-        if ours is not None and theirs is not None:
-            low, high = ends[name]
-            found[name] = {"value": ours - theirs, "low": low, "high": high, "confidence": confidence}
-    return found
-
-
-def _examples(shown: Sequence[Shown]) -> dict[str, list[dict[str, Any]]]:
-    """The photographs of samples.png, by group."""
-    examples: dict[str, list[dict[str, Any]]] = {}
-    for photograph in shown:
-        error = photograph.l1_ab["challenger"]
-        entry = {"path": photograph.path, "l1_ab": error if math.isfinite(error) else None}
-        examples.setdefault(photograph.group, []).append(entry)
-    return examples
-
-
-def _table(test: Shards, truth: Tally, photographs: Mapping[str, Mapping[str, torch.Tensor]]) -> pa.Table:
-    """A row for each photograph scored: sha256, path, the challenger's figures, the champion's with a prefix."""
-    real = truth.photographs()["colorfulness"].numpy()
-    columns: dict[str, Any] = {"sha256": test.sha256s[: len(real)], "path": test.paths[: len(real)]}
-    columns["colorfulness_real"] = real
-    for who, figures in photographs.items():
-        prefix = "" if who == "challenger" else f"{who}_"
-        columns |= {prefix + name: values.numpy() for name, values in figures.items()}
-    return pa.table(columns)
+def _draw(
+    folder: Path,
+    result: Mapping[str, Any],
+    shown: Sequence[Shown],
+    histograms: Mapping[str, Any],
+    curves: Path,
+    names: Mapping[str, str],
+) -> None:
+    samples_picture(shown, {"challenger": "colored"}).save(folder / "samples.png")
+    if "champion" in result:
+        samples_picture(shown, names).save(folder / "side_by_side.png")
+    write_report(folder / "report.html", result, shown, histograms, curves if curves.is_file() else None, names)
 
 
 def _train_run(model: Path) -> str | None:
-    """The MLflow run that trained the model, so that its scores land beside its losses; None for a bare generator."""
+    """Returns the MLflow run that trained the model, where its scores belong, too; None for a bare generator."""
     path = model / "training.json"
     try:
         run_id = json.loads(path.read_bytes())["mlflow_run_id"]

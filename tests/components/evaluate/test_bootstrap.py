@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from components.evaluate import bootstrap
 from components.evaluate.accumulate import distances
-from components.evaluate.bootstrap import Evidence, differences
+from components.evaluate.bootstrap import PerImage, differences
 from components.evaluate.features import Space
 from components.register.gate import judge
 from model.config import Rule, load_config
@@ -28,36 +28,36 @@ def _histograms(rng: np.random.Generator, centers: NDArray[np.float64]) -> NDArr
 
 def _colorings(
     rng: np.random.Generator, centers: NDArray[np.float64], shrunk: float = 1.0, noise: float = 10
-) -> Evidence:
+) -> PerImage:
     """A model that misses each photograph's colors by chance, and is paler than they are where `shrunk` is below 1."""
     missed = rng.normal(0, noise, centers.shape)
     columns = {"l1_ab": np.abs(missed).mean(axis=1), "colorfulness": np.abs(centers).mean(axis=1) * shrunk}
-    return Evidence(columns, _histograms(rng, shrunk * centers + missed), {"kernel": (shrunk * centers + missed) / 25})
+    return PerImage(columns, _histograms(rng, shrunk * centers + missed), {"kernel": (shrunk * centers + missed) / 25})
 
 
-def _photographs(rng: np.random.Generator, count: int = COUNT) -> tuple[NDArray[np.float64], Evidence]:
+def _photographs(rng: np.random.Generator, count: int = COUNT) -> tuple[NDArray[np.float64], PerImage]:
     centers = rng.normal(0, 25, (count, 2))
     columns = {"colorfulness": np.abs(centers).mean(axis=1)}
-    return centers, Evidence(columns, _histograms(rng, centers), {"kernel": centers / 25})
+    return centers, PerImage(columns, _histograms(rng, centers), {"kernel": centers / 25})
 
 
-def _overlap(model: Evidence, truth: Evidence) -> float:
+def _overlap(model: PerImage, truth: PerImage) -> float:
     return float(ab_intersection(*(torch.from_numpy(each.histograms.sum(axis=0)) for each in (model, truth))))
 
 
-def _distance(model: Evidence, truth: Evidence) -> float:
+def _distance(model: PerImage, truth: PerImage) -> float:
     space = Space("kernel", "frechet", 10**9, torch.nn.Identity())
     return distances(space, *(torch.from_numpy(each.features["kernel"]) for each in (truth, model)))["kernel"]
 
 
-def _some(whole: Evidence, chosen: NDArray[np.int64]) -> Evidence:
+def _some(whole: PerImage, chosen: NDArray[np.int64]) -> PerImage:
     columns, features = (
         {name: values[chosen] for name, values in each.items()} for each in (whole.columns, whole.features)
     )
-    return Evidence(columns, whole.histograms[chosen], features)
+    return PerImage(columns, whole.histograms[chosen], features)
 
 
-def _gate(ours: Evidence, theirs: Evidence, truth: Evidence, seed: int) -> tuple[bool, bool]:
+def _gate(ours: PerImage, theirs: PerImage, truth: PerImage, seed: int) -> tuple[bool, bool]:
     """Whether the rules of params.yaml promote: with the intervals, and by the figures alone."""
     rules = {
         name: Rule(**{**rule.model_dump(), "change": min(rule.change, 0.0)})  # no margin: noise alone would do

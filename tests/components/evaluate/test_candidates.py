@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.evaluate.accumulate import delivered
+from components.evaluate.accumulate import to_displayable
 from components.evaluate.baselines import MeanByLightness
-from components.evaluate.candidates import GeneratorContestant
+from components.evaluate.candidates import GeneratorCandidate
 from model.color import AB_SCALE, decode_lab, in_gamut
 from model.data.format import Row
 from model.data.shards import Shards
@@ -54,7 +54,7 @@ def test_colorings_are_scored_as_delivered() -> None:
     """A color that sRGB cannot show keeps L and hue and loses chroma; one that it can show stays."""
     lightness = torch.tensor([102, 102], dtype=torch.uint8).view(1, 1, 1, 2)  # L = 40
     ab = torch.tensor([[100.0, 10.0], [-50.0, -5.0]]).view(1, 2, 1, 2)
-    lab = delivered(lightness, ab)
+    lab = to_displayable(lightness, ab)
     assert in_gamut(lab).all()
     assert lab[0, 0].tolist() == [[40.0, 40.0]]
     assert 10 < lab[0, 1, 0, 0] < 90
@@ -67,7 +67,7 @@ def test_colorings_repeat_with_the_seed_and_differ_without(which: str, dataset: 
     generator, test = load_generator(models[which])[0], Shards.open(dataset, "test")
     lightness = torch.from_numpy(test[:4])[:, :1]
     first, again, other = (
-        GeneratorContestant(generator, test, samples=2, seed=seed)(lightness, range(4)) for seed in (0, 0, 1)
+        GeneratorCandidate(generator, test, samples=2, seed=seed)(lightness, range(4)) for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert (first - other).abs().mean() > 0.01
@@ -76,10 +76,10 @@ def test_colorings_repeat_with_the_seed_and_differ_without(which: str, dataset: 
 
 def test_a_photographs_noise_does_not_depend_on_its_batch(dataset: Path, models: dict[str, Path]) -> None:
     test = Shards.open(dataset, "test")
-    contestant = GeneratorContestant(load_generator(models["challenger"])[0], test, samples=2, seed=0)
+    candidate = GeneratorCandidate(load_generator(models["challenger"])[0], test, samples=2, seed=0)
     lightness = torch.from_numpy(test[:])[:, :1]
-    together = contestant(lightness, range(TEST))
-    torch.testing.assert_close(contestant(lightness[[7, 2]], [7, 2]), together[:, [7, 2]], atol=1e-3, rtol=0)
+    together = candidate(lightness, range(TEST))
+    torch.testing.assert_close(candidate(lightness[[7, 2]], [7, 2]), together[:, [7, 2]], atol=1e-3, rtol=0)
 
 
 def test_a_generator_with_labels_is_told_those_of_the_photographs(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_generator_with_labels_is_told_those_of_the_photographs(tmp_path: Path
     torch.manual_seed(0)
     generator = Generator(tiny_config("generator.labels=[day, night]").generator).eval()
     stored, L = torch.from_numpy(test[:])[:, :1], torch.from_numpy(test[:]).float()[:, :1] / 127.5 - 1
-    (colored,) = GeneratorContestant(generator, test, samples=1, seed=0)(stored, range(len(test)))
+    (colored,) = GeneratorCandidate(generator, test, samples=1, seed=0)(stored, range(len(test)))
     z = generator.sample_noise(len(test), seeded(0, "evaluate", 0))
     y = torch.tensor([{"day": 0, "night": 1}.get(label or "", -1) for label in test.labels])
     assert {0, 1, -1} == set(y.tolist())

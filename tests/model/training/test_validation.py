@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.evaluate.accumulate import Tally, look
-from components.evaluate.candidates import GeneratorContestant
-from components.evaluate.features import Instruments
+from components.evaluate.accumulate import MetricAccumulator, measure
+from components.evaluate.candidates import GeneratorCandidate
+from components.evaluate.features import FeatureNetworks
 from model.color import decode_lab
 from model.data.shards import Shards
 from model.networks.generator import Generator
@@ -41,12 +41,12 @@ def test_validation_equals_evaluation(dataset: Path) -> None:
     torch.manual_seed(0)
     generator = Generator(tiny_config("generator.noise=none").generator).eval()
     torch.nn.init.normal_(generator.to_ab[0].weight, 0, 0.3)  # colors, some out of gamut
-    stored, bare = torch.from_numpy(val[:]), Instruments((), None, {}, {})
-    truth, tally, seen = Tally(), Tally(), look(decode_lab(stored), bare)
+    stored, bare = torch.from_numpy(val[:]), FeatureNetworks((), None, {}, {})
+    truth, accumulator, seen = MetricAccumulator(), MetricAccumulator(), measure(decode_lab(stored), bare)
     truth.add_truth(seen)
-    contestant = GeneratorContestant(generator, val, 2, 0)
-    tally.add(seen, stored[:, :1], contestant(stored[:, :1], range(len(val))), bare)
-    scores = tally.scores(truth, ())
+    candidate = GeneratorCandidate(generator, val, 2, 0)
+    accumulator.add(seen, stored[:, :1], candidate(stored[:, :1], range(len(val))), bare)
+    scores = accumulator.scores(truth, ())
     assert scores["l1_ab"] > 1
     measured = Validation(val, ALONE)(generator)
     assert tuple(measured) == FIGURES
