@@ -21,7 +21,7 @@ from tests.serving.conftest import Start, picture, pixels, until, until_ready
 
 
 def bomb(side: int) -> bytes:
-    """A PNG that declares side x side pixels and holds none."""
+    """Returns a PNG that declares side x side pixels and holds none."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -121,7 +121,7 @@ def test_unknown_paths_and_methods_answer_problem_details(client: TestClient):
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """An event; until it is set, networks wait."""
+    """Yields an event; networks wait until it is set."""
     event, predict = threading.Event(), Colorizer.predict_together
 
     def waiting(self, inputs):

@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The page, opened; at the end nothing has complained in its console."""
+    """Yields the opened page; at the end, fails at an error in its console."""
     complaints: list[str] = []
     opened = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)  # a phone's
     opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -38,7 +38,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 @pytest.fixture
 def photograph(photos: Path) -> bytes:
-    """A real one, gray, in a format without loss."""
+    """Returns a real photograph in gray, in a lossless format."""
     original = decode(sorted((photos / "scratch").glob("*.jpg"))[0])
     gray = np.asarray(original.image.convert("L").convert("RGB"))
     return encode(gray, decode(picture()))
@@ -62,7 +62,7 @@ def give(page: Page, event: str, **files: bytes) -> None:
 
 
 def colored(article: Locator) -> Locator:
-    """The article, once its photograph is in color."""
+    """Returns the article after its photograph is colored."""
     expect(article.get_by_role("link", name="Download")).to_be_visible(timeout=20_000)
     expect(article).to_have_attribute("aria-busy", "false")
     return article

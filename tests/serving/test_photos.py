@@ -212,7 +212,7 @@ def test_a_user_mistake_prints_one_sentence(
     assert done.err.count("\n") == 1
 
 
-def test_the_program_asks_the_registry(workplace: Path, picture: Image.Image):
+def test_the_command_looks_an_alias_up_in_the_registry(workplace: Path, picture: Image.Image):
     picture.save("a.png")
     command = [COLORIZE, "photo", "a.png", "--out", "out", "--model", "models:/colorizer@previous"]
     environment = os.environ | {"COLORIZE_WORKSPACE": str(workplace / "workspace")}

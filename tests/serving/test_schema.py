@@ -12,7 +12,7 @@ _FILES = {kind: picture(20, 30, kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF"
 
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
-    """Photographs, damaged ones, and any bytes."""
+    """Draws photographs, damaged photographs, and any bytes."""
     content = draw(st.sampled_from(sorted(_FILES.values())))
     kind = draw(st.sampled_from(("whole", "cut", "changed", "anything")))
     if kind == "cut":

@@ -17,7 +17,7 @@ from tests.serving.conftest import Promote, picture, pixels
 
 
 class Server:
-    """A running `colorize web`, its temporary files and all others in one folder."""
+    """Runs `colorize web` with all its files in one folder."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -51,7 +51,7 @@ class Server:
         return response
 
     def written(self) -> int:
-        """Bytes that the process has given to a disk."""
+        """Returns the number of bytes that the process has written to a disk."""
         lines = Path(f"/proc/{self.process.pid}/io").read_text(encoding="utf-8").splitlines()
         return int(dict(line.split(": ") for line in lines)["write_bytes"])
 
@@ -65,14 +65,14 @@ def server(promote: Promote, workplace: Path) -> Iterator[Server]:
     running.process.wait()
 
 
-def test_the_server_listens_on_loopback_leaves_no_trace_and_finishes_requests_at_the_end(
+def test_server_listens_on_loopback_stores_no_photograph_and_finishes_requests_on_sigterm(
     server: Server, workplace: Path
 ):
     rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
     listening = {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{server.port:04X}")}
     assert listening == {f"0100007F:{server.port:04X}"}
 
-    content = picture(2000, 1500, "BMP")  # nine megabytes of pixels that nobody compresses
+    content = picture(2000, 1500, "BMP")  # nine megabytes, not compressed
     assert server.request("POST", "/v1/colorize", picture()).status == 200
     before, files = server.written(), {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
     for body in (content, content[:-1000], b"secret" * 200_000):
@@ -92,7 +92,7 @@ def test_the_server_listens_on_loopback_leaves_no_trace_and_finishes_requests_at
     asking.join()
     assert answers[0].status == 200
     assert pixels(answers[0].content).shape == (1500, 2000, 3)
-    assert server.process.wait(timeout=30) == -signal.SIGTERM  # raised again by uvicorn once all is answered
+    assert server.process.wait(timeout=30) == -signal.SIGTERM  # uvicorn raises it again after the last answer
     log = server.log.read_text(encoding="utf-8")
     assert "secret" not in log
     assert "Traceback" not in log
