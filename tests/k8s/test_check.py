@@ -1,4 +1,4 @@
-"""Tests of k8s.check: our manifests pass, and each rule alone finds the fault that it is there for."""
+"""Tests of k8s.check: the manifests pass, and each seeded fault is found by its rule alone."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def rendered() -> dict[str, Manifests]:
 
 
 def get(manifests: Manifests, kind: str, name: str) -> Any:
-    """By the beginning of its name: kustomize ends some with a hash."""
+    """Returns the object whose name begins so; kustomize appends a hash to some names."""
     return next(each for each in manifests.of(kind) if each["metadata"]["name"].startswith(name))
 
 
@@ -54,7 +54,7 @@ def job_pod(manifests: Manifests) -> Any:
 
 
 def labels(manifests: Manifests, kind: str) -> Any:
-    """What MLflow's object of this kind selects by."""
+    """Returns the labels that MLflow's object of this kind selects by."""
     return get(manifests, kind, "mlflow")["spec"]["selector"]["matchLabels"]
 
 
@@ -168,7 +168,7 @@ def test_every_rule_has_a_seeded_fault():
         (lambda m: endpoint(m).update(interval="often"), "often"),
     ],
 )
-def test_schemas_are_strict(rendered: dict[str, Manifests], fault: Fault, said: str):
+def test_schemas_refuse_unknown_missing_and_mistyped_fields(rendered: dict[str, Manifests], fault: Fault, said: str):
     broken = copy.deepcopy(rendered["production"])
     fault(broken)
     changed = [new for old, new in zip(rendered["production"].objects, broken.objects, strict=True) if new != old]
@@ -177,7 +177,7 @@ def test_schemas_are_strict(rendered: dict[str, Manifests], fault: Fault, said: 
     assert all(said in line for line in found)
 
 
-def test_pipelines_as_custom_resources(rendered: dict[str, Manifests], tmp_path: Path):
+def test_pipelines_as_custom_resources_match_their_schemas(rendered: dict[str, Manifests], tmp_path: Path):
     write_manifests(tmp_path / "it.yaml", "colorizer")
     resources = list(yaml.safe_load_all((tmp_path / "it.yaml").read_text()))
     assert {each["kind"] for each in resources} == {"Pipeline", "PipelineVersion"}
@@ -209,7 +209,7 @@ def compiled(tmp_path: Path, settings: dict[str, Any], memory: str = "1Gi") -> P
         ({}, "64Gi", "above the max"),
     ],
 )
-def test_what_the_pipeline_expects(
+def test_objects_and_limits_that_the_pipeline_needs_are_checked(
     rendered: dict[str, Manifests], tmp_path: Path, settings: dict, memory: str, said: str
 ):
     found = [str(each) for each in pipeline.findings(rendered["production"], compiled(tmp_path, settings, memory))]
@@ -219,7 +219,7 @@ def test_what_the_pipeline_expects(
 
 @pytest.fixture(scope="module")
 def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline compiled for them."""
+    """Returns a pipeline compiled for two nodes."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "cluster.yaml").write_text("gpu: {nodes: 2, affinity: [{key: zone, operator: In, values: [a]}]}")
     write(folder / "retraining.yaml", folder / "cluster.yaml")
@@ -246,7 +246,7 @@ def test_kserve_runs_the_image_and_the_command_of_the_web_server():
 
 
 def broken(compiled: Path, change: Callable[[Any], object], target: Path) -> Path:
-    """The same with a change of its TrainJob."""
+    """Writes a compiled pipeline with a changed TrainJob; returns its path."""
     spec, platform = yaml.safe_load_all(compiled.read_text())
     metadata = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]["podMetadata"]
     ((key, value),) = metadata["annotations"].items()
@@ -276,7 +276,7 @@ def patched_pod(made: Any) -> Any:
         (lambda made: made["spec"]["trainer"]["resourcesPerNode"].update(limit={}), "limit"),
     ],
 )
-def test_a_train_job_is_held_against_trainers_schema_and_its_pods_against_kubernetes(
+def test_a_train_job_is_checked_with_the_schemas_of_trainer_and_of_kubernetes_pods(
     two_nodes: Path, with_trainer: Manifests, tmp_path: Path, fault: Callable[[Any], object], said: str
 ):
     assert not list(pipeline.findings(with_trainer, two_nodes))
@@ -285,12 +285,12 @@ def test_a_train_job_is_held_against_trainers_schema_and_its_pods_against_kubern
     assert all(said in line for line in found)
 
 
-def test_a_train_job_needs_the_component(rendered: dict[str, Manifests], two_nodes: Path):
+def test_a_train_job_needs_the_trainer_component(rendered: dict[str, Manifests], two_nodes: Path):
     (found,) = pipeline.findings(rendered["production"], two_nodes)
     assert "lets no step create TrainJobs (gpu.nodes); add k8s/components/trainer" in str(found)
 
 
-def test_findings_are_lines_and_an_exit_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_the_check_prints_each_finding_and_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     folder = tmp_path / "k8s" / "overlays" / "mine"
     folder.mkdir(parents=True)
     (folder / "kustomization.yaml").write_text("resources: [account.yaml]\n")
@@ -303,14 +303,14 @@ def test_findings_are_lines_and_an_exit_status(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_the_command():
+def test_the_command_passes_every_overlay_and_component():
     done = subprocess.run([sys.executable, "-m", "k8s.check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("objects") == 6
     assert "k8s/overlays/production with k8s/components/trainer: " in done.stdout
 
 
-def test_what_kustomize_refuses_is_a_sentence(tmp_path: Path):
+def test_an_error_of_kustomize_becomes_a_user_error(tmp_path: Path):
     (tmp_path / "kustomization.yaml").write_text("resources: [nothing.yaml]\n")
     with pytest.raises(UserError, match=r"nothing\.yaml"):
         render(tmp_path)
@@ -332,7 +332,7 @@ def test_an_invalid_schedule_is_found(rendered: dict[str, Manifests], line: str)
     assert any(repr(line) in str(finding) for finding in cron(changed))
 
 
-def test_mlflow_is_the_release_that_is_locked(rendered: dict[str, Manifests]):
+def test_the_mlflow_image_has_the_locked_version(rendered: dict[str, Manifests]):
     lines = (ROOT / "requirements.in").read_text().splitlines()
     locked = next(line.split()[0].removeprefix("mlflow==") for line in lines if line.startswith("mlflow=="))
     assert container(rendered["local"])["image"] == f"ghcr.io/mlflow/mlflow:v{locked}-full"

@@ -1,4 +1,4 @@
-"""The scripts that the manifests' jobs run, against a real S3 server."""
+"""Tests of the scripts that the manifests' jobs run, against a real S3 server."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_buckets_are_made_once(s3: S3Server):
     assert second.stdout.splitlines() == ["s3://one exists", "s3://two exists"], second.stderr
 
 
-def test_a_backup_comes_back_and_old_ones_go(s3: S3Server, tmp_path: Path):
+def test_a_backup_is_fetched_whole_and_old_backups_are_deleted(s3: S3Server, tmp_path: Path):
     for day in ("01", "02", "03"):
         put(s3, f"mlflow/2026-01-{day}T03-17-00Z.dump", day.encode())
         put(s3, f"mlflow/2026-01-{day}T03-17-00Z.dump.sha256", b"0" * 64)
