@@ -1,4 +1,4 @@
-"""The images, built once for all tests in a store of their own, which goes away with them."""
+"""Fixtures: the images, built once for all tests in a temporary store."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ REPORT: list[str] = []
 
 @pytest.fixture(scope="session")
 def podman() -> Iterator[Podman]:
-    """With a base to build from. TMPDIR says where its store is: some 25 GB."""
+    """Yields Podman with a base image; its store of some 25 GB lies below TMPDIR."""
     podman = Podman(Path(tempfile.mkdtemp(prefix="images-")))
     try:
         podman.make_base()
@@ -31,7 +31,7 @@ def podman() -> Iterator[Podman]:
 
 @pytest.fixture(scope="session")
 def images(podman: Podman) -> dict[str, str]:
-    """Target -> image. How large each is, and how long it took, stands at the end of pytest's report."""
+    """Builds the image of each target; sizes and times stand at the end of pytest's report."""
     built = {}
     for target, name in IMAGES.items():
         started = time.monotonic()
@@ -54,7 +54,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def few_photos(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """Real ones, readable to the images' user."""
+    """Returns a folder of real photographs that the images' user can read."""
     folder = tmp_path_factory.mktemp("photos")
     folder.chmod(0o755)
     for photograph in sorted((photos / "scratch").iterdir()):
@@ -64,7 +64,7 @@ def few_photos(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def mount(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the images' user may write to."""
+    """Returns a folder that the images' user may write to."""
     folder = tmp_path_factory.mktemp("mount")
     os.chown(folder, USER, USER)
     return folder

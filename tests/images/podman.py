@@ -1,4 +1,4 @@
-"""Podman without a daemon, a registry, or the system's store: all that it keeps lies in one folder."""
+"""Podman for tests, without a daemon, a registry or the system's store: all its files lie in one folder."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _NEEDED = ("podman", "runc", "conmon", "debootstrap")
 
 
 class Podman:
-    """Podman with its images, containers and settings below `folder`; run as root."""
+    """Runs Podman as root, with its images, containers and settings below `folder`."""
 
     def __init__(self, folder: Path) -> None:
         missing = [
@@ -56,7 +56,7 @@ class Podman:
         return done.stdout
 
     def make_base(self) -> None:
-        """Debian with Python and nothing else, in place of the base that a registry would give."""
+        """Makes a base image of Debian with Python alone, in place of one from a registry."""
         root = self.folder / "debian"
         packages = "--include=ca-certificates,python3,python3-venv"
         environment = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
@@ -71,12 +71,12 @@ class Podman:
         shutil.rmtree(root)
 
     def size(self, image: str) -> int:
-        """Bytes, all layers together."""
+        """Returns the bytes of all layers together."""
         return int(self("image", "inspect", "--format", "{{.Size}}", image).strip())
 
     @contextmanager
     def service(self) -> Iterator[str]:
-        """Podman's imitation of Docker's API; yields its address."""
+        """Serves Podman's imitation of Docker's API; yields its address."""
         socket = self.folder / "api.sock"
         with (self.folder / "service.log").open("w") as log:
             process = subprocess.Popen(
@@ -97,7 +97,7 @@ class Podman:
             process.wait()
 
     def remove(self) -> None:
-        """All of it, mounts included."""
+        """Removes everything, mounts included."""
         self("rm", "--all", "--force", "--time=0", check=False)
         for mount in reversed(Path("/proc/mounts").read_text().splitlines()):
             if mount.split()[1].startswith(f"{self.folder}/"):

@@ -1,4 +1,4 @@
-"""The images at work, as a cluster runs them: another user than root, nothing writable but the mounts, no network."""
+"""Tests of the images as a cluster runs them: not as root, read-only except for the mounts, without network."""
 
 import base64
 import copy
@@ -61,7 +61,7 @@ def steps(podman: Podman, images: dict[str, str], few_photos: Path, mount: Path)
 
 
 @TARGETS
-def test_an_image_has_a_plain_user_and_no_tools(steps: Steps, target: str) -> None:
+def test_an_image_runs_as_a_plain_user_and_has_no_build_tools(steps: Steps, target: str) -> None:
     assert steps.run(target, "id", "-u").strip() == str(USER)
     found = [tool for tool in TOOLS if steps.run(target, "sh", "-c", f"command -v {tool} || true").strip()]
     assert found == []
@@ -72,12 +72,12 @@ def test_an_image_has_a_plain_user_and_no_tools(steps: Steps, target: str) -> No
 
 @TARGETS
 @pytest.mark.parametrize("place", ["/app", "/opt/colorize", "/var/tmp", "/run", "/"])
-def test_nothing_is_written_beside_the_mounts(steps: Steps, target: str, place: str) -> None:
+def test_folders_outside_the_mounts_are_read_only(steps: Steps, target: str, place: str) -> None:
     assert "Read-only file system" in steps.run(target, "touch", f"{place}/written", check=False)
 
 
 @TARGETS
-def test_no_dependency_is_missing(steps: Steps, target: str) -> None:
+def test_every_module_of_an_image_can_be_imported(steps: Steps, target: str) -> None:
     packages = {"cpu": ["components"], "gpu": ["components.train"], "serving": ["components", "serving"]}[target]
     graph = grimp.build_graph("model", "components", "serving", include_external_packages=True, cache_dir=None)
     ours = {name for package in packages for name in graph.find_descendants(package)}
@@ -97,7 +97,7 @@ def test_cpu_images_have_no_cuda(steps: Steps, target: str) -> None:
     assert steps.run(target, "python", "-c", "import torch; print(torch.cuda.is_available())").split()[-1] == "False"
 
 
-def test_each_step_does_its_work_in_its_image(steps: Steps) -> None:
+def test_each_step_completes_in_its_image(steps: Steps) -> None:
     out = steps.mount / "by-hand"
     steps.step("cpu", "preprocess", "--photos", steps.photos, "--out", out / "dataset")
     steps.step("cpu", "inspect", "--dataset", out / "dataset", "--photos", steps.photos, "--out", out / "inspection")
@@ -109,7 +109,7 @@ def test_each_step_does_its_work_in_its_image(steps: Steps) -> None:
     assert (out / "registration" / "registration.json").stat().st_uid == USER
 
 
-def test_a_step_that_writes_elsewhere_fails(steps: Steps) -> None:
+def test_a_step_that_writes_outside_the_mounts_fails(steps: Steps) -> None:
     settings = [part for override in SMALL for part in ("--set", override)]
     command = ("python", "-m", "components.preprocess", "--params", "/params.yaml", *settings)
     printed = steps.run("cpu", *command, "--photos", steps.photos, "--out", "/elsewhere", check=False)
@@ -118,7 +118,7 @@ def test_a_step_that_writes_elsewhere_fails(steps: Steps) -> None:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """This process's too. What it makes there, the images' user may write to."""
+    """Yields the workspace of this process, where the images' user may write."""
     folder = tmp_path_factory.mktemp("workspace")
     umask = os.umask(0)
     with pytest.MonkeyPatch.context() as patch:
@@ -133,7 +133,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def graph_run(steps: Steps, workspace: Path) -> local_run.RunResult:
-    """`colorize run`, each step in its container."""
+    """Runs `colorize run` with each step in its container."""
 
     def in_containers(use_venv: bool) -> local.DockerRunner:
         mounts = [
@@ -174,7 +174,7 @@ def test_the_champion_colors_a_photograph(steps: Steps, graph_run: local_run.Run
         "run", "--rm", "--no-healthcheck", *CONFINED, *steps.volumes, volume, steps.images["serving"], *command
     )
     written = sorted(file.stem for file in (steps.mount / "colored").iterdir())
-    assert written == [".colorized", f"{photograph.stem}-colorized"]  # what was done, and the picture
+    assert written == [".colorized", f"{photograph.stem}-colorized"]  # the record and the picture
 
 
 def test_the_champion_is_served_and_healthy(steps: Steps, graph_run: local_run.RunResult, workspace: Path) -> None:
