@@ -7,7 +7,7 @@ from benchmarks.speed import PROGRAMS
 from benchmarks.tools import FOLDER
 
 
-def test_it_lists_every_benchmark_with_its_sentence(capsys: pytest.CaptureFixture[str]):
+def test_the_list_holds_every_benchmark_with_its_summary(capsys: pytest.CaptureFixture[str]):
     main([])
     printed = capsys.readouterr().out
     assert set(PROGRAMS) < benchmarks().keys()
@@ -15,7 +15,7 @@ def test_it_lists_every_benchmark_with_its_sentence(capsys: pytest.CaptureFixtur
     assert all(summary.endswith(".") or "`" in summary for summary in benchmarks().values())
 
 
-def test_a_name_is_run_with_its_options(capsys: pytest.CaptureFixture[str]):
+def test_a_benchmark_is_run_with_its_options(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="0"):
         main(["speed", "--help"])
     assert "Usage: python -m benchmarks speed" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The load test's clients, against a server that has room for two."""
+"""Tests of the load generators, against a server that serves two requests at once."""
 
 import os
 import threading
@@ -37,13 +37,13 @@ def port() -> Iterator[int]:
         server.shutdown()
 
 
-def test_a_closed_loop_waits_for_answers_and_counts_those_that_are_200(port: int):
+def test_a_closed_loop_sends_each_request_after_the_last_answer(port: int):
     answers = closed_loop(port, [b"a", b"b"], clients=1, seconds=0.5)
     assert 1 <= len(answers) <= 5
     assert all(one.status == 200 and one.seconds >= 0.1 for one in answers)
 
 
-def test_an_open_loop_begins_all_whatever_becomes_of_them(port: int):
+def test_an_open_loop_sends_all_requests_at_its_rate_despite_refusals(port: int):
     answers, memory = open_loop(port, [b"a"], rate=80, seconds=1.2, pid=os.getpid())
     counted = Counter(one.status for one in answers)
     assert len(answers) == 96

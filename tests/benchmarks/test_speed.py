@@ -20,7 +20,7 @@ def float32_products():
     torch.set_float32_matmul_precision("highest")
 
 
-def test_ways_take_turns():
+def test_timed_variants_alternate():
     called: list[str] = []
     ways = {name: lambda name=name: called.append(name) for name in "ab"}
     assert [len(times.wall) for times in tools.in_turns(ways, rounds=2).values()] == [2, 2]
@@ -29,13 +29,13 @@ def test_ways_take_turns():
 
 
 @pytest.mark.parametrize("block", [1, 2])
-def test_reading_plays_both_ways_equally_often(tmp_path: Path, block: int):
+def test_reading_is_timed_equally_often_with_both_variants(tmp_path: Path, block: int):
     shards = Shards.open(tiny_dataset(tmp_path), "train")
     fixed, read = reading.compare(tiny_config(), shards, rounds=2, block=block)
     assert len(fixed) == len(read) == 2
 
 
-def test_plain_and_ours_train_on_the_same_photographs(tmp_path: Path, photos: Path):
+def test_the_plain_and_our_training_step_run_and_report_their_time_shares(tmp_path: Path, photos: Path):
     config = train_step.pix2pix(
         32, "train.generator.channels=8", "train.discriminator.channels=8", "train.discriminator.receptive_field=16"
     )
@@ -53,19 +53,19 @@ def test_plain_and_ours_train_on_the_same_photographs(tmp_path: Path, photos: Pa
 
 
 @pytest.mark.parametrize("setting", train_step.SETTINGS[:3], ids=lambda setting: setting.name)
-def test_a_gpus_settings_train_on_a_cpu_too(setting: train_step.Setting):
+def test_gpu_settings_also_train_on_a_cpu(setting: train_step.Setting):
     step = train_step.training_step(tiny_config(), setting, train_step.batch(tiny_config()))
     losses = [float(step()["reconstruction"]) for _ in range(12)]
     assert losses[-1] < losses[0]
 
 
-def test_operations_are_counted():
+def test_counted_operations_are_proportional_to_the_batch_size():
     flop = train_step.operations(tiny_config("batch_size=4"))
     assert flop > 1e6
     assert train_step.operations(tiny_config("batch_size=8")) == pytest.approx(2 * flop, rel=0.05)
 
 
-def test_the_table_sets_new_figures_beside_those_committed():
+def test_the_table_shows_new_figures_beside_the_committed_ones():
     rows = speed.table({"a": {"x": 2.0, "y": 1.0}, "b": {"z": 3.5}}, {"a": {"x": 2.5, "z": 4.0}, "b": {}}).splitlines()
     assert [row.split() for row in rows[1:]] == [
         ["a", "x", "2", "2.5"],
@@ -75,7 +75,7 @@ def test_the_table_sets_new_figures_beside_those_committed():
     ]
 
 
-def test_preprocessing_is_compared_with_a_plain_script(tmp_path: Path, photos: Path):
+def test_the_plain_script_and_the_step_both_preprocess_the_photographs(tmp_path: Path, photos: Path):
     few = tmp_path / "photos"
     few.mkdir()
     for file in sorted((photos / "scratch").glob("*.jpg"))[:20]:
@@ -98,7 +98,7 @@ def test_a_folder_and_the_model_alone_color_the_same_photographs(tmp_path: Path,
     assert list(spent) == ["decode", "checksum", "color", "encode", "write"]
 
 
-def test_a_mosaic_has_the_size_and_the_photographs_detail(photos: Path):
+def test_a_mosaic_has_the_given_size_and_the_detail_of_photographs(photos: Path):
     picture = mosaic(photos, (1152, 864))
     assert picture.size == (1152, 864)
     assert len(set(picture.crop((1000, 700, 1152, 864)).getdata())) > 1000
