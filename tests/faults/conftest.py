@@ -1,4 +1,4 @@
-"""Photographs for the runs that get broken, and a run that nobody broke."""
+"""Fixtures: photographs, a rig for a run that is disturbed, and a rig with a finished run."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.faults.rig import Rig
 
 @pytest.fixture(scope="session")
 def few(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """46 photographs."""
+    """Returns a folder of 46 photographs."""
     folder = tmp_path_factory.mktemp("few") / "photos"
     shutil.copytree(photos / "scratch", folder)
     return folder
@@ -23,7 +23,7 @@ def rig(tmp_path: Path, few: Path) -> Rig:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, few: Path) -> Rig:
-    """After a run that ended well: version 1 is the champion."""
+    """Returns a rig after a successful run; version 1 is the champion."""
     rig = Rig(tmp_path_factory.mktemp("finished"), few)
     run = rig.run()
     assert run.status == 0, run.output

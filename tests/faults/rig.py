@@ -1,4 +1,4 @@
-"""A real local run in a folder of its own, seen from outside: started, watched, hit at a moment, read afterwards."""
+"""Rig for a real local run in a folder of its own: starts it, waits for a step, kills it, reads its results."""
 
 import json
 import os
@@ -30,11 +30,11 @@ STEPS = (
 )
 SMALL = (*small_run.SMALL, "train.checkpoint_every=16", "evaluate.samples=2")
 PATIENCE = 1200
-"""Seconds: what a run needs is tens, on a machine that does nothing else."""
+"""Seconds after which a run counts as hung; on an idle machine it takes tens of seconds."""
 
 
 def flip(path: Path) -> None:
-    """Another bit, in the middle of a file; a second call undoes it."""
+    """Flips a bit in the middle of a file; a second call undoes it."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.chmod(0o644)  # DVC's are read-only
@@ -42,7 +42,7 @@ def flip(path: Path) -> None:
 
 
 def require_clean(run: "Ended", *steps: str) -> None:
-    """Fails unless a run ended with a sentence, and status 1, in one of these steps."""
+    """Fails unless a run ended with an error message and status 1 in one of these steps."""
     assert run.status == 1, run.output
     assert "Traceback" not in run.output, run.output
     assert not steps or any(run.outcomes.get(step) == "failed" for step in steps), run.output
@@ -50,7 +50,7 @@ def require_clean(run: "Ended", *steps: str) -> None:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit status and all that it said."""
+    """Holds the exit status and the output of a run."""
 
     status: int
     output: str
@@ -65,7 +65,7 @@ class Ended:
 
 
 def _children(pid: int) -> list[int]:
-    """Without looking at every process of the machine, as psutil does."""
+    """Returns the children of a process, without a scan of all processes as psutil's."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
@@ -75,13 +75,13 @@ def _children(pid: int) -> list[int]:
 
 @dataclass
 class Started:
-    """A run under way, and its steps, in a process group of their own."""
+    """Controls a run under way and its steps, which share a process group."""
 
     process: subprocess.Popen[bytes]
     output: Path
 
     def step(self, name: str) -> psutil.Process:
-        """The process of a step, as soon as there is one."""
+        """Waits for the process of a step; returns it."""
         function = "report_outcome" if name == "report" else name
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -95,12 +95,12 @@ class Started:
         raise AssertionError(f"there was no {name}:\n{self.output.read_text()}")
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """A signal to the run and all its steps."""
+        """Sends a signal to the run and all its steps."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def kill_step(self, step: psutil.Process) -> bool:
-        """Kills a step alone, unless it has come to its end: then the run is left stopped before it goes on."""
+        """Kills a step alone; returns False, and leaves the run suspended, if the step has ended."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             step.suspend()
@@ -122,7 +122,7 @@ class Started:
 
 @dataclass
 class Rig:
-    """Where a run's photographs, settings and workspace are."""
+    """Holds the photographs, settings and workspace of a run."""
 
     folder: Path
     photos: Path | None
@@ -142,7 +142,7 @@ class Rig:
         return self._start("run", "--recipe", "small", *photographs, *sets)
 
     def colorize(self, *arguments: str) -> Ended:
-        """Any other command."""
+        """Runs another command of `colorize` to its end."""
         return self._start(*arguments).end()
 
     def _start(self, *arguments: str) -> Started:
@@ -164,7 +164,7 @@ class Rig:
         return self.start(*overrides).end()
 
     def seconds(self) -> dict[str, float]:
-        """How long each step of the last run took, by its journal."""
+        """Returns the seconds of each step of the last run, from its journal."""
         journal = max((self.workspace / "runs").glob("*/journal.jsonl"))
         entries = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
         return {entry["step"]: entry["seconds"] for entry in entries}

@@ -1,4 +1,4 @@
-"""What must hold of a workspace at any moment, whatever happened: all that has a finished thing's name is whole."""
+"""Check of a workspace after a fault: each output under its final name is complete."""
 
 import json
 import sqlite3
@@ -13,9 +13,9 @@ EVALUATION = {"metrics.json", "figures.json", "report.html", "samples.png", "per
 
 
 def require_sound(workspace: Path) -> None:
-    """Fails when a half-made thing lies where a finished one belongs, or an alias is on one.
+    """Fails if a partial output has a final name, or if an alias points to one.
 
-    Read as files, for MLflow's client would mend what it opens.
+    Reads MLflow's files directly, because its client repairs what it opens.
     """
     pipeline = workspace / "pipeline"
     for dataset in pipeline.glob("*/merge/dataset"):

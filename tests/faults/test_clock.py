@@ -1,4 +1,4 @@
-"""The clock jumps while a run is under way, an hour back and a day forth, by libfaketime."""
+"""Tests of clock jumps during a run, hours back and a day forward, made by libfaketime."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), *Path("/usr/
 
 @pytest.fixture
 def clock(rig: Rig) -> Path:
-    """A file that says how far the run's clock is off. Timers run on, as they do when a real clock is set."""
+    """Returns the file that sets the offset of the run's clock; timers run on, as with a real clock."""
     if not LIBRARIES:
         pytest.skip("the clock jumps by libfaketime (Debian: apt install faketime)")
     clock = rig.folder / "clock"
@@ -28,7 +28,7 @@ def clock(rig: Rig) -> Path:
     return clock
 
 
-def test_jumps_disturb_nothing(rig: Rig, clock: Path) -> None:
+def test_clock_jumps_affect_neither_runs_nor_aliases_nor_rollback(rig: Rig, clock: Path) -> None:
     easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
     champions = []
     for seed, (train, register) in enumerate([("-1h", "-2h"), ("+1d", "-3h")]):

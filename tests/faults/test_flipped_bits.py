@@ -1,6 +1,6 @@
-"""One flipped bit: found, named, not used; and what the next start does.
+"""Tests of one flipped bit: the damaged file is named and not used, and the next start recovers.
 
-The first three tests tell one story, in one workspace, in their order.
+The first three tests share one workspace and run in their order.
 """
 
 import shutil
@@ -19,7 +19,7 @@ def _one(rig: Rig, pattern: str) -> Path:
     return found
 
 
-def test_what_an_earlier_run_left_is_made_anew(finished: Rig) -> None:
+def test_damaged_outputs_of_an_earlier_run_fail_the_step_and_are_made_again(finished: Rig) -> None:
     rig = finished
     shard = _one(rig, "pipeline/*/merge/dataset/train-00000.npy")
     flip(shard)
@@ -46,7 +46,7 @@ def test_what_an_earlier_run_left_is_made_anew(finished: Rig) -> None:
     assert rig.aliases()["challenger"] == 2  # the same weights once more
 
 
-def test_a_checkpoint_is_passed_by(finished: Rig) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(finished: Rig) -> None:
     longer = ("train.images=3200", "train.sample_every=3200")
     started = finished.start(*longer)
     started.step("train")
@@ -63,12 +63,12 @@ def test_a_checkpoint_is_passed_by(finished: Rig) -> None:
 
 
 def _unfinished(rig: Rig) -> list[Path]:
-    """The checkpoints of the training that has not come to its end, oldest first."""
+    """Returns the checkpoints of the unfinished training, oldest first."""
     found = sorted(rig.workspace.glob("checkpoints/*/checkpoint-*.safetensors"))
     return [path for path in found if not (path.parent / "finished-training").exists()]
 
 
-def test_the_champion_in_mlflow_is_not_used_until_it_is_brought_back_or_replaced(finished: Rig) -> None:
+def test_a_damaged_champion_in_mlflow_is_refused_until_it_is_restored_or_replaced(finished: Rig) -> None:
     rig, old = finished, finished.aliases()["champion"]
     easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
     assert rig.run("train.seed=5", *easy).status == 0
@@ -100,7 +100,7 @@ def test_the_champion_in_mlflow_is_not_used_until_it_is_brought_back_or_replaced
 
 @pytest.fixture
 def clone(tmp_path: Path, few: Path, photos: Path) -> Rig:
-    """A checkout with this code and a small data/, whose photographs are in its remote alone."""
+    """Returns a rig in a checkout of this code, whose photographs are in the DVC remote alone."""
     project = Project.create(tmp_path / "clone", photos)
     for photograph in few.iterdir():
         project.add(photograph, photograph.name)
@@ -112,7 +112,7 @@ def clone(tmp_path: Path, few: Path, photos: Path) -> Rig:
     return Rig(project.root, None, dict(project.environment), root=project.root)
 
 
-def test_a_missing_dvc_remote_and_its_damaged_object_are_refused(clone: Rig) -> None:
+def test_a_missing_dvc_remote_and_a_damaged_object_of_it_are_refused(clone: Rig) -> None:
     remote = clone.folder / ".dvc" / "remote"
     remote.rename(remote.with_name("elsewhere"))
     run = clone.run()

@@ -1,4 +1,4 @@
-"""A disk that fills up at the beginning of each step: a small tmpfs, which only root may mount."""
+"""Tests of a disk that is full at the beginning of each step: a small tmpfs, which only root may mount."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tests.faults.soundness import require_sound
 
 @pytest.fixture
 def small_disk(rig: Rig) -> Iterator[Rig]:
-    """The workspace on a disk of 64 MiB."""
+    """Yields a rig whose workspace is on a disk of 64 MiB."""
     rig.workspace.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "faults", str(rig.workspace)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -29,7 +29,7 @@ def _fill(ballast: Path) -> None:
             file.write(bytes(4096))
 
 
-def test_at_every_step_nothing_is_half_made_and_with_room_the_run_goes_on(small_disk: Rig) -> None:
+def test_a_full_disk_at_any_step_leaves_no_partial_output_and_the_run_resumes(small_disk: Rig) -> None:
     ballast = small_disk.workspace / "ballast"
     for step in STEPS:
         started = small_disk.start()

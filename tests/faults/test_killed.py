@@ -1,4 +1,4 @@
-"""kill -9 of every step at ten random moments, followed by the run again.
+"""Tests of kill -9 of every step at ten random moments, each followed by another run.
 
 Three laps, each in a workspace of its own. In a lap the run is killed in its first step, started again and killed in
 its second, and so on, at a moment drawn from the step's whole life, its imports too: each start shows that the step
@@ -23,16 +23,16 @@ from tests.faults.rig import STEPS, Ended, Rig
 from tests.faults.soundness import require_sound
 
 AGAIN = (3, 2, 2)
-"""For each lap, how often a step that was killed in its run is killed once more on its own."""
+"""Number of further kills of a killed step's command, for each lap."""
 
 MOMENTS = len(AGAIN) + sum(AGAIN)
 OTHER = ("train.seed=1", "register.rules.ab_intersection.change=1.0")
-"""Another training, and a gate that it cannot pass."""
+"""Overrides: another training, and a gate that it cannot pass."""
 
 
 @pytest.fixture(scope="module")
 def undisturbed(finished: Rig) -> dict[str, float]:
-    """Seconds of each step's life."""
+    """Returns the seconds of each step in an undisturbed run."""
     seconds = finished.seconds()
     return seconds | {"reject": seconds["report"]}  # which asks MLflow, too
 
@@ -46,7 +46,7 @@ def laps(tmp_path_factory: pytest.TempPathFactory, few: Path, undisturbed: dict[
 
 
 class Lap:
-    """One workspace, whose run is killed once in every step.
+    """Kills the run of one workspace once in every step.
 
     Attributes:
         kills: step and seconds of its life; what the kill left is sound.
@@ -72,7 +72,7 @@ class Lap:
         process = started.step(step)
         command, environment, place = process.cmdline(), process.environ(), process.cwd()
         moment = self._moment(step)
-        with suppress(psutil.TimeoutExpired):  # it may be quicker than without a neighbour
+        with suppress(psutil.TimeoutExpired):  # the step may be faster here than in the undisturbed run
             process.wait(max(0.001, moment - (time.time() - process.create_time())))
         if self._number % 2 or not started.kill_step(process):
             started.kill()
@@ -99,7 +99,7 @@ class Lap:
         require_sound(self._rig.workspace)
 
 
-def test_the_run_completes(laps: list[Lap]) -> None:
+def test_the_last_run_of_each_lap_completes(laps: list[Lap]) -> None:
     for lap in laps:
         assert lap.last
         run, aliases = lap.last
@@ -112,7 +112,7 @@ def test_every_step_was_killed_at_ten_moments(laps: list[Lap]) -> None:
         assert len({moment for lap in laps for killed, moment in lap.kills if killed == step}) == MOMENTS == 10
 
 
-def test_what_was_finished_is_reused(laps: list[Lap]) -> None:
+def test_finished_steps_are_reused_after_a_kill(laps: list[Lap]) -> None:
     for lap in laps:
         assert lap.last
         assert lap.last[0].outcomes["merge"] == lap.last[0].outcomes["train"] == "reused"
@@ -123,11 +123,11 @@ def test_what_was_finished_is_reused(laps: list[Lap]) -> None:
             assert all(ended.outcomes[before] == "reused" for before in finished), ended.output
 
 
-def test_a_run_says_which_step_was_killed(laps: list[Lap]) -> None:
-    _says_which(laps)
+def test_a_run_names_the_killed_step(laps: list[Lap]) -> None:
+    _require_killed_step_named(laps)
 
 
-def _says_which(laps: list[Lap]) -> None:
+def _require_killed_step_named(laps: list[Lap]) -> None:
     for step, ended in (end for lap in laps for end in lap.ends):
         assert ended.status == 1, ended.output
         assert ended.outcomes[step] == "failed", ended.output
@@ -138,7 +138,7 @@ def _says_which(laps: list[Lap]) -> None:
         assert "Traceback" not in ended.output
 
 
-def test_a_killed_rejection_is_made_up_for(tmp_path: Path, few: Path, undisturbed: dict[str, float]) -> None:
+def test_a_killed_rejection_completes_in_the_next_run(tmp_path: Path, few: Path, undisturbed: dict[str, float]) -> None:
     rig = Rig(tmp_path, few)
     assert rig.run().status == 0
     laps = [Lap(rig, number, undisturbed) for number in range(len(AGAIN))]
@@ -150,4 +150,4 @@ def test_a_killed_rejection_is_made_up_for(tmp_path: Path, few: Path, undisturbe
     assert run.outcomes["reject"] == "done"
     assert run.outcomes["train"] == run.outcomes["evaluate"] == "reused"
     assert rig.aliases() == {"challenger": 2, "champion": 1}
-    _says_which(laps)
+    _require_killed_step_named(laps)

@@ -1,4 +1,4 @@
-"""MLflow's server goes away in the middle of training, for longer than its client is patient, and comes back."""
+"""Tests of an MLflow server that is away during training, for longer than its client retries."""
 
 import signal
 import time
@@ -24,12 +24,12 @@ def _started(rig: Rig, address: str) -> Started:
 
 
 def _images(rig: Rig) -> int:
-    """How far training is, by its newest checkpoint."""
+    """Returns the number of images of the newest checkpoint."""
     return max(int(path.stem.rpartition("-")[2]) for path in rig.workspace.glob("checkpoints/*/checkpoint-*"))
 
 
 def _curve(rig: Rig, database: Path) -> list[int]:
-    """At how many images MLflow has a point of the training's curve."""
+    """Returns the steps at which MLflow has a point of the training's curve."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{database}")
@@ -39,7 +39,7 @@ def _curve(rig: Rig, database: Path) -> list[int]:
     return [point.step for point in client.get_metric_history(run.info.run_id, "reconstruction")]
 
 
-def test_a_server_that_hangs_holds_nothing_up_and_gets_all_metrics_later(rig: Rig) -> None:
+def test_a_hanging_server_does_not_block_training_and_gets_all_metrics_later(rig: Rig) -> None:
     server = rig.folder / "server"
     server.mkdir()
     with mlflow_server(server) as address:
@@ -57,7 +57,7 @@ def test_a_server_that_hangs_holds_nothing_up_and_gets_all_metrics_later(rig: Ri
     assert _curve(rig, server / "mlflow.db") == list(range(64, 6401, 64))
 
 
-def test_a_server_that_is_gone_is_said_and_a_new_one_gets_all_metrics(rig: Rig) -> None:
+def test_a_stopped_server_gives_a_warning_and_a_restarted_one_gets_all_metrics(rig: Rig) -> None:
     server = rig.folder / "server"
     server.mkdir()
     with ExitStack() as first:

@@ -1,4 +1,4 @@
-"""SIGTERM to the run and to its steps; a run that is killed while its step lives on; two runs at once."""
+"""Tests of SIGTERM to a run and to its steps, of a step that outlives its run, and of two runs at once."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ RETRY_ME = 75
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_a_run_that_is_told_to_stop_takes_its_training_along(rig: Rig, number: signal.Signals) -> None:
+def test_a_stop_signal_to_a_run_saves_and_ends_its_training(rig: Rig, number: signal.Signals) -> None:
     started = rig.start("train.images=1600")
     step = started.step("train")
     while not list(rig.workspace.glob("checkpoints/*/checkpoint-*")):
@@ -37,7 +37,7 @@ def test_a_run_that_is_told_to_stop_takes_its_training_along(rig: Rig, number: s
     assert images > 0
 
 
-def test_any_step_that_is_told_to_stop_clears_up(rig: Rig) -> None:
+def test_sigterm_to_a_step_leaves_no_partial_output_and_the_run_resumes(rig: Rig) -> None:
     for step in ("preprocess", "evaluate", "register", "promote"):
         started = rig.start()
         process = started.step(step)
@@ -58,11 +58,11 @@ def test_any_step_that_is_told_to_stop_clears_up(rig: Rig) -> None:
 
 
 def _has_begun(process: psutil.Process) -> bool:
-    """Whether a step has all imported that it starts with: it holds the lock of the workspace's steps."""
+    """Returns True after a step's imports: it then holds the lock of the workspace's steps."""
     return any(file.path.endswith("lock-steps") for file in process.open_files())
 
 
-def test_no_run_begins_while_a_killed_ones_step_lives_on(rig: Rig) -> None:
+def test_a_run_is_refused_while_a_step_of_a_killed_run_is_alive(rig: Rig) -> None:
     started = rig.start("train.images=40000")
     step = started.step("train")
     while not list(rig.workspace.glob("checkpoints/*/checkpoint-*")):
@@ -82,7 +82,7 @@ def test_no_run_begins_while_a_killed_ones_step_lives_on(rig: Rig) -> None:
     assert again.status == 0, again.output
 
 
-def test_of_two_runs_at_once_one_works_and_the_other_says_so(rig: Rig) -> None:
+def test_one_of_two_simultaneous_runs_completes_and_the_other_is_refused(rig: Rig) -> None:
     first, second = rig.start(), rig.start()
     one, other = sorted((first.end(), second.end()), key=lambda run: run.status)
     assert one.status == 0, one.output
