@@ -1,4 +1,4 @@
-"""Small files that are large when unpacked."""
+"""Decompression bombs: small files that are large when unpacked."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def _png(side: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG that says it has side x side pixels of RGB, and these chunks."""
+    """Returns a PNG that declares side x side pixels of RGB, with these chunks."""
     header = (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     content = b"\x89PNG\r\n\x1a\n"
     for kind, data in (header, *chunks, (b"IEND", b"")):
@@ -17,7 +17,7 @@ def _png(side: int, *chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def _gif() -> bytes:
-    """A screen of 10 x 10 pixels, and on it a frame of 65000 x 65000."""
+    """Returns a GIF of 10 x 10 pixels with a frame of 65000 x 65000."""
     file = io.BytesIO()
     Image.new("P", (10, 10)).save(file, "GIF")
     content = bytearray(file.getvalue())

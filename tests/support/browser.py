@@ -1,4 +1,4 @@
-"""A real headless Chromium for tests, or a word on how to get one."""
+"""Headless Chromium for tests."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Skips the test where there is none."""
+    """Yields a headless Chromium; skips the test if none is installed."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         pytest.skip("no Chromium: apt install chromium-headless-shell (Debian), or put chromium on the PATH")

@@ -1,4 +1,4 @@
-"""The command line in this process, which saves the start of another."""
+"""Runner of the command line in this process, which saves the start of another."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs the ```console blocks of a docs page, and compares what is printed with what the page shows."""
+"""Runner of the ```console blocks of a docs page, which compares the printed lines with those on the page."""
 
 import re
 import subprocess
@@ -8,14 +8,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Command:
-    """A line that begins with "$ ", and the lines that the page shows below it."""
+    """Holds a line that begins with "$ " and the lines that the page shows below it."""
 
     text: str
     shown: tuple[str, ...]
 
 
 def commands(page: Path) -> list[Command]:
-    """All commands of a page, in order."""
+    """Returns all commands of a page, in order."""
     found = []
     for block in re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
@@ -25,7 +25,7 @@ def commands(page: Path) -> list[Command]:
 
 
 class Terminal:
-    """One shell session: `cd` and `export` last from command to command."""
+    """Keeps one shell session, so that `cd` and `export` last from command to command."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._shell = subprocess.Popen(
@@ -39,7 +39,7 @@ class Terminal:
         )
 
     def run(self, text: str) -> tuple[int, list[str]]:
-        """Exit status and printed lines."""
+        """Runs a command; returns its exit status and the printed lines."""
         assert self._shell.stdin
         assert self._shell.stdout
         self._shell.stdin.write(f'{text}\necho "--done-- $?"\n')
@@ -59,10 +59,10 @@ class Terminal:
 
 
 def difference(shown: tuple[str, ...], printed: list[str]) -> str:
-    """The first shown line that was not printed (after the ones before it); empty when all were.
+    """Returns the first shown line that was not printed (after the ones before it); empty when all were.
 
-    A line "..." stands for any lines, and "..." in a line for anything. Lines that the page leaves out at the end are
-    its shortening.
+    A line "..." stands for any lines, and "..." in a line for anything. The page may leave
+    lines out at the end.
     """
     rest = iter(printed)
     for line in shown:

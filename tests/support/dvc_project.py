@@ -18,7 +18,7 @@ PHOTOGRAPHS = (
 
 
 def bare_environment(home: Path) -> dict[str, str]:
-    """This process's environment without its credentials, its git user and its DVC settings."""
+    """Returns this process's environment without its credentials, its git user and its DVC settings."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DVC_", "GIT_"))}
     return {
         **ours,
@@ -33,7 +33,7 @@ def bare_environment(home: Path) -> dict[str, str]:
 
 @dataclass
 class Project:
-    """A git and DVC repository set up as this one: data/, data.dvc, the default remote .dvc/remote."""
+    """Manages a git and DVC repository set up like this one: data/, data.dvc, the default remote .dvc/remote."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Project:
         return project
 
     def clone(self, folder: Path) -> "Project":
-        """What a colleague gets: git's files and nothing of DVC's cache."""
+        """Clones the project as a colleague would: git's files and nothing of DVC's cache."""
         self.git("clone", "--quiet", str(self.root), str(folder / "project"))
         return Project(folder / "project", {**self.environment, "DVC_SITE_CACHE_DIR": str(folder / "site")})
 
@@ -63,7 +63,7 @@ class Project:
 
     @property
     def version(self) -> str:
-        """The MD5 in data.dvc."""
+        """Returns the MD5 in data.dvc."""
         return (self.root / "data.dvc").read_text().split("md5: ")[1].split()[0]
 
     def add(self, source: Path, name: str) -> None:
@@ -72,19 +72,19 @@ class Project:
         shutil.copyfile(source, target)
 
     def record(self, message: str) -> None:
-        """A new version of the data: added, pushed to the default remote, committed."""
+        """Records a new version of the data: adds, pushes to the default remote, commits."""
         self.run("dvc", "add", "--quiet", "data")
         self.run("dvc", "push", "--quiet")
         self.git("add", "--all")
         self.git("-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", message)
 
     def forget(self) -> None:
-        """As after a fresh clone: no photographs, no cache."""
+        """Removes the photographs and the cache, as after a fresh clone."""
         shutil.rmtree(self.root / ".dvc" / "cache", ignore_errors=True)
         shutil.rmtree(self.root / "data", ignore_errors=True)
 
     def stored(self, path: str) -> Path:
-        """The default remote's copy of a photograph, or of the list of them all for "" (git lets nobody write it)."""
+        """Returns the default remote's copy of a photograph, or of the list of all for ""; makes it writable."""
         md5 = hashlib.md5((self.root / "data" / path).read_bytes()).hexdigest() if path else self.version
         file = self.root / ".dvc" / "remote" / "files" / "md5" / md5[:2] / md5[2:]
         file.chmod(0o644)
@@ -94,7 +94,7 @@ class Project:
         return self.run("git", *arguments)
 
     def run(self, *command: str) -> str:
-        """What the command prints; it must succeed."""
+        """Runs a command that must succeed; returns what it prints."""
         done = self.attempt(*command)
         assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -107,7 +107,7 @@ class Project:
         )
 
     def refusal(self, *command: str) -> str:
-        """The one line with which a command fails."""
+        """Runs a command that must fail with one line; returns that line."""
         done = self.attempt(*command)
         assert done.returncode == 1, done
         assert done.stdout == ""

@@ -17,7 +17,7 @@ FAULTS = ("refuse", "refuse after", "drop", "drop after", "stall", "truncate req
 
 @dataclass
 class FaultyProxy:
-    """Where it listens and what it has seen.
+    """Holds the proxy's address, its faults and the requests that it received.
 
     Attributes:
         endpoint: its address.
@@ -42,7 +42,7 @@ class FaultyProxy:
 
 @contextmanager
 def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[FaultyProxy]:
-    """A proxy on loopback to `server`, an http:// address."""
+    """Yields a proxy on loopback to `server`, an http:// address."""
     draw, lock = random.Random(seed), threading.Lock()
 
     class Passing(loopback.Handler):

@@ -1,4 +1,4 @@
-"""Mutated photographs for the decoder, each from its own seed: any that makes trouble can be made again."""
+"""Mutated photographs for the decoder, each from a seed of its own, so that a failing one can be made again."""
 
 import io
 import random
@@ -10,7 +10,7 @@ _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
 
 
 def originals(photograph: bytes) -> list[bytes]:
-    """A real photograph, small, as each format and as the modes that the decoder treats each in its own way."""
+    """Returns a real photograph, small, in each format and in each mode that the decoder treats differently."""
     with Image.open(io.BytesIO(photograph)) as opened:
         small = opened.convert("RGB").resize((96, 64))
     exif = Image.Exif()
@@ -29,8 +29,7 @@ def originals(photograph: bytes) -> list[bytes]:
 
 
 def mutated(original: bytes, seed: int) -> bytes:
-    """The file with up to sixteen of its bytes changed, pieces cut, doubled or moved; most of it in the first bytes,
-    where headers are."""
+    """Returns the file with up to sixteen mutations (bytes changed, pieces cut or doubled), most near the headers."""
     rng = random.Random(seed)
     content = bytearray(original)
     for _ in range(rng.choice((1, 1, 2, 4, 16))):

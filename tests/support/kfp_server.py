@@ -27,7 +27,7 @@ _NAME = ("display_name", "namespace")
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests of a kind.
+    """Describes a fault of the next requests that match a pattern.
 
     Attributes:
         pattern: Regular expression of method and path, such as "POST .*/runs$".
@@ -48,13 +48,13 @@ class Fault:
 
 @dataclass
 class KfpServer:
-    """The server's state; tests look at it and change it.
+    """Holds the server's state; tests read and change it.
 
     Attributes:
         url: Its address.
-        token: When not empty, requests must bear it.
-        multi_user: Whether namespaces are there, as in Kubeflow with profiles; if so, those are all.
-        story: What a run is in at each look: its state and those of its tasks; it stays with the last.
+        token: Bearer token that requests must have; empty: none.
+        multi_user: Namespaces exist, as in Kubeflow with profiles.
+        story: State of a run and of its tasks at each read; the last one stays.
         requests: "METHOD /path" of all that came.
     """
 
@@ -72,9 +72,10 @@ class KfpServer:
     requests: list[str] = field(default_factory=list)
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> dict[str, Any]:
-        """
+        """Returns the answer to a request.
+
         Raises:
-            Refusal: as the real server.
+            Refusal: if the real server would refuse the request.
         """
         match [method, *path.split("/")]:
             case ["GET", "healthz"]:
@@ -234,7 +235,7 @@ class _Handler(Handler):
 
 @contextmanager
 def kfp_server() -> Iterator[KfpServer]:
-    """A server at work; stopped at the end."""
+    """Yields a running server; stops it at the end."""
     handler = type("_Kfp", (_Handler,), {})
     with server(handler) as url:
         handler.kfp = KfpServer(url)

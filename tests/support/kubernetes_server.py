@@ -1,6 +1,6 @@
-"""As much of Kubernetes' API as the train step uses, as a server on loopback: TrainJobs, pods, a pod's log.
+"""Kubernetes API as far as the train step uses it, as a server on loopback: TrainJobs, pods, pod logs.
 
-A test double: it holds a TrainJob against k8s/check's schemas, and what becomes of one is up to the test.
+A test double: it checks a TrainJob with k8s/check's schemas, and the test decides the course of the job.
 """
 
 import json
@@ -24,7 +24,7 @@ Object = dict[str, Any]
 
 @dataclass
 class KubernetesServer:
-    """The cluster's state; tests look at it and change it.
+    """Holds the cluster's state; tests read and change it.
 
     Attributes:
         url: Its address.
@@ -33,7 +33,7 @@ class KubernetesServer:
         pods: Pods by name.
         logs: Time stamp and text of each line, by pod.
         cut: Lines after which a connection that reads a log breaks; 0: it does not.
-        lingers: Looks for which a deleted job can still be seen, as its pods come to their end.
+        lingers: Number of reads for which a deleted job stays visible, while its pods end.
         faults: Answers to the next requests that match a pattern, instead of the real ones: a status, or 0 to hang up.
         requests: "METHOD /path" of all that came.
     """
@@ -64,7 +64,7 @@ class KubernetesServer:
         return name
 
     def say(self, pod: str, text: str) -> None:
-        """A line of a pod's log."""
+        """Adds a line to a pod's log."""
         lines = self.logs.setdefault(pod, [])
         lines.append((f"2026-11-25T03:00:00.{len(lines):09d}Z", text))
 
@@ -74,9 +74,10 @@ class KubernetesServer:
         self.jobs[job["metadata"]["name"]]["status"] = {"conditions": [condition]}
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Object:
-        """
+        """Returns the answer to a request.
+
         Raises:
-            Refusal: as the real server.
+            Refusal: if the real server would refuse the request.
         """
         match [method, *path.strip("/").split("/")]:
             case ["POST", "apis", "trainer.kubeflow.org", "v1alpha1", "namespaces", _, "trainjobs"]:
@@ -163,7 +164,7 @@ class _Handler(Handler):
 
 @contextmanager
 def kubernetes_server(kubeconfig: Path) -> Iterator[KubernetesServer]:
-    """A server at work, and the file that kubectl would find it by; stopped at the end."""
+    """Yields a running server and writes its kubeconfig; stops it at the end."""
     handler = type("_Kubernetes", (_Handler,), {})
     with server(handler) as url:
         handler.cluster = KubernetesServer(url)

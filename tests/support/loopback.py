@@ -1,4 +1,4 @@
-"""HTTP servers for tests: on loopback, on a free port, without a word about what they are asked."""
+"""HTTP servers for tests: on loopback, on a free port, without a log of requests."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Keeps connections open, and quiet."""
+    """Keeps connections open and logs nothing."""
 
     protocol_version = "HTTP/1.1"
 
@@ -16,7 +16,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Refusal(Exception):  # noqa: N818 - an answer
-    """Of a server that says no, with this status."""
+    """Signals that the server answers with an error status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -28,12 +28,12 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, *_: object) -> None:
-        """A client that is killed breaks its connections off."""
+        """Ignores errors: a killed client breaks its connections off."""
 
 
 @contextmanager
 def server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A server at work, by its address; stopped at the end."""
+    """Runs a server and yields its address; stops it at the end."""
     with _Server(("127.0.0.1", 0), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
         thread.start()

@@ -1,4 +1,4 @@
-"""What the tests of the evaluate step are about: sizes, names, a configuration, generators."""
+"""Material for the tests of the evaluate step: sizes, names, a configuration, generators."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def config(**changes: Any) -> EvaluateConfig:
 
 
 def make_generator(folder: Path, seed: int, noise: str = "gaussian", broken: bool = False) -> Path:
-    """A random network, whose last layer is made strong enough to give real colors."""
+    """Saves a random generator whose last layer is strong enough to give real colors; returns its folder."""
     torch.manual_seed(seed)
     generator = Generator(
         GeneratorConfig.model_validate(

@@ -20,7 +20,7 @@ def mlflow_server(folder: Path, port: int = 0) -> Iterator[str]:
     """Yields its address; `folder` holds mlflow.db, and gets artifacts and log.
 
     Args:
-        port: 0: any that is free.
+        port: Port of the server; 0 picks a free one.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

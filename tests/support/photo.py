@@ -33,6 +33,6 @@ def photo(colorize: Callable[..., Done]) -> Photo:
 
 
 def pictures(folder: Path) -> list[str]:
-    """What lies below a folder of pictures, but for the ledger."""
+    """Returns the files below a folder of pictures, without the record."""
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(set(files) - {NAME})

@@ -1,4 +1,4 @@
-"""What train and evaluate leave, made by hand in a moment: a generator of random weights, and scores to order."""
+"""Outputs of train and evaluate, made by hand: a generator of random weights, and given scores."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ PROTOCOL = {"images": 94, "size": 286, "crop": 256}
 
 
 def trained(folder: Path) -> Path:
-    """What train leaves: a generator of random weights, in a run of its own."""
+    """Writes the output of train: a generator of random weights, in a run of its own."""
     with runs.start_run("train") as run:
         save_generator(folder, Generator(tiny_config().generator), crop=16, size=24, images=64)
         facts = {"mlflow_run_id": run.id, "data_version": TAGS["data_version"]}
@@ -30,7 +30,7 @@ def trained(folder: Path) -> Path:
 
 
 def evaluated(model: Path, score: float | None, champion: float | None = None) -> Path:
-    """What evaluate leaves: the model's score, and that of the champion of now."""
+    """Writes the output of evaluate: the scores of the model and of the current champion."""
     folder = model.parent / "evaluation"
     folder.mkdir(exist_ok=True)
     protocol = PROTOCOL | {"challenger": {"weights_sha256": registry.checksum(model)}}
@@ -50,7 +50,7 @@ def evaluated(model: Path, score: float | None, champion: float | None = None) -
 
 
 def exactly(difference: float) -> dict[str, float]:
-    """The interval of a difference that no draw of photographs changes."""
+    """Returns a difference with a confidence interval of zero width."""
     return {"value": difference, "low": difference, "high": difference, "confidence": 0.95}
 
 

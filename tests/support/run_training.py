@@ -1,4 +1,4 @@
-"""A training in a process of its own: run_training.py DATASET FOLDER [override...]. Prints the images seen."""
+"""Program that runs one training: run_training.py DATASET FOLDER [override...]. Prints the images seen."""
 
 import os
 import sys

@@ -28,7 +28,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The credentials as S3 clients look for them; nothing asks a cloud's metadata service for others."""
+        """Returns the variables that give S3 clients these credentials and no metadata service."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -48,7 +48,7 @@ class S3Server:
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[S3Server]:
-    """A server that stores its files in the folder; it has one bucket and takes objects, and is stopped at the end."""
+    """Yields a server with one bucket, which stores its files in the folder; stops it at the end."""
     ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
     server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
     (folder / "store").mkdir(parents=True)
@@ -76,7 +76,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         _wait_until_ready(server, process, folder / "log.txt")
         yield server
     finally:
-        process.kill()  # nothing here is worth its orderly end, which takes 20 s
+        process.kill()  # an orderly end would take 20 s
         process.wait()
         for port in ports.values():
             for leftover in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
@@ -92,7 +92,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until an object can be stored: the gateway answers a while before the volumes do."""
+    """Waits until an object can be stored: the gateway answers before the volumes do."""
     client = server.client()
     deadline = time.monotonic() + _READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:

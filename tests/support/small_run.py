@@ -1,4 +1,4 @@
-"""`colorize run` in small: settings with which it takes seconds, and the table of its steps."""
+"""Settings with which `colorize run` takes seconds, and a parser of its table of steps."""
 
 import re
 
@@ -14,5 +14,5 @@ _ROW = re.compile(r"^│ (\w+) +│ (done|reused|failed|not run|interrupted) +�
 
 
 def outcomes(output: str) -> dict[str, str]:
-    """The table that people see: step -> outcome."""
+    """Returns the outcome of each step in the printed table."""
     return dict(_ROW.findall(output))

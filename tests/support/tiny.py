@@ -32,22 +32,22 @@ _TINY = (
 
 
 def tiny_config(*overrides: str, size: int = 24) -> TrainConfig:
-    """params.yaml made tiny, for photographs of `size`; overrides such as "images=32" are below `train`."""
+    """Returns params.yaml made tiny, for photographs of `size`; overrides such as "images=32" are below `train`."""
     ours = (f"preprocess.size={size}", *(f"train.{override}" for override in overrides))
     return load_config(ROOT / "params.yaml", (), (*_TINY, *ours)).train
 
 
 def tiny_overrides() -> list[str]:
-    """The same for a command line."""
+    """Returns the tiny settings as options of a command line."""
     return [part for override in _TINY for part in ("--set", override)]
 
 
 def tiny_dataset(
     folder: Path, train: int = 20, val: int = 3, test: int = 0, size: int = 24, labels: Sequence[str | None] = (None,)
 ) -> Path:
-    """Smooth colored pictures: a and b follow from L and the place, so there is something to learn.
+    """Writes a dataset of smooth pictures, whose a and b can be learned: they follow from L and the position.
 
-    Labels are given in turn; they have nothing to do with the colors.
+    Labels are assigned in turn, independent of the colors.
     """
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]

@@ -1,4 +1,4 @@
-"""On PYTHONPATH, lets a Python process and its children reach nothing but loopback, and notes who tried.
+"""Block of all network but loopback, for Python processes with this folder on PYTHONPATH; logs each attempt.
 
 Names are refused too: a look-up already is traffic. The notes go to the file that NO_NETWORK_LOG names.
 """
