@@ -1,4 +1,4 @@
-"""The audit and its bill of materials: the tools' own lock, and the workflow; neither asks the network here."""
+"""Tests of the audit and the bill of materials: the lock of their tools, and the workflow."""
 
 import re
 from pathlib import Path
@@ -12,12 +12,12 @@ STEPS = WORKFLOW["jobs"]["audit"]["steps"]
 
 
 def _locked(path: Path) -> dict[str, str]:
-    """Each distribution with its version and all its hashes."""
+    """Returns the entry of each distribution, with its version and all its hashes."""
     parts = re.split(r"^(?=[\w.-]+==)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {part.partition("==")[0]: part for part in parts if part.strip()}
 
 
-def test_the_tools_are_locked_by_hash_and_apart_from_the_environment() -> None:
+def test_the_audit_tools_are_locked_by_hash_outside_the_environment() -> None:
     tools = _locked(ROOT / "requirements-audit.txt")
     wanted = (ROOT / "requirements-audit.in").read_text(encoding="utf-8").split()
     assert all(tools[line.partition("==")[0]].startswith(line) for line in wanted)
@@ -26,7 +26,7 @@ def test_the_tools_are_locked_by_hash_and_apart_from_the_environment() -> None:
     assert not {line.partition("==")[0] for line in wanted} & environment.keys()
 
 
-def test_the_workflow_makes_both_with_pinned_actions_and_few_rights() -> None:
+def test_the_workflow_runs_sbom_and_audit_with_pinned_actions_and_read_rights() -> None:
     assert WORKFLOW["permissions"] == {"contents": "read"}
     used = [step["uses"] for step in STEPS if "uses" in step]
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []

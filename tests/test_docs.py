@@ -44,7 +44,9 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
         yield server
 
 
-def test_data(clone: Path, photos: Path, s3: S3Server, tmp_path: Path) -> None:
+def test_the_commands_of_the_data_page_print_the_shown_output(
+    clone: Path, photos: Path, s3: S3Server, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     shutil.copytree(photos / "endless-sky-data", home / "Pictures" / "landscapes")
     keys = " ".join(f"{name}='{value}'" for name, value in s3.environment.items())
@@ -63,12 +65,12 @@ def test_data(clone: Path, photos: Path, s3: S3Server, tmp_path: Path) -> None:
         terminal.close()
 
 
-# CHANGELOG.md names what is gone.
+# CHANGELOG.md names removed commands and files.
 PAGES = sorted(ROOT.joinpath(name) for name in git("ls-files", "*.md", ":!CHANGELOG.md").split())
 CLUSTER = ROOT / "docs" / "operate" / "cluster.md"
 TOP = ("model", "components", "pipeline", "serving", "k8s", "recipes", "tests", "benchmarks", "docs", ".github")
 LABELS = {"pipeline/runid"}
-"""What looks like a path on a page and is a label of Kubernetes."""
+"""Labels of Kubernetes that look like paths on a page."""
 
 
 def _anchors(page: Path) -> set[str]:
@@ -120,7 +122,7 @@ def _parse(words: list[str]) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_of_a_page_leads_somewhere(page: Path):
+def test_every_link_of_a_page_has_a_target(page: Path):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if not re.match(r"[a-z]+:", target):
             name, _, anchor = target.partition("#")
@@ -155,7 +157,7 @@ def test_every_path_on_a_page_exists(page: Path):
     ("line", "reason"),
     [("run --recipe demo", ""), ("run --bananas", "bananas"), ("bananas", "bananas"), ("photo a.jpg --out b", "")],
 )
-def test_a_command_that_does_not_exist_is_found(line: str, reason: str):
+def test_a_nonexistent_command_is_found(line: str, reason: str):
     assert reason in _parse(line.split())
     assert bool(_parse(line.split())) == bool(reason)
 

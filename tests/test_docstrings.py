@@ -1,4 +1,4 @@
-"""Docstrings: each begins with a verb or a noun, and everything public in model/ has one."""
+"""Tests of docstrings: each begins with a verb or a noun, and everything public in model/ has one."""
 
 import ast
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_every_public_name_in_model_has_a_docstring() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
-def test_what_is_clean_is_checked() -> None:
+def test_docstring_exceptions_are_needed() -> None:
     files = list(sources())
     clean = [
         entry

@@ -44,23 +44,23 @@ def test_no_line_ends_in_spaces() -> None:
     assert [str(path) for path, text in texts() if re.search(r"[ \t]$", text, re.MULTILINE)] == []
 
 
-def test_no_file_holds_a_key() -> None:
+def test_no_file_holds_a_secret_key() -> None:
     keys = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}|\bxox[abprs]-\w{10}")
     assert [str(path) for path, text in texts() if keys.search(text)] == []
 
 
 @pytest.mark.parametrize("page", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_names_commands_of_make_that_exist(page: Path) -> None:
+def test_every_make_target_on_a_page_exists(page: Path) -> None:
     assert commands(page.read_text(encoding="utf-8")) <= TARGETS
 
 
-def test_every_command_of_make_has_a_sentence() -> None:
+def test_every_make_target_has_a_help_text_and_is_phony() -> None:
     parts = {"faults-killed", "faults-others"}
     assert {name for name in TARGETS if not re.search(rf"^{name}:.*## \w", MAKEFILE, re.MULTILINE)} == parts
     assert set(re.search(r"^\.PHONY: ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)[1].split()) - {"\\"} == TARGETS
 
 
-def test_the_hooks_of_a_commit_are_commands_of_ci() -> None:
+def test_every_pre_commit_hook_is_a_command_of_ci() -> None:
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     hooks = {hook["entry"] for repo in config["repos"] for hook in repo["hooks"]}
     assert {repo["repo"] for repo in config["repos"]} == {"local"}

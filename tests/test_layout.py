@@ -1,4 +1,4 @@
-"""Sizes and entry points: short files, short functions, and few modules that run as programs."""
+"""Tests of sizes and entry points: short files, short functions, and few modules that run as programs."""
 
 import ast
 
@@ -74,6 +74,6 @@ def test_few_modules_run_as_programs() -> None:
     assert not found, f"make it a command of `colorize`: {', '.join(sorted(found))}"
 
 
-def test_exceptions_are_needed() -> None:
+def test_layout_exceptions_are_needed() -> None:
     gone = (LONG_NOT_YET - long_files().keys() - long_functions().keys()) | (PROGRAMS_NOT_YET - programs())
     assert not gone, f"remove from the lists above: {', '.join(sorted(gone))}"
