@@ -1,4 +1,4 @@
-"""The program `colorize`."""
+"""Entry point of the program `colorize`."""
 
 import os
 import sys

@@ -78,7 +78,7 @@ class ClusterOptions:
 
     @property
     def place(self) -> "Place":
-        """Where the runs find photographs and leave checkpoints."""
+        """Returns where the runs read photographs and write checkpoints."""
         from pipeline.cluster.submit import Place
 
         return Place(self.photos, self.checkpoints, self.experiment, self.service_account)

@@ -1,4 +1,4 @@
-"""How commands print: results on stdout, everything else on stderr."""
+"""Printing for commands: results on stdout, everything else on stderr."""
 
 import json
 import sys

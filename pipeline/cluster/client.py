@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines' API: kfp's client with timeouts and retries, and its refusals as sentences."""
+"""A client of the Kubeflow Pipelines API with timeouts, retries, and errors of one sentence."""
 
 import contextlib
 import io
@@ -21,22 +21,22 @@ from components.shared.machine.api_errors import api_error_message
 from model.utils.errors import UserError
 
 TIMEOUT = (10, 60)
-"""Seconds until a connection, and until each answer."""
+"""Seconds to wait for a connection, and for each answer."""
 PAUSES = (1, 2, 4, 8)
-"""Seconds before each further try of what a server that is busy or starting up has refused."""
+"""Seconds before each retry of a request that a busy or starting server has refused."""
 _BUSY = (429, 503)
 _PAGE = 100
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where Kubeflow Pipelines is, and as whom to speak to it; what is not given is found as kfp's own client does.
+    """Holds the address and the credentials of Kubeflow Pipelines. kfp's client finds what is None.
 
     Attributes:
         host: Address of the API, such as https://kubeflow.example.org/pipeline.
-        namespace: A Kubeflow profile's; kubeflow means that of a standalone installation, which has no profiles.
-        token_file: A service account's token; read anew when it has expired.
-        ca_file: Certificates to trust, PEM.
+        namespace: Namespace of a Kubeflow profile; kubeflow for a standalone installation without profiles.
+        token_file: Token of a service account; read again when it has expired.
+        ca_file: CA certificates (PEM).
     """
 
     host: str | None
@@ -46,19 +46,19 @@ class Endpoint:
 
     @contextlib.contextmanager
     def connect(self) -> Iterator["Client"]:
-        """A client; what goes wrong with it inside the block becomes a sentence.
+        """Yields a client; its errors inside the block become a UserError.
 
         Raises:
-            UserError: the server cannot be reached, denies access, or refuses what it was asked.
+            UserError: the server cannot be reached, denies access, or refuses a request.
         """
         for file in (self.token_file, self.ca_file):
             if file and not file.is_file():
                 raise UserError(f"{file}: no such file; correct --token-file or --ca-file.")
-        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each try
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # urllib3 logs every retry
         credentials = kfp_client.ServiceAccountTokenVolumeCredentials(str(self.token_file)) if self.token_file else None
         with warnings.catch_warnings(), _explained(self):
-            warnings.simplefilter("ignore", FutureWarning)  # that it wants a server of version 2
-            with contextlib.redirect_stdout(io.StringIO()):  # kfp's word that there is no configuration of kubectl
+            warnings.simplefilter("ignore", FutureWarning)  # kfp wants a server of version 2
+            with contextlib.redirect_stdout(io.StringIO()):  # kfp reports a missing kubectl configuration
                 client = Client(
                     host=self.host,
                     namespace=self.namespace,
@@ -70,34 +70,34 @@ class Endpoint:
 
 
 class Client(kfp_client.Client):  # type: ignore[misc]
-    """kfp's client that does not wait for ever, and finds or makes what has a name."""
+    """Extends kfp's client with timeouts, retries, and lookups by name that create what is missing."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._be_patient()
 
     def _load_config(self, host: str | None, client_id: str | None, namespace: str, *options: Any) -> Any:
-        # Without a host, kfp looks for the API in the namespace of the runs; it is in Kubeflow's own.
+        # Without a host, kfp looks for the API in the namespace of the runs, but it is in namespace kubeflow.
         return super()._load_config(host, client_id, "kubeflow", *options)
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
-        """Asked by kfp's constructor where no namespace is given."""
+        """Returns the health of the server; kfp's constructor calls this if no namespace is given."""
         self._be_patient()
         return self._healthz_api.healthz_service_get_healthz()
 
     def _be_patient(self) -> None:
         rest = self._healthz_api.api_client.rest_client
         rest.request = _patiently(type(rest).request.__get__(rest))
-        # Of requests that only read: what changes something may have been carried out although no answer came.
+        # Only reads are repeated: a write may have succeeded although its answer was lost.
         retries = urllib3.Retry(connect=2, read=1, backoff_factor=0.5)
         rest.pool_manager.connection_pool_kw["retries"] = retries
 
     def run_address(self, run_id: str) -> str:
-        """Of a run's page."""
+        """Returns the address of a run's page."""
         return f"{self._get_url_prefix().rstrip('/')}/#/runs/details/{run_id}"
 
     def pipeline(self, name: str) -> str:
-        """Id of the pipeline of this name, made if missing."""
+        """Returns the id of the pipeline of this name; creates it if missing."""
 
         def find() -> str | None:
             found = self.list_pipelines(namespace=self.get_user_namespace(), filter=_named(name)).pipelines
@@ -110,13 +110,13 @@ class Client(kfp_client.Client):  # type: ignore[misc]
         return _find_or_make(find, make)
 
     def version(self, pipeline_id: str, name: str, digest: str, package: Path) -> str:
-        """Id of the pipeline's version with this content; uploaded if missing.
+        """Returns the id of the pipeline version with this content; uploads it if missing.
 
         Args:
-            pipeline_id: Of the pipeline.
-            name: Of a new version; ends in the digest.
-            digest: Of the content.
-            package: Compiled pipeline.
+            pipeline_id: id of the pipeline.
+            name: name of a new version; ends in the digest.
+            digest: digest of the content.
+            package: compiled pipeline.
         """
 
         def find() -> str | None:
@@ -130,7 +130,7 @@ class Client(kfp_client.Client):  # type: ignore[misc]
         return _find_or_make(find, make)
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment of this name, made if missing."""
+        """Returns the id of the experiment of this name; creates it if missing."""
 
         def find() -> str | None:
             found = self.list_experiments(namespace=self.get_user_namespace(), filter=_named(name)).experiments
@@ -143,12 +143,12 @@ class Client(kfp_client.Client):  # type: ignore[misc]
         return _find_or_make(find, make)
 
     def start(self, **options: Any) -> kfp_server_api.V2beta1Run:
-        """`run_pipeline`, which takes the options, without what it prints."""
+        """Calls `run_pipeline` with these options and hides what it prints."""
         with contextlib.redirect_stdout(io.StringIO()):
             return self.run_pipeline(**options)
 
     def all_recurring_runs(self) -> list[kfp_server_api.V2beta1RecurringRun]:
-        """All of the namespace."""
+        """Returns all recurring runs of the namespace."""
         found: list[kfp_server_api.V2beta1RecurringRun] = []
         token = ""
         while True:
@@ -172,11 +172,11 @@ def _find_or_make(find: Callable[[], str | None], make: Callable[[], str]) -> st
     except ApiException as error:
         if error.status != 409 or not (found := find()):
             raise
-        return found  # somebody else was first
+        return found  # another client was faster
 
 
 def _patiently(request: Callable[..., Any]) -> Callable[..., Any]:
-    """The client's request with a timeout, and tried again while the server is busy."""
+    """Wraps the client's request with a timeout and with retries while the server is busy."""
 
     def patient(method: str, url: str, headers: dict[str, str], **options: Any) -> Any:
         options["_request_timeout"] = TIMEOUT
@@ -191,10 +191,10 @@ def _patiently(request: Callable[..., Any]) -> Callable[..., Any]:
                     time.sleep(pause)
             else:
                 answer = request(method, url, headers=dict(headers), **options)
-            if "json" not in answer.getheader("Content-Type", ""):  # a page to sign in, behind a redirect
-                raise ApiException(401, "a page for people came instead of an answer")
+            if "json" not in answer.getheader("Content-Type", ""):  # a redirect to a sign-in page
+                raise ApiException(401, "a web page came instead of an answer")
         except ApiException as error:
-            error.body = error.body or b""  # the generated client decodes it, also where there is none
+            error.body = error.body or b""  # the generated client decodes it even if it is None
             raise
         return answer
 
@@ -211,11 +211,11 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
     except urllib3.exceptions.HTTPError as error:
         cause = getattr(error, "reason", None) or error
         if isinstance(cause, urllib3.exceptions.ReadTimeoutError):
-            what = f"did not answer within {TIMEOUT[1]} s; see in its pages what was carried out, and try again"
+            what = f"did not answer within {TIMEOUT[1]} s; check on its web page what was done, and try again"
         elif isinstance(cause, urllib3.exceptions.ProtocolError):
-            what = "closed the connection without an answer; see in its pages what was carried out, and try again"
+            what = "closed the connection without an answer; check on its web page what was done, and try again"
         elif isinstance(cause, urllib3.exceptions.SSLError):
-            what = "has a certificate that is not trusted; name its CA with --ca-file"
+            what = "has an untrusted certificate; pass its CA with --ca-file"
         else:
             what = "cannot be reached; set KF_PIPELINES_ENDPOINT or --host, and check that it runs"
         raise UserError(f"Kubeflow Pipelines at {where} {what}.") from error
@@ -229,7 +229,7 @@ def _sentence(where: str, namespace: str, error: ApiException) -> str:
             "(KF_PIPELINES_SA_TOKEN_PATH) or KF_PIPELINES_COOKIES, and --namespace."
         )
     if error.status == 404:
-        return f"Kubeflow Pipelines at {where} does not find it ({words}); check --host, and whether it was deleted."
+        return f"Kubeflow Pipelines at {where} found nothing ({words}); check --host and what was deleted."
     if error.status in _BUSY:
         return f"Kubeflow Pipelines at {where} is busy or starting up ({words}); try again later."
-    return f"Kubeflow Pipelines at {where} refuses ({words})."
+    return f"Kubeflow Pipelines at {where} refused the request ({words})."

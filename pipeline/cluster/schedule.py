@@ -26,7 +26,7 @@ from pipeline.variants import Variants
 
 _MARK = re.compile(r"colorize schedule (?P<digest>[0-9a-f]{64})")
 _DAY, _WEEKDAY = re.compile(r"[\d*?,/-]+"), re.compile(r"([0-6*?,/-]|sun|mon|tue|wed|thu|fri|sat)+", re.IGNORECASE)
-"""What Kubeflow takes for a day of the month and of the week; cronsim takes L, # and a seventh weekday, too."""
+"""Days of the month and of the week that Kubeflow accepts; cronsim also accepts L, # and a weekday 7."""
 
 
 def _cron(text: str) -> str:

@@ -1,4 +1,4 @@
-"""One run on a cluster: the compiled pipeline as a version, its arguments, the run, and how it gets on."""
+"""One run on a cluster: the pipeline version, its arguments, the request, and its progress."""
 
 import sys
 import time
@@ -30,13 +30,13 @@ _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
 @dataclass(frozen=True)
 class Place:
-    """Where on a cluster runs find and leave things.
+    """Holds the places on a cluster that runs read and write.
 
     Attributes:
-        photos: s3://bucket/prefix of a DVC remote, or a folder that is mounted into the steps.
-        checkpoints: s3://bucket/prefix, or such a folder.
-        experiment: Of Kubeflow Pipelines.
-        service_account: Of the steps' pods.
+        photos: s3://bucket/prefix of a DVC remote, or a folder mounted into the steps.
+        checkpoints: s3://bucket/prefix, or a folder mounted into the steps.
+        experiment: Kubeflow experiment.
+        service_account: Service account of the step pods.
     """
 
     photos: str
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Package:
-    """The compiled pipeline: its file, its names for people, a digest of its content."""
+    """Holds the compiled pipeline: its file, its names, and a digest of its content."""
 
     file: Path
     pipeline: str
@@ -71,7 +71,7 @@ class Package:
         return cls(file, pipeline, version, digest)
 
     def upload(self, client: Client) -> tuple[str, str]:
-        """Ids of pipeline and version; what is there already stays."""
+        """Uploads the pipeline version if it is missing; returns the ids of pipeline and version."""
         pipeline_id = client.pipeline(self.pipeline)
         return pipeline_id, client.version(pipeline_id, self.version, self.digest, self.file)
 
@@ -88,10 +88,10 @@ def cluster_arguments(variants: Variants, place: Place, data_version: str) -> di
 
 
 def recorded_version(root: Path = ROOT) -> str:
-    """The data version of data.dvc, without a look at data/.
+    """Returns the data version of data.dvc without reading data/.
 
     Raises:
-        UserError: there is no such file, or it has no version.
+        UserError: the file is missing or has no version.
     """
     tracked = root / "data.dvc"
     try:
@@ -101,7 +101,7 @@ def recorded_version(root: Path = ROOT) -> str:
 
 
 def request(package: Package, arguments: dict[str, Any], place: Place, namespace: str) -> dict[str, Any]:
-    """All that `submit` sends, as people read it."""
+    """Returns the request of `submit` in readable form."""
     return {
         "namespace": namespace,
         "pipeline": package.pipeline,
@@ -116,7 +116,7 @@ def request(package: Package, arguments: dict[str, Any], place: Place, namespace
 
 
 def submit(client: Client, package: Package, arguments: dict[str, Any], place: Place) -> str:
-    """Starts a run, and returns its id.
+    """Starts a run and returns its id.
 
     Raises:
         ApiException: the server refuses.
@@ -134,10 +134,10 @@ def submit(client: Client, package: Package, arguments: dict[str, Any], place: P
 
 
 def follow(client: Client, run_id: str) -> None:
-    """Prints a line whenever a step changes its state, until the run has ended.
+    """Prints a line on stderr whenever a step changes its state, until the run ends.
 
     Raises:
-        UserError: the run failed or was stopped; names the step and what it said.
+        UserError: the run failed or was stopped; names the step and its error.
     """
     shown: dict[str, str] = {}
     while True:
@@ -152,16 +152,16 @@ def follow(client: Client, run_id: str) -> None:
         time.sleep(POLL_SECONDS)
     if run.state != "SUCCEEDED":
         failed = [f"{name}: {task.error.message}" for name, task in tasks.items() if task.error and task.error.message]
-        reason = "; ".join(failed) or (run.error and run.error.message) or "no step says why"
+        reason = "; ".join(failed) or (run.error and run.error.message) or "no step reported an error"
         raise UserError(f"The run {run.state.lower()} ({reason.rstrip('.')}); see {client.run_address(run_id)}.")
     print(f"The run succeeded: {client.run_address(run_id)}")
 
 
 def _tasks(run: kfp_server_api.V2beta1Run) -> dict[str, Any]:
-    """The run's steps by name, in the graph's order; Kubeflow lists its own drivers and groups beside them."""
+    """Returns the run's steps by name in the order of the graph, without Kubeflow's drivers and groups."""
     details = (run.run_details and run.run_details.task_details) or []
     by_name: dict[str, Any] = {}
-    for task in sorted(details, key=_progress, reverse=True):  # of partitions, the one that is least far counts
+    for task in sorted(details, key=_progress, reverse=True):  # of several partitions, the slowest counts
         by_name[_SHORT.get(task.display_name, task.display_name)] = task
     return {step: by_name[step] for step in _ORDER if step in by_name}
 

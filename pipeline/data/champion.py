@@ -11,10 +11,10 @@ CHAMPION = "models:/colorizer@champion"
 
 
 def ensure_champion() -> None:
-    """Puts the shipped champion in service if nothing has ever been registered.
+    """Imports the champion of the repository if nothing has ever been registered.
 
     Raises:
-        UserError: champion/ cannot be had or is damaged; MLflow cannot be used.
+        UserError: champion/ cannot be fetched or is damaged; MLflow cannot be used.
     """
     if registry.find({}) is None:
         ensure_data(ROOT, "champion")

@@ -1,4 +1,4 @@
-"""Why photographs could not be moved: what DVC, S3 and the disk raise, as one sentence a user can act on."""
+"""Errors of DVC, S3 and the disk as one sentence that a user can act on."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -9,11 +9,11 @@ from model.utils.errors import UserError
 
 @contextmanager
 def explained(url: str = "", absence: Callable[[], str] | None = None) -> Iterator[None]:
-    """Turns what goes wrong inside into a UserError, and keeps DVC's own messages off the terminal.
+    """Turns exceptions of the block into a UserError and hides DVC's own messages.
 
     Args:
-        url: The remote that is being talked to, as the sentence names it.
-        absence: Finds out what the remote does not have; asked when something was not found there.
+        url: name of the remote in the sentence.
+        absence: finds out what the remote lacks; called when an object was not found.
     """
     with _causes() as causes:
         try:
@@ -30,7 +30,7 @@ def explained(url: str = "", absence: Callable[[], str] | None = None) -> Iterat
 
 @contextmanager
 def _causes() -> Iterator[list[BaseException]]:
-    """DVC logs why a file could not be transferred, and raises only how many: gathers what it logs."""
+    """Collects the exceptions that DVC logs: it logs the cause of a failed transfer and raises only a count."""
     causes: list[BaseException] = []
 
     class Gather(logging.Handler):
@@ -50,7 +50,7 @@ def _causes() -> Iterator[list[BaseException]]:
 
 
 def _sentence(error: BaseException, url: str, absence: Callable[[], str] | None) -> str:
-    """Empty when this is no mistake of a user's that we know."""
+    """Returns the sentence for a known error, empty for any other."""
     from botocore.exceptions import (
         ClientError,
         ConnectionError,

@@ -21,12 +21,12 @@ if TYPE_CHECKING:  # DVC takes half a second to import: not for those who only w
 
 @dataclass(frozen=True)
 class DataVersion:
-    """Which photographs these are.
+    """Holds the version of a folder of photographs.
 
     Attributes:
         version: MD5 of the folder as DVC computes it, such as "f7af12c06f5a9ef9c9650dedaffa2393.dir".
-        files: How many files the folder holds.
-        note: What a user should know about it, in one sentence; empty when data/ is just what data.dvc says.
+        files: Number of files in the folder.
+        note: How the folder differs from its .dvc file, in one sentence; empty if it does not.
     """
 
     version: str
@@ -35,13 +35,13 @@ class DataVersion:
 
 
 def ensure_data(root: Path, name: str = "data") -> DataVersion:
-    """Sees to it that root/<name> holds its files, and says which version of them.
+    """Pulls root/<name> if its files are missing, and returns its version.
 
-    Missing files are pulled. A folder that holds another version that DVC keeps (after `git pull`, say) is brought to
-    the version of <name>.dvc. A folder that a user has changed stays as it is.
+    A folder at another version that DVC's cache holds (for example after `git pull`) is moved to the version of
+    <name>.dvc. A folder that a user has changed stays as it is.
 
     Raises:
-        UserError: no <name>.dvc; or the files cannot be had, and why; or the version names a file outside the folder.
+        UserError: <name>.dvc is missing, the files cannot be fetched, or the version names a file outside the folder.
     """
     with _project(root, name=name) as project:
         if project.needs_pull():
@@ -52,7 +52,7 @@ def ensure_data(root: Path, name: str = "data") -> DataVersion:
             if project.keeps(found):
                 project.pull()
                 found = project.tree()
-                note = f"{name}/ held another version that DVC keeps; it has been brought to that of {name}.dvc."
+                note = f"{name}/ held another version that DVC keeps; it was moved to that of {name}.dvc."
             else:
                 note = project.difference(found)
         return DataVersion(found.oid, len(found), note)
@@ -71,21 +71,21 @@ def expected_version(root: Path) -> str:
 
 
 def pull(root: Path, remote: str | None = None) -> int:
-    """Brings data/ to the version of data.dvc; returns how many files were fetched from the remote.
+    """Moves data/ to the version of data.dvc; returns the number of files fetched from the remote.
 
     Raises:
-        UserError: remote unreachable, credentials refused, bucket or photograph missing, changes in data/ that would
-            be lost, ...
+        UserError: the remote is unreachable, refuses the credentials, or lacks the bucket or a photograph; or data/
+            has changes that would be lost.
     """
     with _project(root, remote) as project:
         return project.pull()
 
 
 def push(root: Path, remote: str | None = None) -> int:
-    """Copies the version of data.dvc to the remote; returns how many files were new there.
+    """Copies the version of data.dvc to the remote; returns the number of new files there.
 
     Raises:
-        UserError: as `pull`; or this clone does not have all that data.dvc lists.
+        UserError: as `pull`; or DVC's cache of this clone lacks files that data.dvc lists.
     """
     with _project(root, remote) as project:
         return project.push()
@@ -103,7 +103,7 @@ def publish(root: Path, remote: str | None = None) -> str:
 
 
 def folder_version(folder: Path) -> str:
-    """The MD5 that DVC computes for any folder of photographs, tracked or not."""
+    """Returns the MD5 that DVC computes for a folder of photographs, tracked or not."""
     from dvc_data.hashfile.db import HashFileDB
     from dvc_objects.fs.local import localfs
 
@@ -116,15 +116,15 @@ def _project(root: Path, remote: str | None = None, name: str = "data") -> Itera
     root = root.resolve()
     tracked = root / f"{name}.dvc"
     if not tracked.exists():
-        raise UserError(f"{tracked}: no such file; `dvc add {name}` makes it of what is in {name}/.")
-    from dvc.config import Config  # an image without photographs of its own lacks DVC
+        raise UserError(f"{tracked}: no such file; `dvc add {name}` creates it from {name}/.")
+    from dvc.config import Config  # the images have no DVC
     from dvc.repo import Repo
 
     with explained():
         config = {
-            # Moving data needs no git, and DVC's notes on file times belong to the clone: there it can write.
+            # Moving data needs no git. DVC may write its notes on file times in the clone, but nowhere else.
             "core": {"no_scm": True, "site_cache_dir": str(root / ".dvc" / "tmp" / "site")},
-            # A damaged photograph must not get into the cache.
+            # A damaged photograph must not enter the cache.
             "remote": {name: {"verify": True} for name in Config(str(root / ".dvc"))["remote"]},
         }
         with Repo(str(root), config=config) as repo:
@@ -132,7 +132,7 @@ def _project(root: Path, remote: str | None = None, name: str = "data") -> Itera
 
 
 class _Project:
-    """An open DVC repository, seen as one tracked folder."""
+    """Wraps an open DVC repository and one of its tracked folders."""
 
     def __init__(self, repo: "Repo", remote: str | None, name: str) -> None:
         self._repo, self._remote, self._name = repo, remote, name
@@ -146,19 +146,19 @@ class _Project:
         return self._unfinished.exists() or not (folder.is_file() or any(path.is_file() for path in folder.rglob("*")))
 
     def tree(self) -> "Tree":
-        """Every file of the folder and its MD5; a file whose time and size are as they were is not read again."""
+        """Lists every file of the folder with its MD5; reads only files whose time or size has changed."""
         output = self._output
         return _tree(output.cache, output.fs_path, output.fs, output.dvcignore)
 
     def keeps(self, tree: "Tree") -> bool:
-        """Whether DVC's cache holds all of this folder, so that nothing is lost when it is replaced."""
+        """Tells whether DVC's cache holds the whole folder, so that replacing it loses nothing."""
         cache = self._output.cache
         return cache.exists(tree.oid) and all(map(cache.exists, _files(tree).values()))
 
     def difference(self, found: "Tree") -> str:
         listed = self._output.get_obj()
         if listed is None:
-            counts = "how is unknown, for DVC's cache lacks the list"
+            counts = "DVC's cache lacks the list of files"
         else:
             before, now = _files(listed), _files(found)
             changed = sum(before[path] != now[path] for path in before.keys() & now.keys())
@@ -179,7 +179,7 @@ class _Project:
         return int(fetched)
 
     def _require_inside(self) -> None:
-        """Refuses a version whose list of files, now in the cache, leads out of the folder: DVC would write there."""
+        """Refuses a version whose list of files leads out of the folder, where DVC would write."""
         if self.recorded.isdir and (listed := self._output.get_obj()):
             for path in _files(listed):
                 safe_join(Path(self._output.fs_path), path)
@@ -187,10 +187,10 @@ class _Project:
     def push(self) -> int:
         with explained(self._remote_url(), self._absence):
             pushed = self._repo.push(targets=[self._file], remote=self._remote)
-            complete = self._store().exists(self.recorded.value)  # DVC pushes the list last, if all else is there
+            complete = self._store().exists(self.recorded.value)  # DVC pushes the list last, after all files
         if not complete:
             raise UserError(
-                f"The push is incomplete, for DVC's cache here lacks some of what {self._name}.dvc lists; "
+                f"The push is incomplete: DVC's cache here lacks files that {self._name}.dvc lists; "
                 f"`dvc add {self._name}` puts the files of {self._name}/ there."
             )
         return int(pushed)
@@ -212,19 +212,19 @@ class _Project:
         return " at ".join(settings[key] for key in ("url", "endpointurl") if key in settings)
 
     def _listed(self) -> "Tree | None":
-        """What data.dvc stands for; None when neither DVC's cache nor the remote can tell."""
+        """Returns the list of files of data.dvc; None if neither DVC's cache nor the remote has it."""
         from dvc_data.hashfile.transfer import find_tree_by_obj_id
 
         return find_tree_by_obj_id([self._output.cache, self._store()], self.recorded)
 
     def _absence(self) -> str:
-        """What it is that the remote does not have."""
+        """Describes what the remote lacks."""
         store, url = self._store(), self._remote_url()
         bucket = store.path.split("/")[0]
         if store.fs.protocol == "s3" and not store.fs.exists(bucket):
             return f"{url}: there is no bucket named {bucket}; create it, or correct the url (`dvc remote modify`)."
         if store.fs.protocol == "local" and not Path(store.path).is_dir():
-            return f"{url}: there is no such folder; bring it back, or name another remote."
+            return f"{url}: there is no such folder; restore it, or name another remote."
         listed = self._listed()
         if listed is None:
             return (
@@ -249,5 +249,5 @@ def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: "DvcIgnoreFi
 
 
 def _files(tree: "Tree") -> dict[str, str]:
-    """MD5 by path."""
+    """Returns the MD5 of each file by its path."""
     return {"/".join(key): md5.value for key, _, md5 in tree}

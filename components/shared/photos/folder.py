@@ -1,4 +1,4 @@
-"""Photographs in a folder."""
+"""A folder as a source of photographs."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from model.utils.errors import UserError
 
 
 class Folder:
-    """A folder of photographs; symbolic links to files inside are followed, those to folders are not.
+    """Reads photographs from a folder. Links to files inside it are followed, links to folders are not.
 
     Raises:
         UserError: there is no such folder.
@@ -18,23 +18,23 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise UserError(f"{folder} is no folder; give the folder of photographs.")
+            raise UserError(f"{folder} is not a folder; give the folder of photographs.")
         self._folder = folder
         self._real = folder.resolve()
 
     def listed(self, version: str) -> list[Listed]:
-        """Every file, hidden ones aside."""
+        """Lists every file that is not hidden."""
         return [Listed(path.relative_to(self._folder).as_posix()) for path in self._files()]
 
     def reason_to_skip(self, file: Listed) -> str:
-        """Why a file is not even opened: a link could show what is not the photographs' owner's, a pipe could block."""
+        """Returns why a file must not be opened (a link out of the folder, a pipe); empty if it may be."""
         path = self._folder / file.path
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(self._real):
             return "outside: a link that leads out of the folder"
         return "unreadable: neither a file nor a link to one" if path.exists() and not path.is_file() else ""
 
     def identity(self, file: Listed) -> str:
-        """What its content is known by: its SHA-256; empty where it is not to be read."""
+        """Returns the SHA-256 of a file as its identity; empty if it is too large or unreadable."""
         path = self._folder / file.path
         try:
             return digest(path) if path.stat().st_size <= MAX_BYTES else ""
@@ -42,15 +42,15 @@ class Folder:
             return ""
 
     def unchanged(self, identity: str, sha256: str) -> bool:
-        """Whether that is what a file was known by whose content was found to have this SHA-256."""
+        """Tells whether a file with this identity still has the content of this SHA-256."""
         return identity == sha256
 
     def fetch(self, file: Listed, number: int, limit: int | None = None) -> Path:
-        """Where the file lies."""
+        """Returns the path of a file."""
         return self._folder / file.path
 
     def discard(self, path: Path) -> None:
-        """Nothing: what `fetch` gave stays."""
+        """Keeps the file: it belongs to the folder."""
 
     def _files(self) -> Iterator[Path]:
         for folder, folders, names in os.walk(self._folder):
@@ -59,7 +59,7 @@ class Folder:
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Of a file's bytes, in hexadecimal; empty when it cannot be read."""
+    """Returns the hexadecimal digest of a file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, algorithm).hexdigest()

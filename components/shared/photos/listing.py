@@ -1,4 +1,4 @@
-"""The list of the photographs, cut into partitions: settled once, so that all who read them read the same."""
+"""The list of photographs of a run, in partitions."""
 
 import json
 import shutil
@@ -10,34 +10,34 @@ from pathlib import Path, PurePosixPath
 from model.data.format import SOURCES
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-"""Of the files that are taken for photographs, in lower case."""
+"""Suffixes of photographs, in lower case."""
 
 MAX_BYTES = 1 << 30
-"""Of a file: what no photograph of at most `MAX_PIXELS` takes, for a worker reads it whole."""
+"""Largest file that is read. A worker holds it in memory, and no photograph of `MAX_PIXELS` is larger."""
 
 LABELS = "labels.csv"
-"""The listing's copy of the CSV that `preprocess.labels` names."""
+"""Name of the listing's copy of the CSV file in `preprocess.labels`."""
 
 FOLDER = "folder"
-"""As `preprocess.labels`: the first folder's name, and no CSV."""
+"""Value of `preprocess.labels` that takes the name of the first folder as the label."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A file as it was listed, and what tells in S3 whether it is still the same."""
+    """Holds a listed file and what identifies its content in S3."""
 
     path: str
-    """Below the photographs, with forward slashes; undecodable bytes as `os.fsdecode` has them."""
+    """Path below the photographs, with forward slashes; undecodable bytes as in `os.fsdecode`."""
     md5: str = ""
-    """In a DVC remote, where it is the object's name."""
+    """MD5 in a DVC remote, where it names the object."""
     etag: str = ""
-    """Below a plain prefix."""
+    """ETag of an object below a plain prefix."""
     size: int = 0
-    """Bytes, below a plain prefix."""
+    """Size in bytes of an object below a plain prefix."""
 
 
 def write(folder: Path, files: Sequence[Listed], partitions: int) -> int:
-    """Writes the partitions: NNNNN.jsonl, every n-th file in each. Returns how many: none is empty but the only one."""
+    """Writes the partitions NNNNN.jsonl, every n-th file in each; returns their number. Only a single one is empty."""
     count = max(1, min(partitions, len(files)))
     for number in range(count):
         lines = "".join(json.dumps(asdict(file)) + "\n" for file in files[number::count])
@@ -46,18 +46,18 @@ def write(folder: Path, files: Sequence[Listed], partitions: int) -> int:
 
 
 def read(folder: Path, number: int) -> list[Listed]:
-    """The files of a partition."""
+    """Reads the files of a partition."""
     with (folder / partition(number)).open(encoding="ascii") as lines:
         return [Listed(**json.loads(line)) for line in lines]
 
 
 def hidden(path: str) -> bool:
-    """Whether a file or a folder on the way to it is."""
+    """Tells whether a file or one of its folders is hidden."""
     return any(part.startswith(".") for part in PurePosixPath(path).parts)
 
 
 def tables(labels: str) -> dict[str, str]:
-    """Which files among the photographs the listing keeps a copy of, for the merge: path -> name of the copy.
+    """Returns the tables that the listing copies for the merge: path below the photographs -> name of the copy.
 
     Args:
         labels: `preprocess.labels`.
@@ -73,5 +73,5 @@ def hand_on_sources(folder: Path, dataset: Path) -> None:
 
 
 def partition(number: int) -> str:
-    """The name of a partition's file."""
+    """Returns the file name of a partition."""
     return f"{number:05d}.jsonl"

@@ -27,20 +27,17 @@ from components.shared.s3.client import (
 from model.utils.errors import UserError
 
 LATEST = "latest"
-"""As a version: what was published last in a DVC remote; or all below a prefix."""
+"""Version that stands for the one published last in a DVC remote, or for everything below a plain prefix."""
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Remote:
-    """Photographs in S3.
+    """Reads photographs from S3. Every method raises a UserError if S3 refuses or cannot be reached.
 
     Args:
         root: prefix of a DVC remote or of photographs.
         scratch: folder for the few objects that are being read.
-
-    Raises:
-        UserError: by all methods: S3 refuses or cannot be reached.
     """
 
     def __init__(self, root: Address, scratch: Path) -> None:
@@ -48,10 +45,10 @@ class Remote:
         self._s3 = client()
 
     def latest(self) -> str:
-        """The version that `LATEST` means.
+        """Returns the version that `LATEST` stands for.
 
         Raises:
-            UserError: nothing was published, or nothing is there.
+            UserError: no version was published, or the prefix is empty.
         """
         with explained(self._root):
             if not self._is_dvc():
@@ -61,10 +58,10 @@ class Remote:
         raise UserError(f"{self._root}: no version was published there; `colorize data publish` does that.")
 
     def listed(self, version: str) -> list[Listed]:
-        """Every file of a version, hidden ones aside.
+        """Lists every file of a version that is not hidden.
 
         Args:
-            version: MD5 that a .dvc file names (it ends in .dir); or what `latest` says of a plain prefix.
+            version: MD5 in a .dvc file (it ends in .dir), or the result of `latest` for a plain prefix.
 
         Raises:
             UserError: the remote lacks the version or has it damaged; the prefix now holds something else; a name leads
@@ -83,15 +80,15 @@ class Remote:
         return found
 
     def reason_to_skip(self, file: Listed) -> str:
-        """Nothing forbids opening an object."""
+        """Returns an empty text: every object may be opened."""
         return ""
 
     def identity(self, file: Listed) -> str:
-        """What its content is known by without being read: the MD5 that is its name, or ETag and size."""
+        """Returns what identifies the content without reading it: the MD5 in its name, or ETag and size."""
         return file.md5 or f"{file.etag} {file.size}"
 
     def unchanged(self, identity: str, sha256: str) -> bool:
-        """Whether that is what a file was known by whose content was found to have this SHA-256."""
+        """Tells whether a file with this identity still has the content of this SHA-256."""
         return bool(sha256)
 
     def fetch(self, file: Listed, number: int, limit: int | None = None) -> Path:

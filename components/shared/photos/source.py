@@ -1,4 +1,4 @@
-"""The photographs, wherever they are."""
+"""The source of photographs for a path or an S3 address."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from components.shared.s3.client import Address, is_s3
 
 @contextmanager
 def source(photos: Path | str) -> Iterator[Folder | Remote]:
-    """The photographs: a folder, or s3://bucket/prefix; what is read of the latter lies on the disk for a moment."""
+    """Yields the source for a folder or s3://bucket/prefix. Objects of S3 are on disk only while they are read."""
     if is_s3(photos):
         with remote(str(photos)) as found:
             yield found
@@ -22,6 +22,6 @@ def source(photos: Path | str) -> Iterator[Folder | Remote]:
 
 @contextmanager
 def remote(photos: str) -> Iterator[Remote]:
-    """Those at s3://bucket/prefix."""
+    """Yields the source for s3://bucket/prefix."""
     with tempfile.TemporaryDirectory() as scratch:
         yield Remote(Address.parse(photos), Path(scratch))
