@@ -1,4 +1,4 @@
-"""Labels by folder and by CSV, and the errors of a CSV."""
+"""Tests of labels by folder and by CSV, and of the errors of a CSV."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def config(labels: str) -> PreprocessConfig:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """Photographs in nested folders, one of them twice, and one outside any folder."""
+    """Returns photographs in nested folders, one of them twice, and one outside any folder."""
     album = tmp_path_factory.mktemp("album")
     files = sorted((photos / "scratch").glob("*.jpg"))[:24]
     for place, path in enumerate(files[:-1]):
@@ -51,7 +51,7 @@ def test_the_top_folder_is_the_label(album: Path, tmp_path: Path):
     assert set(rejected["label"].to_pylist()) == {None}
 
 
-def test_a_csv_gives_labels_and_moves_no_photograph(album: Path, tmp_path: Path):
+def test_a_csv_gives_labels_and_leaves_the_shards_unchanged(album: Path, tmp_path: Path):
     photos = tmp_path / "photos"
     shutil.copytree(album, photos)
     files = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
@@ -99,7 +99,7 @@ def test_a_missing_or_misplaced_csv_is_refused(tmp_path: Path, place: str):
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_without_photographs_are_an_error(album: Path, tmp_path: Path):
+def test_labels_that_match_no_photograph_are_an_error(album: Path, tmp_path: Path):
     photos = tmp_path / "flat"
     photos.mkdir()
     for path in album.rglob("*.jpg"):

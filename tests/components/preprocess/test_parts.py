@@ -1,4 +1,4 @@
-"""preprocess in partitions: their number and order do not change a byte of the dataset."""
+"""Tests of preprocess in partitions: their number and order do not change a byte of the dataset."""
 
 import hashlib
 import random
@@ -36,7 +36,7 @@ def _one_color_table() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """Photographs in folders, with duplicates far apart, rejected files, sources and labels."""
+    """Returns photographs in folders, with duplicates far apart, rejected files, sources and labels."""
     album = tmp_path_factory.mktemp("album")
     good = sorted((photos / "scratch").glob("*.jpg"))[:16]
     for place, path in enumerate(good):
@@ -93,7 +93,7 @@ def test_any_number_of_partitions_makes_the_same_bytes(
     assert {"SOURCES.csv", "dataset.json", "manifest.parquet"} < whole.keys()
 
 
-def test_there_are_no_more_partitions_than_files(album: Path, tmp_path: Path):
+def test_the_number_of_partitions_is_at_most_the_number_of_files(album: Path, tmp_path: Path):
     files = [path for path in album.rglob("[!.]*") if path.is_file()]
     assert partition(album, tmp_path / "listing", LABELED, data_version="", partitions=10_000) == len(files)
     assert len(list((tmp_path / "listing").glob("*.jsonl"))) == len(files)
@@ -109,7 +109,7 @@ def test_a_failed_partition_can_be_retried(
     for number in (2, 0):
         prepare_part(album, listed, number, parts[number], LABELED, workers=1)
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "perceptual_hashes", lambda gray: 1 / 0)  # when some of its pixels are written
+        patched.setattr(worker, "perceptual_hashes", lambda gray: 1 / 0)  # after some of its pixels are written
         with pytest.raises(ZeroDivisionError):
             prepare_part(album, listed, 1, parts[1], LABELED, workers=1)
     assert not parts[1].exists()
@@ -158,7 +158,7 @@ def test_a_larger_set_gives_the_same_dataset_and_decodes_only_new_files(
     assert f"{len(photographs)} photographs: {len(photographs) - new} known, {new} new\n" in capsys.readouterr().out
 
 
-def test_damaged_entries_are_written_again(
+def test_damaged_entries_of_the_store_are_written_again(
     album: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     in_parts(album, tmp_path / "one", 1, store=store(tmp_path))
@@ -176,7 +176,9 @@ def test_damaged_entries_are_written_again(
     assert " known, 0 new" in capsys.readouterr().out
 
 
-def test_thresholds_are_part_of_the_key_of_an_entry(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_key_of_a_stored_entry_includes_the_thresholds(
+    album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     in_parts(album, tmp_path / "one", 1, store=store(tmp_path))
     strict = LABELED.model_copy(update={"min_chroma": 6.0, "min_photographs": 1})
     preprocess(album, tmp_path / "expected", strict, data_version="abc.dir", workers=1)
@@ -193,7 +195,7 @@ def test_trimming_keeps_the_most_recently_used_entries(album: Path, tmp_path: Pa
     store(tmp_path).trim(entries)
     assert len(list((tmp_path / "store").rglob("*/*/*"))) == entries
     store(tmp_path).trim(3)
-    assert len(list((tmp_path / "store").rglob("*/*/*"))) == 5  # as many as fit into twice three's pixels
+    assert len(list((tmp_path / "store").rglob("*/*/*"))) == 5  # as many as fit into the pixels of twice three
 
 
 def test_two_simultaneous_runs_share_a_store(album: Path, whole: dict[str, bytes], tmp_path: Path):

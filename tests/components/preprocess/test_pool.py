@@ -1,4 +1,4 @@
-"""Workers: results in order, a bounded number in progress, dying workers and a dying parent."""
+"""Tests of the worker pool: order of results, bounded look-ahead, dying workers and a dying parent."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def test_results_come_in_the_order_of_the_items():
     assert list(in_processes(abs, [], 2)) == []
 
 
-def test_few_items_are_in_progress():
+def test_the_number_of_items_in_progress_is_bounded():
     taken = 0
 
     def endless() -> Iterator[int]:
@@ -36,7 +36,7 @@ def test_few_items_are_in_progress():
     results.close()
 
 
-def test_an_item_that_kills_its_process_gets_none():
+def test_an_item_that_kills_its_worker_yields_none():
     deadly = {3, 4, 97}
 
     def work(item: int) -> int:
@@ -48,7 +48,7 @@ def test_an_item_that_kills_its_process_gets_none():
     assert list(in_processes(work, range(200), 2)) == expected
 
 
-def test_exceptions_are_raised_in_the_parent():
+def test_exceptions_of_workers_are_raised_in_the_parent():
     def work(item: int) -> float:
         return 1 / (item - 40)
 

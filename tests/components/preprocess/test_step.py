@@ -1,4 +1,4 @@
-"""preprocess on real photographs: kept and rejected files, reasons, and the same bytes every time."""
+"""Tests of preprocess on real photographs: kept and rejected files, reasons, and repeatable bytes."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ def fates(dataset: Path) -> dict[str, tuple[str, str, str | None]]:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """Photographs, and one file for each reason to reject or ignore it."""
+    """Returns photographs and one file for each reason to reject or ignore it."""
     album = tmp_path_factory.mktemp("album")
     good = sorted((photos / "scratch").glob("*.jpg"))[:24]
     for path in good:
@@ -84,7 +84,7 @@ def test_every_file_has_a_status_and_a_reason(album: Path, dataset: Path):
     assert "90 x 60" in found["small.png"][1]
 
 
-def test_one_of_several_look_alikes_is_kept(album: Path, dataset: Path):
+def test_one_of_several_near_duplicates_is_kept(album: Path, dataset: Path):
     found = fates(dataset)
     family = [sorted(name for name in found if name.endswith(".jpg") and name[0].isupper())[0]]
     family += ["zz-copy.jpg", "zz-resaved.jpg", "zz-mirrored.png"]
@@ -93,7 +93,7 @@ def test_one_of_several_look_alikes_is_kept(album: Path, dataset: Path):
     assert reasons == {"duplicate", "near-duplicate"}
 
 
-def test_shards_hold_the_photographs(album: Path, dataset: Path):
+def test_shards_hold_the_kept_photographs_scaled_and_in_lab(album: Path, dataset: Path):
     verify(dataset)
     train = Shards.open(dataset, "train")
     kept = sum(status == "kept" for status, _, _ in fates(dataset).values())
@@ -121,7 +121,7 @@ def test_looked_up_colors_equal_converted_colors(colors: torch.Tensor):
     assert chroma == pytest.approx(float(lab[1:].norm(dim=0).mean()), abs=0.05)
 
 
-def test_pictures_above_16_mebibytes_are_scaled_the_same(album: Path, colors: torch.Tensor, tmp_path: Path):
+def test_pictures_above_16_mebibytes_are_scaled_like_others(album: Path, colors: torch.Tensor, tmp_path: Path):
     with Image.open(sorted(album.glob("*.jpg"))[0]) as image:
         large = image.convert("RGB").resize((2600, 1900), Image.Resampling.BICUBIC)
     large.save(tmp_path / "large.bmp")
@@ -144,7 +144,7 @@ def test_perceptual_hashes_equal_imagehash(album: Path):
             assert np.array_equal(np.unpackbits(found).reshape(2, 8, 8), expected), path.name
 
 
-def test_workers_and_names_do_not_change_the_bytes(album: Path, dataset: Path, tmp_path: Path):
+def test_the_number_of_workers_and_file_names_do_not_change_the_shards(album: Path, dataset: Path, tmp_path: Path):
     preprocess(album, tmp_path / "one", CONFIG, data_version="abc.dir", workers=1)
     for path in dataset.iterdir():
         assert (tmp_path / "one" / path.name).read_bytes() == path.read_bytes(), path.name
@@ -157,7 +157,7 @@ def test_workers_and_names_do_not_change_the_bytes(album: Path, dataset: Path, t
         assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_the_split_survives_adding_and_removing(album: Path, dataset: Path, tmp_path: Path):
+def test_a_photograph_keeps_its_split_when_others_are_added_or_removed(album: Path, dataset: Path, tmp_path: Path):
     fewer = tmp_path / "fewer"
     fewer.mkdir()
     names = [name for name, (status, _, _) in fates(dataset).items() if status == "kept"]
@@ -220,7 +220,7 @@ def test_links_out_of_the_folder_are_not_opened(album: Path, tmp_path: Path):
     assert rows["inside.jpg"]["reason"].startswith("duplicate")
 
 
-def test_giants_and_bombs_are_rejected_alone(album: Path, tmp_path: Path):
+def test_giant_files_and_decompression_bombs_are_rejected_alone(album: Path, tmp_path: Path):
     photos = tmp_path / "photos"
     shutil.copytree(album, photos)
     with (photos / "giant.jpg").open("wb") as giant:
@@ -235,7 +235,7 @@ def test_giants_and_bombs_are_rejected_alone(album: Path, tmp_path: Path):
         assert found[name][1].startswith("unreadable: "), name
 
 
-def test_memory_does_not_grow_with_the_photographs(album: Path, tmp_path: Path):
+def test_memory_does_not_grow_with_the_number_of_photographs(album: Path, tmp_path: Path):
     many = tmp_path / "many"
     many.mkdir()
     good = sorted(path for path in album.glob("*.jpg") if path.name[0].isupper())
@@ -257,7 +257,7 @@ def test_memory_does_not_grow_with_the_photographs(album: Path, tmp_path: Path):
     assert max(grown) < 32, "MiB: 400 photographs of 286 x 286 take 94"
 
 
-def test_the_command_line_says_what_became_of_them(album: Path, tmp_path: Path):
+def test_the_command_prints_rejections_and_an_error_in_one_line(album: Path, tmp_path: Path):
     command = [sys.executable, "-m", "components.preprocess", "--photos", album, "--out", tmp_path / "out"]
     settings_ = ("preprocess.size=32", "train.crop=32", "train.generator.levels=3", "preprocess.min_photographs=5")
     arguments = [part for setting in settings_ for part in ("--set", setting)]
@@ -274,7 +274,7 @@ def test_the_command_line_says_what_became_of_them(album: Path, tmp_path: Path):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=30), st.integers(0, 20), st.data())
-def test_no_two_kept_photographs_are_near(hashes: list[int], bits: int, data: st.DataObject):
+def test_no_two_kept_photographs_are_near_duplicates(hashes: list[int], bits: int, data: st.DataObject):
     flips = data.draw(st.lists(st.tuples(st.sampled_from(hashes), st.integers(0, 63)), max_size=20))
     everything = np.array(hashes + [value ^ (1 << bit) for value, bit in flips], dtype=np.uint64)
     kin = near_duplicates(everything, everything, bits)
@@ -285,7 +285,7 @@ def test_no_two_kept_photographs_are_near(hashes: list[int], bits: int, data: st
         assert np.bitwise_count(everything[index] ^ everything[representative]) <= bits
 
 
-def test_many_hashes_give_the_same_result_as_few():
+def test_near_duplicates_of_many_hashes_equal_a_pairwise_search():
     drawn = np.random.default_rng(0)
     hashes, mirrored = drawn.integers(0, 2**64, (2, 12_000), dtype=np.uint64)
     copies = hashes[8_000:]
