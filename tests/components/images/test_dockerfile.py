@@ -1,4 +1,4 @@
-"""components/images/Dockerfile and the workflow that builds it: what can be said of them without building."""
+"""Tests of components/images/Dockerfile and of its workflow that need no build."""
 
 import re
 import subprocess
@@ -34,7 +34,7 @@ def imports() -> grimp.ImportGraph:
 
 
 def reached(imports: grimp.ImportGraph, modules: set[str]) -> set[str]:
-    """Packages, not of this repository and not Python's own, that these modules import, wherever in their code."""
+    """Returns the third-party packages that these modules import, directly or not."""
     found = set(modules).union(*(imports.find_upstream_modules(module) for module in modules))
     return {name for name in found if imports.is_module_squashed(name)} - sys.stdlib_module_names
 
@@ -44,7 +44,7 @@ def test_hadolint_and_shellcheck_pass() -> None:
     assert lint("shellcheck", DOCKERFILE.with_name("install.sh")) == ""
 
 
-def test_they_would_find_something(tmp_path: Path) -> None:
+def test_hadolint_finds_an_error_in_a_careless_dockerfile(tmp_path: Path) -> None:
     careless = tmp_path / "Dockerfile"
     careless.write_text("FROM debian:latest\nRUN sudo apt-get install gcc\n")
     assert "DL3004" in lint("hadolint", careless)
@@ -60,15 +60,17 @@ def test_every_base_is_pinned_by_digest() -> None:
 
 
 @pytest.mark.parametrize(("image", "packages"), [("cpu", ("components", "serving")), ("gpu", ("components.train",))])
-def test_an_image_gets_what_it_imports(imports: grimp.ImportGraph, image: str, packages: tuple[str, ...]) -> None:
+def test_an_image_installs_exactly_the_packages_that_it_imports(
+    imports: grimp.ImportGraph, image: str, packages: tuple[str, ...]
+) -> None:
     distributions = packages_distributions() | {"mlflow": ["mlflow"]}
     modules = {module for package in packages for module in imports.find_descendants(package)}
-    found = reached(imports, modules) - {"kfp"}  # which comes by itself
+    found = reached(imports, modules) - {"kfp"}  # installed on its own
     assert sorted(distributions[name][0].lower().replace("_", "-") for name in found) == names(f"{image}.txt")
 
 
-def test_no_step_imports_kfp_where_it_runs(imports: grimp.ImportGraph) -> None:
-    faces = {name for name in imports.modules if name.endswith(".component")}  # of which the body runs
+def test_only_component_modules_import_kfp_and_no_module_imports_them(imports: grimp.ImportGraph) -> None:
+    faces = {name for name in imports.modules if name.endswith(".component")}  # whose function bodies run in a step
     assert imports.find_modules_that_directly_import("kfp") == faces
     assert {name for face in faces for name in imports.find_modules_that_directly_import(face)} == set()
 
@@ -77,7 +79,7 @@ def test_all_requirements_are_locked() -> None:
     assert {*names("cpu.txt"), *names("gpu.txt"), "kfp"} <= LOCKED
 
 
-def test_cpu_images_leave_out_all_of_cuda() -> None:
+def test_cpu_images_exclude_every_locked_cuda_package() -> None:
     of_cuda = {name for name in LOCKED if name.startswith(("nvidia-", "cuda-", "triton"))}
     assert set(names("cuda.txt")) == of_cuda
 
@@ -87,7 +89,7 @@ def workflow() -> dict:
     return yaml.safe_load((ROOT / ".github" / "workflows" / "images.yml").read_text(encoding="utf-8"))
 
 
-def test_the_workflow_s_jobs_hold_together(workflow: dict) -> None:
+def test_the_workflows_jobs_need_only_existing_jobs(workflow: dict) -> None:
     jobs = workflow["jobs"]
     assert jobs["test"] == {"uses": "./.github/workflows/test.yml"}
     for job in jobs.values():
@@ -96,14 +98,14 @@ def test_the_workflow_s_jobs_hold_together(workflow: dict) -> None:
         assert all(("uses" in each) != ("run" in each) for each in job.get("steps", ()))
 
 
-def test_the_workflow_runs_only_pinned_actions_with_few_rights(workflow: dict) -> None:
+def test_the_workflow_runs_pinned_actions_with_read_rights(workflow: dict) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     used = [each["uses"] for job in workflow["jobs"].values() for each in job.get("steps", ()) if "uses" in each]
     assert any("trivy" in action for action in used)
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
 
 
-def test_the_workflow_s_make_targets_exist(workflow: dict) -> None:
+def test_the_workflows_make_targets_exist(workflow: dict) -> None:
     commands = "\n".join(each.get("run", "") for job in workflow["jobs"].values() for each in job.get("steps", ()))
     targets = set(re.findall(r"\bmake ([\w-]+)", commands))
     assert {"images", "images-check"} <= targets

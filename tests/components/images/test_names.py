@@ -1,4 +1,4 @@
-"""The one file of image names: kustomize and the compiled pipeline read the same out of it."""
+"""Tests of the file of image names: kustomize and the compiled pipeline read the same names from it."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 def rendered(file: Path, name: str) -> str:
-    """The image as kustomize puts it into a pod that asks for `name`."""
+    """Returns the image that kustomize puts into a pod in place of `name`."""
     folder = file.parent.parent / "overlay"
     folder.mkdir(exist_ok=True)
     container = {"name": "step", "image": name}
@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     return copy
 
 
-def test_the_pipeline_was_compiled_with_what_the_repository_s_file_says(file: Path) -> None:
+def test_the_compiled_pipeline_uses_the_images_of_the_repositorys_file(file: Path) -> None:
     pipeline = next(yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8")))
     used = {executor["container"]["image"] for executor in pipeline["deploymentSpec"]["executors"].values()}
     assert used == {rendered(file, images.IMAGES[target]) for target in ("cpu", "gpu")}
@@ -51,19 +51,19 @@ def test_the_pipeline_was_compiled_with_what_the_repository_s_file_says(file: Pa
         {"digest": DIGEST},
     ],
 )
-def test_kustomize_makes_the_same_of_an_entry(file: Path, entry: dict[str, str]) -> None:
+def test_kustomize_and_the_pipeline_resolve_an_entry_to_the_same_image(file: Path, entry: dict[str, str]) -> None:
     images.write([{"name": "colorize-python-cpu", **entry}], file)
     assert image("colorize-python-cpu", file) == rendered(file, "colorize-python-cpu")
 
 
-def test_writing_keeps_what_else_the_file_says(file: Path) -> None:
+def test_writing_keeps_the_rest_of_the_file(file: Path) -> None:
     before = yaml.safe_load(file.read_text())
     images.write(before["images"], file)
     assert file.read_bytes() == FILE.read_bytes()
 
 
 @pytest.mark.parametrize("content", ["", "images: []", "images: [{name: colorize-python-cpu}]", "images: {", "[]"])
-def test_a_file_that_does_not_say_is_refused(file: Path, content: str) -> None:
+def test_a_file_without_the_image_is_refused(file: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(UserError, match="make images"):
         image("colorize-python-cpu", file)
