@@ -1,4 +1,4 @@
-"""The train step, killed at random moments and started anew on an empty node: nobody can tell from its result."""
+"""Tests of the train step after the loss of its node: on an empty node it ends with the same result."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Nodes:
-    """The train step as a process in a new, empty folder each time, as on a new node."""
+    """Runs the train step as a process, each time in a new, empty folder, as on a new node."""
 
     def __init__(
         self,
@@ -100,14 +100,14 @@ class Nodes:
 
 @pytest.fixture
 def termination_ignored() -> Iterator[None]:
-    """By this process, where training does not catch it."""
+    """Ignores SIGTERM in this process where training does not catch it."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 def _terminate_at_upload(number: int) -> Callable[[str], None]:
-    """An `answer` of the proxy's: passes every request on, and sends SIGTERM to this process at one upload."""
+    """Returns an `answer` of the proxy that passes requests on and sends SIGTERM to this process at one upload."""
     left = number
 
     def answer(request: str) -> None:
@@ -133,7 +133,7 @@ def _same_as_undisturbed(node: Path, dataset: Path, overrides: tuple[str, ...]) 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("termination_ignored")
-def test_a_lost_node_leaves_no_trace(
+def test_a_lost_node_does_not_change_the_result(
     workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address
 ) -> None:
     proxy.planned = {UPLOADS: "truncate request", "^GET .*/checkpoint-": "truncate answer"}
@@ -143,7 +143,7 @@ def test_a_lost_node_leaves_no_trace(
     assert 0 < first < 3200
 
     def go_on() -> None:
-        """On another node; in this process, which is quicker."""
+        """Resumes as on another node, but in this process, which is faster."""
         shutil.rmtree("workspace/checkpoints", ignore_errors=True)
         train(dataset, Path("model"), str(root), tiny_config(*LONGER), code_version("train"))
 
@@ -159,15 +159,17 @@ def test_a_lost_node_leaves_no_trace(
     proxy.planned |= {UPLOADS: "stall", "^DELETE .*/checkpoint-": "refuse after", "^GET .*/checkpoint-": "drop"}
     go_on()
     assert not proxy.planned
-    assert Path("model/history.jsonl").read_text().startswith(rows)  # times too: it went on from there
+    assert (
+        Path("model/history.jsonl").read_text().startswith(rows)
+    )  # with the same times: these rows come from the checkpoint
     _same_as_undisturbed(workplace, dataset, LONGER)
 
 
 @pytest.mark.slow
-def test_two_attempts_at_once_end_with_the_same_model(
+def test_two_simultaneous_attempts_end_with_the_same_model(
     workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address
 ) -> None:
-    """The node of the first was thought dead: nothing keeps it from writing."""
+    """The first attempt's node counts as dead, but still writes."""
     nodes = [Nodes(workplace, dataset, proxy, root, 1, LONGER, name) for name in ("stale", "new")]
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda each: each.run(), nodes))
@@ -180,7 +182,7 @@ def test_two_attempts_at_once_end_with_the_same_model(
 @pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_ten_lost_nodes_leave_no_trace(
+def test_ten_lost_nodes_do_not_change_the_result(
     workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address, seed: int
 ) -> None:
     proxy.share = 0.25

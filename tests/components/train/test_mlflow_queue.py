@@ -1,4 +1,4 @@
-"""The queue sends every write to MLflow in order, and an unreachable server does not block training."""
+"""Tests of the queue of MLflow writes: all are sent in order, and an unreachable server does not block training."""
 
 import time
 from contextlib import suppress
@@ -32,7 +32,7 @@ def server(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     return Server()
 
 
-def test_writes_of_an_outage_arrive_later_and_in_order(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_writes_during_an_outage_are_sent_later_in_order(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     with MlflowQueue() as queue:
         for entry in range(30):
             server.away = 10 <= entry < 20
@@ -51,7 +51,7 @@ def test_a_server_that_is_unreachable_at_the_end_is_an_error(server: Server, mon
         queue.write(lambda: server.take(0))
 
 
-def test_a_failed_training_says_what_mlflow_lacks(
+def test_a_failed_training_names_the_writes_missing_in_mlflow(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(mlflow_queue, "_PATIENCE_ON_FAILURE", 0.1)

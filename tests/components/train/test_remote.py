@@ -1,4 +1,4 @@
-"""Checkpoints in S3: a lost node leaves no trace, whatever S3 and the network do."""
+"""Tests of checkpoints in S3: simultaneous attempts, faults of S3 and the network, and damaged objects."""
 
 import random
 import re
@@ -33,7 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The checkpoint folder of a training on a node."""
+    """Returns the checkpoint folder of a training on a node."""
     return tmp_path / "node" / "training"
 
 
@@ -62,7 +62,7 @@ def wait_for(s3: S3Server, root: Address, images: int) -> None:
     assert latest(s3, root) == images
 
 
-def test_a_stale_attempt_and_the_one_that_replaces_it_leave_whole_checkpoints(
+def test_a_stale_attempt_and_its_successor_leave_whole_checkpoints(
     proxy: FaultyProxy, s3: S3Server, root: Address, folder: Path, tmp_path: Path
 ) -> None:
     stale = tmp_path / "stale" / "training"
@@ -78,7 +78,7 @@ def test_a_stale_attempt_and_the_one_that_replaces_it_leave_whole_checkpoints(
     assert newest(root, tmp_path / "next").images == 32
 
 
-def test_of_eight_attempts_at_once_the_last_two_checkpoints_stay(
+def test_eight_simultaneous_attempts_leave_the_last_two_checkpoints(
     proxy: FaultyProxy, s3: S3Server, root: Address, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
@@ -97,7 +97,7 @@ def test_an_upload_whose_answer_is_lost_is_sent_again(
     assert newest(root, tmp_path).images == 16
 
 
-def test_a_silent_server_is_asked_again(
+def test_a_request_to_a_silent_server_is_retried(
     proxy: FaultyProxy, root: Address, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "READ_TIMEOUT", 0.5)
@@ -107,7 +107,7 @@ def test_a_silent_server_is_asked_again(
     assert newest(root, tmp_path).images == 16
 
 
-def test_a_large_checkpoint_goes_in_parts_whatever_the_network_does(
+def test_a_large_checkpoint_is_uploaded_in_parts_despite_network_faults(
     proxy: FaultyProxy, root: Address, folder: Path, tmp_path: Path
 ) -> None:
     content = random.Random(0).randbytes(20 << 20)
@@ -123,7 +123,7 @@ def test_a_large_checkpoint_goes_in_parts_whatever_the_network_does(
     assert not proxy.planned
 
 
-def test_other_objects_are_left_alone(
+def test_objects_of_other_names_are_neither_fetched_nor_deleted(
     proxy: FaultyProxy, s3: S3Server, root: Address, folder: Path, tmp_path: Path
 ) -> None:
     names = ("training/../checkpoint-000000000099.safetensors", "training/x/checkpoint-000000000099.safetensors")
@@ -138,7 +138,7 @@ def test_other_objects_are_left_alone(
     assert names[1] in contents(s3, root)
 
 
-def test_s3_has_the_last_two_and_all_that_goes_with_them(
+def test_s3_keeps_the_last_two_checkpoints_until_the_training_is_long_finished(
     workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(dataset, Path("model"), str(root), tiny_config("images=96"))
@@ -154,7 +154,7 @@ def test_s3_has_the_last_two_and_all_that_goes_with_them(
     ]
     assert not list(folder.glob(".upload-*"))
 
-    train(dataset, Path("model"), str(root), tiny_config("seed=2"))  # an hour later: the output may not be safe yet
+    train(dataset, Path("model"), str(root), tiny_config("seed=2"))  # a finished training stays for an hour
     assert f"{folder.name}/checkpoint-000000000080.safetensors" in contents(s3, root)
     monkeypatch.setattr(module, "FINISHED_STAYS", timedelta(0))
     train(dataset, Path("model"), str(root), tiny_config("seed=1"))
@@ -174,7 +174,7 @@ def test_a_damaged_object_is_replaced_by_the_same_checkpoint(
         assert [found.images for found in checkpoints(s3, root)] == [16, 32]
 
 
-def test_a_damaged_object_costs_only_time(
+def test_a_damaged_checkpoint_in_s3_is_skipped_and_the_result_is_the_same(
     workplace: Path,
     dataset: Path,
     proxy: FaultyProxy,
@@ -194,11 +194,11 @@ def test_a_damaged_object_costs_only_time(
     weights = [Path(out, "generator.safetensors").read_bytes() for out in ("whole", "again")]
     assert weights[0] == weights[1]
     rows = [Path(out, "history.jsonl").read_text().splitlines() for out in ("whole", "again")]
-    assert rows[0][:2] == rows[1][:2]  # times too: these were not trained again
+    assert rows[0][:2] == rows[1][:2]  # with the same times: these rows were not trained again
     assert rows[0][2] != rows[1][2]
 
 
-def test_a_mistake_is_told_before_training(
+def test_a_wrong_address_or_credential_is_named_before_training(
     workplace: Path, dataset: Path, proxy: FaultyProxy, root: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(place: str) -> None:
@@ -222,7 +222,7 @@ def test_a_mistake_is_told_before_training(
     assert not list(Path("workspace").rglob("checkpoint-*"))
 
 
-def test_training_goes_on_when_s3_does_not(
+def test_training_continues_with_a_warning_when_s3_refuses_uploads(
     workplace: Path,
     dataset: Path,
     proxy: FaultyProxy,
@@ -230,14 +230,14 @@ def test_training_goes_on_when_s3_does_not(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    proxy.answer = lambda request: 403 if "checkpoint-0" in request else None  # boto3 would try 503 again by itself
+    proxy.answer = lambda request: 403 if "checkpoint-0" in request else None  # boto3 itself retries a 503
     monkeypatch.setattr(module, "GRACE_SECONDS", 1)
     assert train(dataset, Path("model"), str(root), tiny_config()) == 64
     assert re.search(r"The checkpoint of \d+ images is not in S3 yet: .* access refused", caplog.text)
     assert re.search(r"has none yet, not that of 48: .* access refused", caplog.text)
 
 
-def test_a_server_that_forbids_to_delete_has_the_newest_state_all_the_same(
+def test_a_server_that_forbids_deletion_still_gets_the_newest_checkpoint(
     workplace: Path,
     dataset: Path,
     proxy: FaultyProxy,

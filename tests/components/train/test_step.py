@@ -1,4 +1,4 @@
-"""The train step: its output, its MLflow run, its command line, and how it goes on after a stop."""
+"""Tests of the train step: output, MLflow run, command line, initial weights, and resuming."""
 
 import csv
 import hashlib
@@ -43,7 +43,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
+def test_the_output_holds_generator_history_curves_and_samples(workplace: Path, dataset: Path) -> None:
     assert train(dataset, Path("out/model"), Path("checkpoints"), tiny_config(), "c0de") == 64
     model = workplace / "out" / "model"
     assert sorted(str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()) == [
@@ -73,13 +73,15 @@ def test_the_output_is_complete(workplace: Path, dataset: Path) -> None:
     assert Image.open(model / "samples" / "samples-000000064.png").size == (3 * 24, 3 * 24)
 
 
-def test_nothing_to_calibrate_on_is_said_before_training(workplace: Path, tmp_path: Path) -> None:
+def test_calibration_without_validation_photographs_is_refused_before_training(workplace: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.calibrate needs validation photographs"):
         train(tiny_dataset(tmp_path / "d", val=0), Path("model"), Path("checkpoints"), tiny_config("calibrate=true"))
     assert not Path("checkpoints").exists()
 
 
-def test_mlflow_gets_what_the_history_has(workplace: Path, dataset: Path) -> None:
+def test_mlflow_gets_parameters_dataset_artifacts_and_the_metrics_of_the_history(
+    workplace: Path, dataset: Path
+) -> None:
     train(dataset, Path("model"), Path("checkpoints"), tiny_config())
     facts = json.loads(Path("model/training.json").read_text())
     client = connection.connect()
@@ -101,7 +103,7 @@ def test_mlflow_gets_what_the_history_has(workplace: Path, dataset: Path) -> Non
     }
 
 
-def test_an_alarm_reaches_mlflow(workplace: Path, dataset: Path) -> None:
+def test_an_alarm_is_logged_to_mlflow(workplace: Path, dataset: Path) -> None:
     lost = ("warmup_images=48", "health.ab_spread=[0,0.01]", "health.patience=1")
     train(dataset, Path("model"), Path("checkpoints"), tiny_config(*lost))
     client = connection.connect()
@@ -112,7 +114,7 @@ def test_an_alarm_reaches_mlflow(workplace: Path, dataset: Path) -> None:
     assert "Training continues" in run.data.tags["health_alarm"]
 
 
-def test_the_best_snapshot_is_handed_on_with_its_score(workplace: Path, dataset: Path) -> None:
+def test_the_best_snapshot_is_saved_with_its_score(workplace: Path, dataset: Path) -> None:
     config = tiny_config("images=96", "learning_rate=0.005", "validate_every=16", "select=balance")
     train(dataset, Path("model"), Path("checkpoints"), config)
     facts = json.loads(Path("model/training.json").read_text())
@@ -126,7 +128,7 @@ def test_the_best_snapshot_is_handed_on_with_its_score(workplace: Path, dataset:
     assert [(point.step, point.value) for point in logged] == [(row["images"], row["val_l1_ab"]) for row in rows]
 
 
-def test_an_injected_run_is_joined(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_injected_mlflow_run_is_used(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connection.connect()
     injected = client.create_run(client.create_experiment("theirs")).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", injected)
@@ -135,7 +137,7 @@ def test_an_injected_run_is_joined(workplace: Path, dataset: Path, monkeypatch: 
     assert "reconstruction" in client.get_run(injected).data.metrics
 
 
-def test_a_failed_training_leaves_no_output_and_a_failed_run(workplace: Path, dataset: Path) -> None:
+def test_a_failed_training_leaves_no_output_and_a_run_marked_failed(workplace: Path, dataset: Path) -> None:
     with pytest.raises(UserError, match="receptive field"):
         train(dataset, Path("model"), Path("checkpoints"), tiny_config("discriminator.receptive_field=70"))
     assert not list(workplace.glob("*model*"))
@@ -143,7 +145,7 @@ def test_a_failed_training_leaves_no_output_and_a_failed_run(workplace: Path, da
     assert run.info.status == "FAILED"
 
 
-def test_a_strangers_folder_is_refused_before_training(workplace: Path, dataset: Path) -> None:
+def test_a_folder_with_other_files_is_refused_before_training(workplace: Path, dataset: Path) -> None:
     (workplace / "mine").mkdir()
     (workplace / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="choose another folder"):
@@ -152,7 +154,7 @@ def test_a_strangers_folder_is_refused_before_training(workplace: Path, dataset:
     assert not list(workplace.glob("checkpoints/*/checkpoint-*"))
 
 
-def test_each_training_has_its_own_checkpoints_and_finished_ones_go(workplace: Path, dataset: Path) -> None:
+def test_each_training_has_its_own_checkpoints_and_removes_finished_ones(workplace: Path, dataset: Path) -> None:
     stranger = workplace / "checkpoints" / "not-a-training"
     stranger.mkdir(parents=True)
     (stranger / "finished-training").touch()
@@ -165,13 +167,17 @@ def test_each_training_has_its_own_checkpoints_and_finished_ones_go(workplace: P
     assert stranger.exists()
 
 
-def test_a_finished_training_whose_output_got_lost_is_quick_to_repeat(workplace: Path, dataset: Path) -> None:
+def test_a_finished_training_whose_output_is_lost_resumes_from_its_last_checkpoint(
+    workplace: Path, dataset: Path
+) -> None:
     train(dataset, Path("model"), Path("checkpoints"), tiny_config())
     weights, history = Path("model/generator.safetensors").read_bytes(), Path("model/history.jsonl").read_text()
     first_rows = history.splitlines()[:3]
     train(dataset, Path("again"), Path("checkpoints"), tiny_config())
     assert Path("again/generator.safetensors").read_bytes() == weights
-    assert Path("again/history.jsonl").read_text().splitlines()[:3] == first_rows  # times too: these were not redone
+    assert (
+        Path("again/history.jsonl").read_text().splitlines()[:3] == first_rows
+    )  # with the same times: these rows were not trained again
 
 
 def _command(*arguments: str) -> list[str]:
@@ -183,7 +189,7 @@ def _environment() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_75_on_sigterm_and_goes_on(workplace: Path, dataset: Path) -> None:
+def test_the_command_exits_with_75_on_sigterm_and_resumes(workplace: Path, dataset: Path) -> None:
     longer = ("images=1600", "log_every=400", "sample_every=800", "checkpoint_every=80")
     sets = [part for override in longer for part in ("--set", f"train.{override}")]
     command = _command("--dataset", str(dataset), "--out", "model", *tiny_overrides(), *sets)
@@ -216,7 +222,7 @@ def test_the_command_ends_with_75_on_sigterm_and_goes_on(workplace: Path, datase
     assert _digest(Path("model/generator.safetensors")) == _digest(Path("uninterrupted/generator.safetensors"))
 
 
-def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_dataset_is_named_in_one_line(tmp_path: Path) -> None:
     command = _command("--dataset", "nowhere", "--out", "model")
     result = subprocess.run(command, env=_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1
@@ -224,7 +230,7 @@ def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_shard_is_not_trained_on(dataset: Path, workplace: Path) -> None:
+def test_a_damaged_shard_is_refused_before_training(dataset: Path, workplace: Path) -> None:
     copy = Path(shutil.copytree(dataset, workplace / "copy"))
     shard = copy / "train-00000.npy"
     content = bytearray(shard.read_bytes())
@@ -236,7 +242,7 @@ def test_a_damaged_shard_is_not_trained_on(dataset: Path, workplace: Path) -> No
     assert not Path("model").exists()
 
 
-def test_a_grid_shows_gray_colored_and_true(dataset: Path) -> None:
+def test_a_sample_grid_shows_gray_colored_and_true_photographs(dataset: Path) -> None:
     stored = torch.from_numpy(Shards.open(dataset, "val")[:])
     torch.manual_seed(0)
     generator = Generator(tiny_config().generator).eval()
@@ -249,7 +255,7 @@ def test_a_grid_shows_gray_colored_and_true(dataset: Path) -> None:
     assert not np.array_equal(np.asarray(sample_grid(generator, stored, seed=1)), grid)
 
 
-def test_a_grid_shows_photographs_with_their_labels(workplace: Path) -> None:
+def test_a_sample_grid_colors_photographs_with_their_labels(workplace: Path) -> None:
     labelled = tiny_dataset(workplace / "labelled", labels=("day", "night"))
     train(labelled, Path("model"), Path("checkpoints"), tiny_config("generator.labels=[day, night]"))
     generator, _ = load_generator(Path("model"))
@@ -260,10 +266,10 @@ def test_a_grid_shows_photographs_with_their_labels(workplace: Path) -> None:
     told, untold = (
         np.asarray(sample_grid(generator, torch.from_numpy(held_out[:]), given)).astype(int) for given in (y, None)
     )
-    assert np.abs(last - told).mean() < np.abs(last - untold).mean()  # weights are rounded when they are saved
+    assert np.abs(last - told).mean() < np.abs(last - untold).mean()  # saved weights are rounded
 
 
-def test_the_page_holds_everything_itself(workplace: Path, dataset: Path) -> None:
+def test_the_curves_page_embeds_its_images_and_escapes_html(workplace: Path, dataset: Path) -> None:
     train(dataset, Path("model"), Path("checkpoints"), tiny_config(), "<script>alert(1)</script>")
     curves_page(Path("model"), Path("pages/curves"))
     page = Path("pages/curves").read_text()
@@ -273,13 +279,15 @@ def test_the_page_holds_everything_itself(workplace: Path, dataset: Path) -> Non
     assert "<script>" not in page
 
 
-def test_without_photographs_for_validation_those_for_training_are_drawn(workplace: Path) -> None:
+def test_sample_grids_show_training_photographs_without_validation_photographs(workplace: Path) -> None:
     only = tiny_dataset(workplace / "only", train=9, val=0)
     train(only, Path("model"), Path("checkpoints"), tiny_config("images=16", "warmup_images=0"))
     assert Image.open("model/samples/samples-000000016.png").size == (8 * 24, 3 * 24)
 
 
-def test_it_begins_with_the_champion(workplace: Path, dataset: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+def test_training_starts_from_the_champion(
+    workplace: Path, dataset: Path, retrain: Callable[..., dict[str, Any]]
+) -> None:
     retrain(0.5)
     still = ("init=models:/colorizer@champion", "learning_rate=1e-9", "images=8", "warmup_images=8", "ema_half_life=0")
     train(dataset, Path("out/still"), Path("checkpoints"), tiny_config(*still))
@@ -294,7 +302,7 @@ def test_it_begins_with_the_champion(workplace: Path, dataset: Path, retrain: Ca
     assert not Path("out/other").exists()
 
 
-def test_another_champion_is_another_training(
+def test_another_champion_starts_another_training(
     workplace: Path, dataset: Path, retrain: Callable[..., dict[str, Any]]
 ) -> None:
     config = tiny_config("init=models:/colorizer@champion", "images=8", "warmup_images=8")
@@ -303,12 +311,12 @@ def test_another_champion_is_another_training(
         train(dataset, Path("out/model"), Path("checkpoints"), config)
     runs = connection.connect().search_runs(["0", "1"])
     logged = {run.data.params.get("train.init") for run in runs}
-    assert len(list(Path("checkpoints").iterdir())) == 1  # a finished one makes way for the next
+    assert len(list(Path("checkpoints").iterdir())) == 1  # the next training removes a finished one's checkpoints
     assert {"models:/colorizer/1", "models:/colorizer/2"} <= logged
 
 
-def test_it_begins_with_a_checkpoint(workplace: Path, dataset: Path) -> None:
-    """After a training that failed, the next one begins with its last good weights and a lower rate."""
+def test_training_starts_from_a_checkpoint(workplace: Path, dataset: Path) -> None:
+    """Starts from the last good weights of another training, as after a failure."""
     train(dataset, Path("out/first"), Path("checkpoints"), tiny_config())
     (checkpoint,) = sorted(Path("checkpoints").glob("*/checkpoint-*48.safetensors"))
     kept = checkpoint.rename("checkpoint.safetensors")

@@ -1,4 +1,4 @@
-"""Several processes on one node: torchrun inside the step, which ends as one process would."""
+"""Tests of several processes on one node: the step runs torchrun and exits like a single process."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(dataset: Path, out: str, *overrides: str) -> subprocess.Popen[str]:
-    """The step, as two processes."""
+    """Starts the step with two processes."""
     sets = [part for override in overrides for part in ("--set", f"train.{override}")]
     command = [
         sys.executable,
@@ -60,8 +60,8 @@ def wait_for_a_checkpoint(process: subprocess.Popen[str], workplace: Path) -> No
 
 
 @pytest.mark.slow
-def test_it_ends_as_one_process_would(workplace: Path, dataset: Path) -> None:
-    """Stopped by SIGTERM, killed, and then to the end."""
+def test_two_processes_exit_and_resume_like_one(workplace: Path, dataset: Path) -> None:
+    """Stops the step with SIGTERM, kills a worker, and then runs it to the end."""
     process = start(dataset, "model", *LONGER)
     wait_for_a_checkpoint(process, workplace)
     process.send_signal(signal.SIGTERM)
@@ -95,7 +95,9 @@ def test_it_ends_as_one_process_would(workplace: Path, dataset: Path) -> None:
     assert int(said) > 0
 
 
-def test_a_mistake_is_one_sentence(workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_number_of_processes_is_named_in_one_line(
+    workplace: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(PROCESSES, "two")
     with pytest.raises(UserError, match=r"COLORIZE_PROCESSES is 'two'; give a number of processes"):
         train(dataset, Path("model"), "checkpoints", tiny_config())
@@ -107,11 +109,11 @@ def test_a_mistake_is_one_sentence(workplace: Path, dataset: Path, monkeypatch: 
     assert "Traceback" not in errors
 
 
-def test_what_reads_for_a_gpu_outlives_torchruns_sigterm(dataset: Path) -> None:
-    """torchrun sends it to a whole group of processes; the last step needs its batch all the same."""
+def test_reader_processes_survive_the_sigterm_of_torchrun(dataset: Path) -> None:
+    """torchrun sends SIGTERM to the whole process group, but the last step still needs its batch."""
     gpu = ProcessGroup(0, 1, torch.device("cuda"))
     loader = batches(tiny_config("images=800"), Shards.open(dataset, "train"), gpu)
-    loader.pin_memory = False  # there need be no GPU
+    loader.pin_memory = False  # so that the test needs no GPU
     before = {child.pid for child in psutil.Process().children()}
     left = iter(loader)
     next(left)

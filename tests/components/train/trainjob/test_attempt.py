@@ -1,4 +1,4 @@
-"""Training on several nodes, seen from the step: the TrainJob that it makes, follows and removes."""
+"""Tests of the step that trains on several nodes: it creates, follows and deletes a TrainJob."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cluster(workplace: Path, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesServer]:
-    """A cluster, and this process one of its pods."""
+    """Yields a cluster, with this process as one of its pods."""
     monkeypatch.setattr(job, "PAUSE", 0.05)
     monkeypatch.setenv("KUBECONFIG", str(workplace / "kubeconfig"))
     monkeypatch.setenv("KFP_RUN_ID", "b1946ac9")
@@ -50,7 +50,7 @@ def template(tmp_path: Path, gpu: str = "nodes: 2") -> str:
 
 
 def work(made: Object) -> dict[str, Any]:
-    """What the nodes are told."""
+    """Returns the arguments that the TrainJob gives to its nodes."""
     arguments: dict[str, Any] = json.loads(made["spec"]["trainer"]["args"][-1].replace("$$", "$"))
     return arguments
 
@@ -60,7 +60,7 @@ def start(dataset: Path, root: Address, spec: str, *overrides: str) -> None:
 
 
 def succeed(cluster: KubernetesServer, made: Object, folder: Path) -> None:
-    """As Kubeflow Trainer and the nodes would."""
+    """Completes a job as Kubeflow Trainer and its nodes would."""
     pods = [cluster.pod(made, index, "Running", running={}) for index in range(2)]
     download_folder(Address.parse(work(made)["dataset"]), folder / "dataset-of-the-nodes", "dataset.json")
     (folder / "trained").mkdir()
@@ -74,10 +74,10 @@ def succeed(cluster: KubernetesServer, made: Object, folder: Path) -> None:
     cluster.conclude(made, "Complete")
 
 
-def test_a_job_is_made_followed_and_removed(
+def test_a_job_is_created_followed_and_deleted_despite_faults(
     cluster: KubernetesServer, dataset: Path, root: Address, s3: S3Server, tmp_path: Path, capsys
 ) -> None:
-    """Connections break in the middle of the log, and the API server is away for a while."""
+    """Connections break in the middle of the log, and the API server fails for a while."""
     made: list[Object] = []
     cluster.cut = 3
     cluster.faults = [("POST", 503), ("GET .*pods$", 0), ("GET .*trainjobs", 500), ("GET .*log", 500)]
@@ -123,7 +123,7 @@ def test_a_job_is_made_followed_and_removed(
         ("nodes: 6", 30, "5:6"),
     ],
 )
-def test_it_goes_on_with_as_few_nodes_as_can_share_a_batch(
+def test_the_minimum_of_nodes_is_the_least_number_that_can_share_a_batch(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path, gpu: str, batch: int, nodes: str
 ) -> None:
     cluster.on_create = lambda made: cluster.conclude(made, "Failed", "Enough", made["spec"]["trainer"]["args"][0])
@@ -131,7 +131,7 @@ def test_it_goes_on_with_as_few_nodes_as_can_share_a_batch(
         start(dataset, root, template(tmp_path, gpu), f"batch_size={batch}")
 
 
-def test_a_sentence_of_the_training_is_the_steps(
+def test_the_step_fails_with_the_error_message_of_the_training(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path
 ) -> None:
     def run(made: Object) -> None:
@@ -162,7 +162,7 @@ def test_sigterm_deletes_the_job(cluster: KubernetesServer, dataset: Path, root:
 
 
 def _lose_the_step(monkeypatch: pytest.MonkeyPatch, dataset: Path, root: Address, spec: str) -> None:
-    """An attempt whose pod vanishes while the job runs on."""
+    """Starts an attempt whose pod vanishes while the job continues."""
     with monkeypatch.context() as context:
         context.setattr(job.Job, "follow", lambda self: os.lstat("a node that is gone"))
         context.setattr(job.Job, "delete", lambda self: None)
@@ -170,7 +170,7 @@ def _lose_the_step(monkeypatch: pytest.MonkeyPatch, dataset: Path, root: Address
             start(dataset, root, spec)
 
 
-def test_a_lost_steps_job_is_adopted(
+def test_a_new_attempt_adopts_the_job_of_a_lost_step(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _lose_the_step(monkeypatch, dataset, root, template(tmp_path))
@@ -183,7 +183,7 @@ def test_a_lost_steps_job_is_adopted(
     assert sum(request.startswith("POST") for request in cluster.requests) == 1
 
 
-def test_what_failed_or_is_being_deleted_makes_way(
+def test_a_failed_job_and_a_job_under_deletion_are_replaced(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = template(tmp_path)
@@ -201,7 +201,7 @@ def test_what_failed_or_is_being_deleted_makes_way(
     assert sum(request.startswith("POST") for request in cluster.requests) == 4
 
 
-def test_another_run_or_another_recipe_has_a_job_of_its_own(
+def test_another_run_and_another_recipe_create_a_job_of_their_own(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = template(tmp_path)
@@ -223,7 +223,7 @@ def test_another_run_or_another_recipe_has_a_job_of_its_own(
         (422, r"refuses the TrainJob \(422: on demand\)"),
     ],
 )
-def test_refusals_are_sentences(
+def test_a_refused_job_is_explained(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path, status: int, words: str
 ) -> None:
     cluster.faults = [("POST", status)]
@@ -231,7 +231,7 @@ def test_refusals_are_sentences(
         start(dataset, root, template(tmp_path))
 
 
-def test_a_cluster_without_trainer_is_told(
+def test_a_cluster_without_kubeflow_trainer_is_explained(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path
 ) -> None:
     spec = json.loads(template(tmp_path))
@@ -241,15 +241,13 @@ def test_a_cluster_without_trainer_is_told(
         start(dataset, root, json.dumps(spec))
 
 
-def test_a_job_that_somebody_deletes_is_told(
-    cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path
-) -> None:
+def test_a_deleted_job_is_reported(cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path) -> None:
     cluster.on_create = lambda made: cluster.jobs.clear()
     with pytest.raises(UserError, match="was deleted while it ran"):
         start(dataset, root, template(tmp_path))
 
 
-def test_mistakes_are_told_before_the_cluster_is_asked(
+def test_a_wrong_batch_size_or_checkpoint_folder_is_refused_before_any_request(
     cluster: KubernetesServer, dataset: Path, root: Address, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"batch_size is 8; it must be a multiple of the 6 processes"):

@@ -1,5 +1,4 @@
-"""What a TrainJob runs, run here: nodes are processes on loopback with folders of their own and checkpoints in S3; one
-is killed in the middle."""
+"""Tests of a TrainJob's command on two nodes: processes on loopback with folders of their own; one is killed."""
 
 import json
 import os
@@ -35,13 +34,13 @@ from tests.support.trainings import history
 LONGER = ("images=800", "log_every=80", "sample_every=400", "checkpoint_every=80")
 
 ROUNDING = 2e-3
-"""How far weights may come apart when the number of processes differs. They are stored in half precision, which knows
-steps of 0.001 for weights from 1 to 2; two seeds differ by 0.01 after a tenth of the images already
+"""Largest difference of weights between trainings of another number of processes. Half precision has steps of 0.001
+for weights from 1 to 2; two seeds differ by 0.01 after a tenth of the images
 (tests/model/training/test_resuming.py)."""
 
 
 class Group:
-    """A training on two nodes."""
+    """Runs a training on two nodes."""
 
     def __init__(self, folder: Path, dataset: Path, root: Address, nodes: str = "1:2", *overrides: str) -> None:
         self.root, self._folder = root, folder
@@ -95,7 +94,7 @@ class Group:
         act()
 
     def worker(self, node: int) -> psutil.Process:
-        """The process that trains on a node."""
+        """Returns the process that trains on a node."""
         (found,) = (
             each
             for each in psutil.Process(self.nodes[node].pid).children()
@@ -104,7 +103,7 @@ class Group:
         return found
 
     def finish(self) -> Path:
-        """The model, once the first node has come to its end."""
+        """Waits for the first node; returns the model."""
         assert self.nodes[0].wait(timeout=240) == 0, self.log(0)
         model = self._folder / "model"
         download_folder(self.root / "handover" / "model", model, "generator.json")
@@ -130,13 +129,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_dataset(tmp_path_factory.mktemp("tiny"))
 
 
-def test_a_killed_process_leaves_no_trace(
+def test_a_killed_process_does_not_change_the_result(
     workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address
 ) -> None:
     undisturbed = Group(workplace / "undisturbed", dataset, root / "undisturbed", "2:2")
     whole = undisturbed.finish()
     assert undisturbed.checkpoints(0)
-    assert not undisturbed.checkpoints(1)  # it had the first one's
+    assert not undisturbed.checkpoints(1)  # it uses those of the first node
     for node in (0, 1):
         group = Group(workplace / f"killed-{node}", dataset, root / f"killed-{node}", "2:2")
         group.after(s3, 240, lambda: group.worker(node).kill())  # noqa: B023
@@ -149,10 +148,10 @@ def test_a_killed_process_leaves_no_trace(
     assert facts["processes"] == 2
 
 
-def test_nodes_that_stream_train_to_the_weights_of_nodes_that_hold_the_set(
+def test_streaming_nodes_train_the_same_weights_as_nodes_with_a_local_dataset(
     workplace: Path, proxy: FaultyProxy, s3: S3Server, root: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shards from S3 through a cache on each node for half the set, and a process that is killed."""
+    """Each node's cache holds half the set, and a process is killed."""
     monkeypatch.setattr(writer, "PER_SHARD", 4)
     whole = tiny_dataset(workplace / "whole", train=59)
     published = Path(shutil.copytree(whole, workplace / "published"))
@@ -171,14 +170,14 @@ def test_nodes_that_stream_train_to_the_weights_of_nodes_that_hold_the_set(
     assert (streamed / "generator.safetensors").read_bytes() == (local / "generator.safetensors").read_bytes()
 
 
-def test_a_lost_node_leaves_the_training_to_the_other(
+def test_the_other_node_completes_the_training_of_a_lost_node(
     workplace: Path, dataset: Path, proxy: FaultyProxy, s3: S3Server, root: Address
 ) -> None:
     group = Group(workplace / "elastic", dataset, root / "elastic", "1:2")
 
     def lose() -> None:
         worker = group.worker(1)
-        group.nodes[1].kill()  # torchrun first, which would start it again
+        group.nodes[1].kill()  # torchrun first: it would restart the worker
         worker.kill()
 
     group.after(s3, 240, lose)
