@@ -1,4 +1,4 @@
-"""No file that is loaded can run code: the sources hold no way to it, and files made to try fail in one sentence."""
+"""Tests that no loaded file can execute code: the sources hold no such call, and malicious files are refused."""
 
 import ast
 import hashlib
@@ -51,11 +51,11 @@ ONLY_WITH = {
     "yaml.load": ", _Loader)",
     "yaml.load_all": ", _Loader)",
 }
-"""Functions that are harmless only when so called."""
+"""Functions that are safe only with this argument."""
 
 
 def dangerous(source: str) -> Iterator[str]:
-    """What could execute code out of a file, or unpack one over others."""
+    """Yields the imports and calls that could execute code of a file or unpack one over others."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name.partition(".")[0] in MODULES)
@@ -71,7 +71,7 @@ def dangerous(source: str) -> Iterator[str]:
                 yield call
 
 
-def test_no_source_loads_what_could_execute() -> None:
+def test_no_source_has_a_call_that_can_execute_a_loaded_file() -> None:
     files = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 100
     found = {str(path.relative_to(ROOT)): list(dangerous(path.read_text(encoding="utf-8"))) for path in files}
@@ -97,7 +97,7 @@ def test_no_source_loads_what_could_execute() -> None:
         "eval(text)",
     ],
 )
-def test_such_a_line_would_be_found(line: str) -> None:
+def test_a_dangerous_line_is_found(line: str) -> None:
     assert list(dangerous(line))
 
 
@@ -108,15 +108,17 @@ def test_harmless_lines_pass() -> None:
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Iterator[Payload]:
-    """Makes a folder when it is unpickled; the test fails when it was."""
+    """Yields an object that makes a folder when it is unpickled, and fails if that happened."""
     payload = Payload(tmp_path / "executed")
-    pickle.loads(pickle.dumps(payload))  # noqa: S301 - it would work
+    pickle.loads(pickle.dumps(payload))  # noqa: S301 - shows that the payload works
     payload.path.rmdir()
     yield payload
     assert not payload.path.exists()
 
 
-def test_a_checkpoint_is_passed_by(tmp_path: Path, payload: Payload, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pickled_checkpoint_is_skipped_with_a_warning(
+    tmp_path: Path, payload: Payload, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     checkpoint_path(folder, 8).write_bytes(pickle.dumps(payload))
@@ -128,7 +130,7 @@ def test_a_checkpoint_is_passed_by(tmp_path: Path, payload: Payload, caplog: pyt
 
 
 def _poison(folder: Path, payload: Payload) -> str:
-    """Puts a pickle in place of the weights, with a checksum to match, which is returned."""
+    """Replaces the weights by a pickle with a matching checksum; returns the checksum."""
     weights, description = folder / "generator.safetensors", folder / "generator.json"
     torch.save({"weight": payload}, weights)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -137,7 +139,7 @@ def _poison(folder: Path, payload: Payload) -> str:
 
 
 @pytest.mark.parametrize("keep_length", [False, True])
-def test_a_shard_is_refused(tmp_path: Path, payload: Payload, keep_length: bool) -> None:
+def test_a_pickled_shard_is_refused(tmp_path: Path, payload: Payload, keep_length: bool) -> None:
     dataset = tiny_dataset(tmp_path / "dataset")
     shard = dataset / "train-00000.npy"
     length = shard.stat().st_size
@@ -149,8 +151,8 @@ def test_a_shard_is_refused(tmp_path: Path, payload: Payload, keep_length: bool)
     assert "\n" not in str(raised.value)
 
 
-def test_a_registered_model_is_refused(workplace: Path, payload: Payload, retrain: Callable[..., Any]) -> None:
-    """Whoever may write to MLflow poisons the champion in every way, and its checksums and tags to match."""
+def test_a_poisoned_registered_model_is_refused(workplace: Path, payload: Payload, retrain: Callable[..., Any]) -> None:
+    """Poisons every file of the champion in MLflow, with matching checksums and tags."""
     retrain(0.5)
     (root,) = (path.parent for path in workplace.glob("workspace/mlartifacts/**/MLmodel"))
     sha256 = _poison(root / "artifacts" / "generator", payload)
@@ -169,7 +171,9 @@ def test_a_registered_model_is_refused(workplace: Path, payload: Payload, retrai
     del flavor["model_code_path"], flavor["code"]
     flavor["python_model"] = "python_model.pkl"
     (root / "MLmodel").write_text(yaml.safe_dump(description))
-    with pytest.raises(MlflowException, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):  # by MLflow, as we set it up
+    with pytest.raises(
+        MlflowException, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+    ):  # MLflow refuses, by the model's settings
         mlflow.pyfunc.load_model(champion)
 
 
@@ -179,7 +183,7 @@ def test_a_link_in_the_artifact_store_is_not_followed(workplace: Path, retrain: 
     elsewhere = Path(shutil.copytree(generator, workplace / "elsewhere"))
     (generator / "generator.json").unlink()
     (generator / "generator.json").symlink_to(elsewhere / "generator.json")
-    shutil.rmtree(workplace / "workspace" / "cache" / "models")  # of the check before the promotion
+    shutil.rmtree(workplace / "workspace" / "cache" / "models")  # filled by the check before the promotion
     with pytest.raises(UserError, match="resolved path is outside the artifact directory"):
         registry.fetch("models:/colorizer@champion")
     shutil.rmtree(generator)
@@ -189,7 +193,7 @@ def test_a_link_in_the_artifact_store_is_not_followed(workplace: Path, retrain: 
 
 
 class _Artifacts(BaseHTTPRequestHandler):
-    """An artifact store with one file in the folder `evaluation`."""
+    """Serves an artifact store with one file in the folder `evaluation`."""
 
     name = ""
 
@@ -204,7 +208,9 @@ class _Artifacts(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_store_that_lists_a_file_outside_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_lists_a_file_outside_the_folder_is_refused(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = workplace / "a" / "b"
     folder.mkdir(parents=True)
     client = connection.connect()

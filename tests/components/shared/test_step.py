@@ -1,4 +1,4 @@
-"""How a step ends when it is told to stop, when the disk refuses, and when what it was given is damaged."""
+"""Tests of the end of a step: stop signals, errors of the disk, bugs, and damaged inputs."""
 
 import errno
 import json
@@ -21,17 +21,19 @@ def journal(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return workplace / "journal.jsonl"
 
 
-def test_a_step_that_is_told_to_stop_clears_up_and_says_so(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_cleans_up_on_sigterm_and_records_the_interruption(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     cleared = False
 
     def evaluate() -> None:
         nonlocal cleared
-        os.kill(os.getpid(), signal.SIGINT)  # of a terminal: the run is to decide
+        os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C in a terminal does; the run decides
         try:
             terminate(0)
         finally:
-            terminate(0)  # a second one does not disturb
+            terminate(0)  # a second signal has no effect
             cleared = True
 
     with pytest.raises(SystemExit) as ended, step("evaluate"):
@@ -43,7 +45,7 @@ def test_a_step_that_is_told_to_stop_clears_up_and_says_so(journal: Path, capsys
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_it_is_stopped_also_where_python_swallows_that(journal: Path) -> None:
+def test_sigterm_ends_a_step_even_where_python_swallows_exceptions(journal: Path) -> None:
     class Gone:
         def __del__(self) -> None:
             terminate(0)
@@ -73,7 +75,7 @@ def test_it_is_stopped_also_where_python_swallows_that(journal: Path) -> None:
         (errno.EROFS, "a.jpg", "a.jpg: Read-only file system; make it writable, then"),
     ],
 )
-def test_what_the_disk_refuses_is_a_sentence(
+def test_an_error_of_the_disk_is_explained_in_one_line(
     journal: Path, capsys: pytest.CaptureFixture[str], number: int, where: str | None, said: str
 ) -> None:
     with pytest.raises(SystemExit) as ended, step("train"):
@@ -84,14 +86,14 @@ def test_what_the_disk_refuses_is_a_sentence(
     assert said in json.loads(journal.read_text())["message"]
 
 
-def test_a_bug_is_no_sentence(journal: Path) -> None:
+def test_a_bug_keeps_its_traceback(journal: Path) -> None:
     assert disk_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.jpg")) is None
     assert disk_error(PermissionError(errno.EACCES, "Permission denied")) is None  # of a port, say
     with pytest.raises(ZeroDivisionError), step("train"):
         1 / 0  # noqa: B018
 
 
-def test_the_journal_names_what_must_be_made_anew(journal: Path) -> None:
+def test_the_journal_names_the_damaged_folder(journal: Path) -> None:
     with pytest.raises(SystemExit), step("train"):
         raise Damaged("dataset/train-00000.npy is damaged", Path("dataset"))
     assert json.loads(journal.read_text())["notes"] == {DAMAGED: "dataset"}

@@ -1,4 +1,4 @@
-"""The hash of a step's code: moved by what the step reaches, by nothing else."""
+"""Tests of the hash of a step's code: it changes with the files that the step imports, and with no others."""
 
 import shutil
 import subprocess
@@ -53,14 +53,16 @@ def touch(path: Path) -> None:
         ("requirements.txt", (True, True, True)),
     ],
 )
-def test_a_change_moves_the_steps_that_reach_it(checkout: Path, file: str, moved: tuple[bool, ...]):
+def test_a_changed_file_changes_the_hash_of_the_steps_that_import_it(
+    checkout: Path, file: str, moved: tuple[bool, ...]
+):
     before = versions(checkout)
     touch(checkout / file)
     after = versions(checkout)
     assert tuple(old != new for old, new in zip(before, after, strict=True)) == moved
 
 
-def test_files_beside_the_code_count_too(checkout: Path):
+def test_the_hash_includes_other_files_in_the_steps_folder(checkout: Path):
     before = versions(checkout)
     (checkout / "components" / "evaluate" / "extra.html").write_text("<p>", encoding="utf-8")
     after = versions(checkout)

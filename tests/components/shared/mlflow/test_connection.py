@@ -1,4 +1,4 @@
-"""MLflow's runs against a real SQLite store, and servers that are away or say no."""
+"""Tests of MLflow runs in a real SQLite store, and of servers that are unreachable or refuse."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def _status(run_id: str) -> str:
     return str(connection.connect().get_run(run_id).info.status)
 
 
-def test_everything_lies_in_workspace(workplace: Path) -> None:
+def test_database_and_artifacts_lie_in_the_workspace_folder(workplace: Path) -> None:
     note = workplace / "note.txt"
     note.write_text("hello", encoding="utf-8")
     with runs.start_run("train") as run:
@@ -35,7 +35,7 @@ def test_everything_lies_in_workspace(workplace: Path) -> None:
     assert connection.connect().get_experiment_by_name("colorizer") is not None
 
 
-def test_the_location_follows_the_folder(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_location_follows_the_current_folder(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with runs.start_run("train"):
         pass
     assert "MLFLOW_TRACKING_URI" not in os.environ
@@ -45,7 +45,7 @@ def test_the_location_follows_the_folder(workplace: Path, monkeypatch: pytest.Mo
     assert connection.uri() == f"sqlite:///{elsewhere}/workspace/mlflow.db"
 
 
-def test_what_is_logged_can_be_read(workplace: Path) -> None:
+def test_logged_params_metrics_tags_datasets_and_artifacts_can_be_read(workplace: Path) -> None:
     folder = workplace / "samples"
     folder.mkdir()
     (folder / "a.txt").write_text("a", encoding="utf-8")
@@ -76,7 +76,7 @@ def test_what_is_logged_can_be_read(workplace: Path) -> None:
     assert [file.path for file in client.list_artifacts(run.id, "grids/samples")] == ["grids/samples/a.txt"]
 
 
-def test_a_run_ends_as_its_block_does_and_can_be_resumed(workplace: Path) -> None:
+def test_a_run_ends_with_the_status_of_its_block_and_can_be_resumed(workplace: Path) -> None:
     with pytest.raises(ZeroDivisionError), runs.start_run("train") as run:
         raise ZeroDivisionError
     assert _status(run.id) == "FAILED"
@@ -87,7 +87,7 @@ def test_a_run_ends_as_its_block_does_and_can_be_resumed(workplace: Path) -> Non
     assert connection.connect().get_run(run.id).info.run_name == "train"
 
 
-def test_a_run_that_is_gone_is_begun_anew(workplace: Path) -> None:
+def test_a_missing_or_deleted_run_is_replaced_by_a_new_one(workplace: Path) -> None:
     with runs.start_run("train", run_id="0" * 32) as run:
         pass
     assert run.id != "0" * 32
@@ -96,7 +96,7 @@ def test_a_run_that_is_gone_is_begun_anew(workplace: Path) -> None:
         assert other.id != run.id
 
 
-def test_an_injected_run_is_joined_in_its_own_experiment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_injected_run_is_used_in_its_own_experiment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connection.connect()
     injected = client.create_run(client.create_experiment("a team's own")).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", injected)
@@ -107,20 +107,20 @@ def test_an_injected_run_is_joined_in_its_own_experiment(workplace: Path, monkey
     assert client.get_experiment_by_name("colorizer") is None
 
 
-def test_an_injected_run_that_does_not_exist_is_an_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nonexistent_injected_run_is_an_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(UserError, match="0" * 32), runs.start_run("train"):
         pass
 
 
-def test_system_metrics(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_metrics_are_logged(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
     with runs.start_run("train", system_metrics=True) as run:
         threading.Event().wait(2.5)
     assert "system/cpu_utilization_percentage" in connection.connect().get_run(run.id).data.metrics
 
 
-def test_a_server_that_is_away(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_named_without_its_password(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")  # the discard port: nobody listens
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     expected = r"http://127\.0\.0\.1:9 cannot be used .*refused.*MLFLOW_TRACKING_URI"
@@ -131,7 +131,7 @@ def test_a_server_that_is_away(workplace: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def denying(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a server that answers everything with one status."""
+    """Yields the address of a server that answers every request with one status."""
 
     class Denying(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -152,7 +152,7 @@ def denying(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("denying", [401, 403], indirect=True)
-def test_a_server_that_denies_access(workplace: Path, monkeypatch: pytest.MonkeyPatch, denying: str) -> None:
+def test_a_server_that_denies_access_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch, denying: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", denying)
     with pytest.raises(UserError, match=f"{denying} denies access .*MLFLOW_TRACKING_PASSWORD"), runs.start_run("train"):
         pass
@@ -164,14 +164,14 @@ def test_a_folder_of_files_is_refused_with_mlflows_reason(workplace: Path, monke
         pass
 
 
-def test_a_folder_that_cannot_be_made(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_folder_that_cannot_be_created_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workplace / "file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/file/mlflow.db")
     with pytest.raises(UserError, match=r"file: .*MLFLOW_TRACKING_URI"), runs.start_run("train"):
         pass
 
 
-def test_two_processes_may_begin_at_once_and_are_quiet(tmp_path: Path) -> None:
+def test_two_processes_can_start_at_once_and_print_nothing(tmp_path: Path) -> None:
     code = "from components.shared.mlflow import runs\nwith runs.start_run('train', system_metrics=True) as run: pass"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
     environment["PYTHONPATH"] = str(ROOT)
@@ -184,7 +184,7 @@ def test_two_processes_may_begin_at_once_and_are_quiet(tmp_path: Path) -> None:
     assert [process.returncode for process in both] == [0, 0]
 
 
-def test_tables_that_a_kill_left_halfway_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_database_of_a_killed_process_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with monkeypatch.context() as patch, suppress(CrashError):

@@ -1,4 +1,4 @@
-"""Promotion and rollback on a real SQLite store: what they do, what they refuse, and the history."""
+"""Tests of promotion and rollback in a real SQLite store: aliases, refusals and the history."""
 
 import hashlib
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.tiny import tiny_config
 
 
 def make_version(folder: Path, generator: Path | None = None) -> registry.Version:
-    """A new version with a new tiny generator, as `log_model` lays out its files."""
+    """Registers a new version with a new tiny generator, in the layout of `log_model`."""
     made = folder / "generator"
     if generator:
         folder.mkdir()
@@ -39,7 +39,7 @@ def three(workplace: Path) -> None:
         make_version(workplace / f"made-{number}")
 
 
-def test_promotion_moves_champion_and_previous_and_says_why(three: None) -> None:
+def test_promotion_moves_champion_and_previous_and_records_the_reason(three: None) -> None:
     promote(1, "the first")
     assert aliases() == {"champion": 1}
     promoted = promote(2, "better by far")
@@ -50,7 +50,7 @@ def test_promotion_moves_champion_and_previous_and_says_why(three: None) -> None
     assert promoted.tags["promoted_at"].endswith("+00:00")
 
 
-def test_a_rollback_returns_and_a_second_one_undoes_it(three: None) -> None:
+def test_a_rollback_restores_the_previous_version_and_a_second_one_undoes_it(three: None) -> None:
     for number in (1, 2, 3):
         promote(number, "better")
     assert rollback("skies came out green").number == 2
@@ -68,7 +68,7 @@ def test_a_rollback_returns_and_a_second_one_undoes_it(three: None) -> None:
     assert all(line.by for line in promotion.history())
 
 
-def test_there_must_be_something_to_roll_back_to(three: None) -> None:
+def test_a_rollback_without_a_previous_version_is_refused(three: None) -> None:
     with pytest.raises(UserError, match="no version to roll back to"):
         rollback("")
     promote(1, "the first")
@@ -85,13 +85,13 @@ def test_promoting_the_champion_changes_nothing(three: None) -> None:
     assert len(promotion.history()) == 2
 
 
-def test_only_what_exists_is_promoted(three: None) -> None:
+def test_promoting_a_nonexistent_version_is_refused(three: None) -> None:
     with pytest.raises(UserError, match="no version 9"):
         promote(9, "typo")
     assert registry.champion() is None
 
 
-def test_damaged_weights_are_refused_though_a_good_copy_is_here(three: None, workplace: Path) -> None:
+def test_damaged_weights_in_mlflow_are_refused_despite_a_good_local_copy(three: None, workplace: Path) -> None:
     promote(1, "the first")
     good = registry.get(2).weights_sha256
     registry.fetch("models:/colorizer/2")
@@ -109,14 +109,14 @@ def test_damaged_weights_are_refused_though_a_good_copy_is_here(three: None, wor
     assert "promoted_at" not in registry.get(2).tags
 
 
-def test_a_version_that_cannot_color_is_refused(three: None, workplace: Path) -> None:
+def test_a_version_with_nan_weights_is_refused(three: None, workplace: Path) -> None:
     make_version(workplace / "broken", make_generator(workplace / "nan", 5, broken=True))
     with pytest.raises(UserError, match="cannot be put in service"):
         promote(4, "better")
     assert aliases() == {}
 
 
-def test_a_move_by_other_means_is_found(three: None) -> None:
+def test_aliases_moved_by_hand_are_found_and_recorded(three: None) -> None:
     promote(1, "the first")
     promote(2, "better")
     registry.set_alias("champion", 3)
@@ -128,7 +128,7 @@ def test_a_move_by_other_means_is_found(three: None) -> None:
     assert lines[2:] == [("found", 3, 2), ("found", 1, 3), ("rollback", 3, 1)]
 
 
-def test_a_clock_that_is_behind_does_not_disorder_the_history(three: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_clock_does_not_change_the_order_of_the_history(three: None, monkeypatch: pytest.MonkeyPatch) -> None:
     promote(1, "the first")
     monkeypatch.setattr(promotion, "_now", lambda: "2020-01-01T00:00:00.000+00:00")
     promote(2, "better")

@@ -1,4 +1,4 @@
-"""The registry on a real SQLite store: fetching checked files, and promotions that survive a crash at any call."""
+"""Tests of the registry in a real SQLite store: looking up versions, and fetching and checking their files."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ TINY = tiny_config().generator
 
 
 def _register(folder: Path) -> registry.Version:
-    """A new version with a new tiny generator, as `log_model` lays out its files."""
+    """Registers a new version with a new tiny generator, in the layout of `log_model`."""
     weights = save_generator(folder / "generator", Generator(TINY), crop=16, size=16, images=1).weights_sha256
     client = connection.connect()
     with runs.start_run("train") as run:
@@ -65,17 +65,17 @@ def test_versions_are_found_by_number_alias_and_tags(workplace: Path, version: r
         ("nowhere", "nowhere is no generator folder"),
     ],
 )
-def test_what_is_not_there_is_said(workplace: Path, uri: str, expected: str) -> None:
+def test_a_missing_version_alias_or_folder_is_named(workplace: Path, uri: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         registry.fetch(uri)
 
 
-def test_a_generator_folder_is_itself(workplace: Path) -> None:
+def test_a_generator_folder_is_returned_as_it_is(workplace: Path) -> None:
     save_generator(workplace / "mine", Generator(TINY), crop=16, size=16, images=1)
     assert registry.fetch("mine") == Path("mine")
 
 
-def test_files_are_fetched_once_and_load(workplace: Path, version: registry.Version) -> None:
+def test_files_are_fetched_once_and_can_be_loaded(workplace: Path, version: registry.Version) -> None:
     registry.set_alias("champion", 1)
     folder = registry.fetch("models:/colorizer@champion")
     assert folder == workplace / "workspace" / "cache" / "models" / version.weights_sha256
@@ -84,7 +84,7 @@ def test_files_are_fetched_once_and_load(workplace: Path, version: registry.Vers
     assert sorted(path.name for path in folder.iterdir()) == ["generator.json", "generator.safetensors"]
     _stored(workplace, "generator.safetensors").unlink()  # the copy is enough
     assert registry.fetch("models:/colorizer/1") == folder
-    assert [path.name for path in folder.parent.iterdir()] == [version.weights_sha256]  # nothing half-made is left
+    assert [path.name for path in folder.parent.iterdir()] == [version.weights_sha256]  # no partial files are left
 
 
 def _flip(path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_damaged_copy_is_fetched_again(workplace: Path, version: registry.Vers
     assert load_generator(folder)[1].weights_sha256 == version.weights_sha256
 
 
-def test_damaged_weights_are_refused_even_with_a_checksum_to_match(workplace: Path, version: registry.Version) -> None:
+def test_damaged_weights_are_refused_even_with_a_forged_checksum(workplace: Path, version: registry.Version) -> None:
     weights, description = _stored(workplace, "generator.safetensors"), _stored(workplace, "generator.json")
     _flip(weights)
     with pytest.raises(UserError, match=r"models:/colorizer/1: .*damaged"):
@@ -113,7 +113,7 @@ def test_damaged_weights_are_refused_even_with_a_checksum_to_match(workplace: Pa
     assert not list(Path("workspace/cache/models").iterdir())
 
 
-def test_missing_files_are_said(workplace: Path, version: registry.Version) -> None:
+def test_missing_files_of_a_version_are_named(workplace: Path, version: registry.Version) -> None:
     for name in ("generator.safetensors", "generator.json"):
         _stored(workplace, name).unlink()
     with pytest.raises(UserError, match=r"models:/colorizer/1.*(missing|damaged)"):

@@ -1,4 +1,4 @@
-"""What is left when any call to the registry fails, and when two register at the same moment."""
+"""Tests of the registry when any call of an operation fails, and when two registrations run at once."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -30,11 +30,11 @@ CALLS = (
     "set_registered_model_alias",
     "set_registered_model_tag",
 )
-"""All that is asked of the registry, whichever client asks."""
+"""Calls of the registry's store that any client can cause."""
 
 
 class KillError(BaseException):
-    """As a kill: nobody catches it."""
+    """Stands for a kill: no code catches it."""
 
 
 _REAL = {name: getattr(SqlAlchemyStore, name) for name in CALLS}
@@ -42,7 +42,7 @@ _REAL = {name: getattr(SqlAlchemyStore, name) for name in CALLS}
 
 @contextmanager
 def at_call(number: int, before: Callable[[], None], after: Callable[[], None]) -> Iterator[list[str]]:
-    """Does something before or after so many calls to the registry's store; yields the names of all calls."""
+    """Calls `before` and `after` around one call of the registry's store; yields the names of all calls."""
     made: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
@@ -66,7 +66,7 @@ def _kill() -> None:
 
 
 def _fail() -> None:
-    raise MlflowException("out of order")  # what a server makes a 500 of
+    raise MlflowException("out of order")  # a server answers 500
 
 
 def _nothing() -> None:
@@ -85,7 +85,7 @@ SLOW_FAULTS = [
 
 
 def is_sound() -> None:
-    """One champion that says why; nothing half-made has an alias."""
+    """Fails unless there is one champion with a reason, and each version with an alias is complete."""
     numbers = registry.model().aliases
     for number in numbers.values():
         assert registry.checksum(registry.bring(registry.get(number)))
@@ -98,7 +98,7 @@ def is_sound() -> None:
 @pytest.mark.parametrize(
     "fault", [name if "lost" in name else pytest.param(name, marks=pytest.mark.exhaustive) for name in FAULTS]
 )
-def test_whichever_call_of_a_promotion_fails_the_next_mends_it(workplace: Path, fault: str) -> None:
+def test_the_next_promotion_repairs_a_promotion_that_failed_at_any_call(workplace: Path, fault: str) -> None:
     make_version(workplace / "made-1")
     promote(1, "the first")
     calls = 0
@@ -120,7 +120,7 @@ def test_whichever_call_of_a_promotion_fails_the_next_mends_it(workplace: Path, 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", SLOW_FAULTS)
-def test_after_a_crash_a_rollback_returns_to_what_was_in_service(workplace: Path, fault: str) -> None:
+def test_a_rollback_that_crashed_at_any_call_can_be_completed(workplace: Path, fault: str) -> None:
     for number in (1, 2):
         make_version(workplace / f"made-{number}")
         promote(number, "better")
@@ -141,7 +141,7 @@ def test_after_a_crash_a_rollback_returns_to_what_was_in_service(workplace: Path
 
 
 def retrain_once(folder: Path, score: float, champion: float) -> int:
-    """A whole registration, and what the gate makes of it, by a model that stays the same."""
+    """Registers a model, trained on the first call, and promotes or rejects it; returns the version."""
     model = folder if folder.exists() else trained(folder)
     out = folder.with_name(f"{folder.name}-out")
     record = step.register(model, evaluated(model, score, champion), out, RULES, TAGS)
@@ -151,7 +151,7 @@ def retrain_once(folder: Path, score: float, champion: float) -> int:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", SLOW_FAULTS)
-def test_whichever_call_of_a_registration_fails_the_next_run_mends_it(workplace: Path, fault: str) -> None:
+def test_the_next_run_repairs_a_registration_that_failed_at_any_call(workplace: Path, fault: str) -> None:
     retrain_once(workplace / "model-0", 0.3, 0.0)
     calls, score = 0, 0.3
     while True:
@@ -182,7 +182,7 @@ def _in_a_thread(what: Callable[[], object]) -> Callable[[], None]:
 @pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
-def test_a_second_registration_between_any_two_calls_of_the_first(workplace: Path, same: bool) -> None:
+def test_a_registration_between_any_two_calls_of_another_leaves_a_sound_registry(workplace: Path, same: bool) -> None:
     retrain_once(workplace / "model-0", 0.3, 0.0)
     calls, score = 0, 0.3
     while True:

@@ -1,6 +1,6 @@
-"""A real MLflow server that answers 500, falls silent, or does what it is asked and falls silent, at any request.
+"""Tests of the registry on a real MLflow server that fails at any request: it answers 500, or it hangs.
 
-Each is so from some request on, and ends before the next run: what it left is sound, and the next run mends it.
+The fault lasts from one request on and ends before the next run; the next run repairs what is left.
 """
 
 import os
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator
 
 @pytest.fixture
 def proxy(server: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """Between the server, which has no versions, and this process."""
+    """Yields a proxy between this process and the server, which has no versions."""
     with faulty_proxy(server) as proxy:
         proxy.stall_seconds = 2
         monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.endpoint)
@@ -49,9 +49,9 @@ def proxy(server: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def broken(proxy: FaultyProxy, fault: str, what: Callable[[], object], at: str = "", after: int = 0) -> str:
-    """Does something, impatiently, while the server is out of order after so many requests from the first that matches.
+    """Calls `what` with a short timeout while the server fails after so many requests from the first that matches.
 
-    Returns the sentence in which it ended; empty when there were not so many.
+    Returns the error message; empty when there were fewer requests.
     """
     seen = 0
 
@@ -80,7 +80,7 @@ def is_a_clear(sentence: str, proxy: FaultyProxy) -> None:
     assert sentence.endswith("; start it, or correct MLFLOW_TRACKING_URI.")
 
 
-def test_a_silent_server_is_given_up_after_two_minutes(workplace: Path):
+def test_requests_to_a_silent_server_end_after_about_two_minutes(workplace: Path):
     connection.connect()
     seconds, retries, factor = (
         int(os.environ[f"MLFLOW_HTTP_REQUEST_{name}"]) for name in ("TIMEOUT", "MAX_RETRIES", "BACKOFF_FACTOR")
@@ -98,7 +98,7 @@ def is_clear(sentence: str, proxy: FaultyProxy) -> bool:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", [*(pytest.param(name, marks=pytest.mark.slow) for name in FAULTS[:2]), FAULTS[2]])
-def test_a_promotion_that_is_cut_short_is_mended_by_the_next(proxy: FaultyProxy, workplace: Path, fault: str):
+def test_the_next_promotion_repairs_an_interrupted_one(proxy: FaultyProxy, workplace: Path, fault: str):
     for number in (1, 2):
         make_version(workplace / f"made-{number}")
     promote(1, "the first")
@@ -113,7 +113,9 @@ def test_a_promotion_that_is_cut_short_is_mended_by_the_next(proxy: FaultyProxy,
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_version_that_is_cut_short_has_no_alias_and_is_made_once(proxy: FaultyProxy, workplace: Path, fault: str):
+def test_an_interrupted_registration_leaves_no_alias_and_is_completed_once(
+    proxy: FaultyProxy, workplace: Path, fault: str
+):
     retrain_once(workplace / "model-1", 0.3, 0.0)
     trained(workplace / "model-2")
     sentence = broken(proxy, fault, lambda: retrain_once(workplace / "model-2", 0.4, 0.3), CREATE)
@@ -125,7 +127,7 @@ def test_a_version_that_is_cut_short_has_no_alias_and_is_made_once(proxy: Faulty
     assert aliases() == {"challenger": 2, "champion": 2, "previous": 1}
 
 
-def test_files_that_the_server_does_not_give_stop_a_promotion(proxy: FaultyProxy, workplace: Path):
+def test_a_promotion_is_refused_when_the_server_does_not_return_the_files(proxy: FaultyProxy, workplace: Path):
     make_version(workplace / "made")
     sentence = broken(proxy, "refuse", lambda: promote(1, "the first"), "GET .*mlflow-artifacts/.*json")
     assert is_clear(sentence, proxy), sentence
@@ -135,7 +137,9 @@ def test_files_that_the_server_does_not_give_stop_a_promotion(proxy: FaultyProxy
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whichever_request_of_a_promotion_or_a_rollback_is_the_last(proxy: FaultyProxy, workplace: Path, fault: str):
+def test_a_promotion_or_rollback_interrupted_at_any_request_is_repaired(
+    proxy: FaultyProxy, workplace: Path, fault: str
+):
     for number in (1, 2):
         make_version(workplace / f"made-{number}")
         promote(number, "better")
@@ -163,7 +167,7 @@ def test_whichever_request_of_a_promotion_or_a_rollback_is_the_last(proxy: Fault
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whichever_request_of_a_registration_is_the_last(proxy: FaultyProxy, workplace: Path, fault: str):
+def test_a_registration_interrupted_at_any_request_is_repaired(proxy: FaultyProxy, workplace: Path, fault: str):
     retrain_once(workplace / "model-0", 0.3, 0.0)
     score = 0.3
     for after in count():

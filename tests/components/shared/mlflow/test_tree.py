@@ -1,4 +1,4 @@
-"""One tree of MLflow runs for a pipeline run: in a SQLite file and on a server, with and without Kubeflow's plugin."""
+"""Tests of the tree of MLflow runs of a pipeline run, in SQLite and on a server, with and without Kubeflow's plugin."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ SCORING = EvaluateConfig(
 )
 PARENT = "mlflow.parentRunId"
 PLUGINS = {"kfp.pipeline_run_id": "first", "kfp.pipeline_run_url": "/#/runs/details/first"}
-"""Tags of the parent that Kubeflow's plugin makes."""
+"""Tags of the parent run that Kubeflow's plugin creates."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(params=["SQLite", "server"])
 def client(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
-    """Of an MLflow without runs and versions; the steps find the same one."""
+    """Yields a client of an MLflow without runs and versions, which the steps also use."""
     if request.param == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
     client = connection.connect()
@@ -61,7 +61,7 @@ def all_runs(client: MlflowClient) -> list[Any]:
 
 
 def shape(client: MlflowClient) -> list[tuple[str, str, str]]:
-    """(name of the parent, name, status) of every run there is."""
+    """Returns (name of the parent, name, status) of every run."""
     names = {run.info.run_id: run.info.run_name for run in all_runs(client)}
     return sorted(
         (names.get(run.data.tags.get(PARENT), ""), run.info.run_name, run.info.status) for run in all_runs(client)
@@ -69,7 +69,7 @@ def shape(client: MlflowClient) -> list[tuple[str, str, str]]:
 
 
 def retrain(dataset: Path, enter: Callable[[str], None] = lambda _: None, reused: tuple[str, ...] = ()) -> None:
-    """The steps that log, by their real functions; `enter` prepares a step's environment."""
+    """Runs the steps that log, by their real functions; `enter` prepares a step's environment."""
     for name, body in {
         "train": lambda: train(dataset, Path("model"), Path("checkpoints"), tiny_config()),
         "evaluate": lambda: evaluate(dataset, Path("model"), Path("evaluation"), SCORING),
@@ -94,14 +94,16 @@ def end(client: MlflowClient, succeeded: bool) -> None:
     tree.close(client, experiment, parent, succeeded, {"recipe": "demo"})
 
 
-def test_a_pipeline_run_is_a_tree(client: MlflowClient, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_run_makes_one_parent_run_with_a_child_for_each_step(
+    client: MlflowClient, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
     retrain(dataset)
     end(client, succeeded=True)
     first = [("", "first", "FINISHED"), *(("first", name, "FINISHED") for name in ("evaluate", "register", "train"))]
     assert shape(client) == first
     (parent,) = (run for run in all_runs(client) if run.info.run_name == "first")
-    assert parent.data.tags["kfp.pipeline_run_id"] == "first"  # as the plugin's has it
+    assert parent.data.tags["kfp.pipeline_run_id"] == "first"  # the plugin sets the same tag
     assert parent.data.tags["recipe"] == "demo"
 
     monkeypatch.setenv("KFP_RUN_ID", "second")
@@ -112,7 +114,7 @@ def test_a_pipeline_run_is_a_tree(client: MlflowClient, dataset: Path, monkeypat
 
 @pytest.fixture
 def enter(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """What the plugin does before a task, beside the namespace's own ConfigMap; a graph's run ends with its driver."""
+    """Returns a function that does what the plugin does before a task; a graph's run ends with its driver."""
     found = client.get_experiment_by_name("team")
     experiment = found.experiment_id if found else client.create_experiment("team")
     monkeypatch.setenv("KFP_RUN_ID", "first")
@@ -131,10 +133,12 @@ def enter(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
     return before
 
 
-def test_the_plugins_tree_is_joined(client: MlflowClient, dataset: Path, enter: Callable[[str], None]) -> None:
+def test_steps_log_to_the_runs_that_the_plugin_injects(
+    client: MlflowClient, dataset: Path, enter: Callable[[str], None]
+) -> None:
     retrain(dataset, enter)
     enter("report-outcome")
-    end(client, succeeded=True)  # which is the plugin's business
+    end(client, succeeded=True)  # the plugin closes its own runs
     assert shape(client) == [
         ("", "retraining-1", "RUNNING"),
         ("exit-handler-1", "evaluate", "FINISHED"),
@@ -160,7 +164,7 @@ def test_a_failed_step_is_found_in_the_plugins_tree(client: MlflowClient, enter:
     assert failed(client) == ("preprocess", "data/ has 3 usable photographs")
 
 
-def test_a_plugin_that_injects_nothing_has_its_runs_found(
+def test_the_plugins_runs_are_found_without_an_injected_run_id(
     client: MlflowClient, enter: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("train", "report-outcome"):
@@ -179,7 +183,7 @@ def test_a_plugin_that_injects_nothing_has_its_runs_found(
     ]
 
 
-def test_resolve_makes_the_parent_that_parallel_steps_find(
+def test_resolve_creates_the_parent_run_that_parallel_steps_find(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
@@ -192,7 +196,7 @@ def test_resolve_makes_the_parent_that_parallel_steps_find(
     assert run.data.tags["kfp.pipeline_run_id"] == "first"
 
 
-def test_a_step_that_is_tried_again_goes_on_in_its_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retried_step_resumes_its_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
     with pytest.raises(ZeroDivisionError), runs.start_run("train") as first:
         raise ZeroDivisionError
@@ -201,7 +205,7 @@ def test_a_step_that_is_tried_again_goes_on_in_its_run(workplace: Path, monkeypa
     assert shape(connection.connect()) == [("", "first", "RUNNING"), ("first", "train", "FINISHED")]
 
 
-def test_a_failed_step_says_in_the_tree_what_it_died_of(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_step_records_its_error_in_the_tree(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
     with pytest.raises(SystemExit), step("preprocess"):
         raise UserError("data/ has 3 usable photographs")
@@ -211,7 +215,7 @@ def test_a_failed_step_says_in_the_tree_what_it_died_of(workplace: Path, monkeyp
     assert shape(client) == [("", "first", "FAILED"), ("first", "preprocess", "FAILED")]
 
 
-def test_a_step_that_was_killed_is_found_and_its_run_closed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_step_is_found_and_its_run_is_closed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "first")
     client = connection.connect()
     experiment = runs.experiment_id(client)
@@ -224,7 +228,7 @@ def test_a_step_that_was_killed_is_found_and_its_run_closed(workplace: Path, mon
     assert shape(client) == [("", "first", "FAILED"), ("first", "train", "FAILED")]
 
 
-def test_without_a_pipeline_run_a_failure_leaves_no_run(workplace: Path) -> None:
+def test_a_failed_step_outside_a_pipeline_run_leaves_no_run(workplace: Path) -> None:
     with pytest.raises(SystemExit), step("preprocess"):
         raise UserError("data/ has 3 usable photographs")
     assert all_runs(connection.connect()) == []

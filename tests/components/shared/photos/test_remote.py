@@ -1,4 +1,4 @@
-"""Photographs read from a DVC remote in S3: what `dvc push` put there, by hash alone, whatever the network does."""
+"""Tests of photographs read by hash from a DVC remote in S3, despite faults of the network."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ PREFIX = "teams/landscapes"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, photos: Path, s3: S3Server) -> Project:
-    """Four photographs, pushed to S3 by DVC itself."""
+    """Returns a project of four photographs, pushed to S3 by DVC itself."""
     project = Project.create(tmp_path_factory.mktemp("project"), photos)
     project.environment |= s3.environment
     project.run("dvc", "remote", "add", "--local", "s3", f"s3://{s3.bucket}/{PREFIX}")
@@ -35,14 +35,14 @@ def remote(s3: S3Server) -> Address:
 
 
 def _read(remote: Address, version: str) -> dict[str, bytes]:
-    """All of a version, file by file."""
+    """Returns the content of every file of a version."""
     with source(str(remote)) as found:
         paths = {file.path: found.fetch(file, number) for number, file in enumerate(found.listed(version))}
         return {name: path.read_bytes() for name, path in paths.items()}
 
 
 def _store(s3: S3Server, remote: Address, content: bytes, md5: str = "") -> str:
-    """Puts an object where DVC would, under its MD5 or under another one, which it returns."""
+    """Puts an object where DVC would, under its MD5 or the given one; returns the MD5."""
     md5 = md5 or hashlib.md5(content).hexdigest()
     s3.client().put_object(Bucket=remote.bucket, Key=f"{remote.prefix}/files/md5/{md5[:2]}/{md5[2:]}", Body=content)
     return md5
@@ -53,7 +53,7 @@ def _version(s3: S3Server, remote: Address, *files: tuple[str, str]) -> str:
     return _store(s3, remote, content, f"{hashlib.md5(content).hexdigest()}.dir")
 
 
-def test_a_version_comes_whole_through_faults(project: Project, proxy: FaultyProxy, remote: Address) -> None:
+def test_a_version_is_read_whole_despite_network_faults(project: Project, proxy: FaultyProxy, remote: Address) -> None:
     fetched = [project.version, *(hashlib.md5(content).hexdigest() for content in project.photographs.values())]
     faults = ("truncate answer", "refuse", "truncate answer", "stall", "drop")
     proxy.planned = {f"GET .*{md5[2:]}": fault for md5, fault in zip(fetched, faults, strict=True)}
@@ -86,7 +86,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(
         _read(remote, version)
 
 
-def test_what_is_no_version_is_refused(proxy: FaultyProxy, s3: S3Server, remote: Address) -> None:
+def test_an_invalid_or_missing_version_is_refused(proxy: FaultyProxy, s3: S3Server, remote: Address) -> None:
     with pytest.raises(UserError, match="not under DVC is no version of a folder; give the md5"):
         _read(remote, "not under DVC")
     with pytest.raises(UserError, match=r"it lacks the version 0{32}\.dir"):
@@ -97,7 +97,7 @@ def test_what_is_no_version_is_refused(proxy: FaultyProxy, s3: S3Server, remote:
         _read(remote, _version(s3, remote, ("inside.jpg", "../../secret")))
 
 
-def test_preprocess_makes_the_same_of_it_as_of_a_folder(
+def test_preprocess_makes_the_same_dataset_from_a_remote_and_from_a_folder(
     project: Project, proxy: FaultyProxy, remote: Address, tmp_path: Path
 ) -> None:
     few = config(min_photographs=1, val_percent=0, test_percent=50)

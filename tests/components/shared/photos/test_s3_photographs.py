@@ -1,4 +1,4 @@
-"""Photographs read straight from a prefix in S3, through a network that fails: what a folder of them would give."""
+"""Tests of photographs read from a prefix in S3 despite network faults, compared with a folder of them."""
 
 import time
 from pathlib import Path
@@ -24,7 +24,7 @@ PLAIN = LABELED.model_copy(update={"labels": "folder"})
 
 @pytest.fixture
 def prefix(s3: S3Server, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Address:
-    """The album in S3, in pages of five."""
+    """Returns the prefix of the album in S3, listed in pages of five."""
     prefix = Address(s3.bucket, f"albums/{tmp_path.name}")
     for name, content in held(album).items():
         s3.client().put_object(Bucket=prefix.bucket, Key=f"{prefix.prefix}/{name}", Body=content)
@@ -38,7 +38,7 @@ def latest(photos: Address) -> str:
         return found.latest()
 
 
-def test_a_prefix_gives_what_a_folder_gives_through_faults(
+def test_a_prefix_gives_the_same_dataset_as_a_folder_despite_network_faults(
     album: Path, prefix: Address, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     version = latest(prefix)
@@ -53,7 +53,7 @@ def test_a_prefix_gives_what_a_folder_gives_through_faults(
 
 
 @pytest.mark.parametrize("what", ["vanished", "changed"])
-def test_an_object_that_is_not_what_was_listed_is_named(
+def test_an_object_that_vanished_or_changed_after_listing_is_named(
     album: Path, prefix: Address, proxy: FaultyProxy, s3: S3Server, tmp_path: Path, what: str,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
@@ -73,7 +73,7 @@ def test_an_object_that_is_not_what_was_listed_is_named(
     assert {path.name for path in (tmp_path / "part").iterdir()} == {ROWS, PIXELS}
 
 
-def test_a_prefix_that_is_another_than_the_run_began_with_is_refused(
+def test_a_prefix_that_changed_since_the_start_of_the_run_is_refused(
     album: Path, prefix: Address, proxy: FaultyProxy, s3: S3Server, tmp_path: Path
 ):
     version = latest(prefix)
@@ -82,10 +82,10 @@ def test_a_prefix_that_is_another_than_the_run_began_with_is_refused(
         partition(str(prefix), tmp_path / "listing", PLAIN, data_version=version, partitions=1)
 
 
-def test_few_objects_lie_on_the_disk_at_once(
+def test_fetched_objects_are_deleted_and_giant_objects_are_not_fetched(
     album: Path, prefix: Address, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """None is left in the end, and a giant is not fetched."""
+    """No file is left at the end, and a giant object is not fetched."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
@@ -98,7 +98,7 @@ def test_few_objects_lie_on_the_disk_at_once(
     assert not list(scratch.iterdir())
 
 
-def test_what_is_known_is_not_even_read(
+def test_photographs_that_the_store_knows_are_not_fetched(
     album: Path, prefix: Address, proxy: FaultyProxy, s3: S3Server, root: Address, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Shards streamed from a real S3 server through a cache smaller than the set: nobody can tell from the result."""
+"""Tests of shards streamed from a real S3 server through a cache smaller than the dataset."""
 
 import os
 import re
@@ -38,20 +38,20 @@ from tests.support.trainings import terminate
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHARD = 4 * 3 * 24 * 24 + 128
-"""Bytes of a full one: four photographs."""
+"""Bytes of a full shard of four photographs."""
 STREAMED = ("shuffle.lanes=2", "shuffle.window=2", "checkpoint_every=32", "log_every=32", "sample_every=64")
 
 
 @pytest.fixture
 def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dataset on this disk: 15 shards for training, of which the cache of 8 below holds about half."""
+    """Returns a local dataset of 15 training shards, twice as many as the cache of 8 below."""
     monkeypatch.setattr(writer, "PER_SHARD", 4)
     return tiny_dataset(tmp_path / "whole", train=59, val=3, test=5)
 
 
 @pytest.fixture
 def published(whole: Path, workplace: Path, proxy: FaultyProxy, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same with its shards in S3."""
+    """Returns the same dataset with its shards in S3."""
     monkeypatch.setenv(SHARD_CACHE, str(8 * SHARD))
     folder = Path(shutil.copytree(whole, workplace / "published"))
     publish(folder, Address(s3.bucket, f"datasets/{workplace.name}"))
@@ -69,7 +69,7 @@ def _fetched(proxy: FaultyProxy) -> list[str]:
 
 @contextmanager
 def _watched(folder: Path) -> Iterator[list[int]]:
-    """The folder's sizes, in bytes, as often as they can be asked for."""
+    """Yields the sizes of a folder in bytes, sampled about every millisecond."""
     sizes, done = [0], threading.Event()
 
     def watch() -> None:
@@ -88,7 +88,7 @@ def _watched(folder: Path) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_a_set_larger_than_the_cache_trains_to_the_same_weights(
+def test_a_streamed_dataset_larger_than_the_cache_trains_the_same_weights(
     whole: Path, published: Path, proxy: FaultyProxy
 ) -> None:
     config = tiny_config(*STREAMED, "images=240", "calibrate=true", "validate_every=64")
@@ -99,14 +99,14 @@ def test_a_set_larger_than_the_cache_trains_to_the_same_weights(
     with _watched(Path("workspace/cache/shards")) as sizes:
         train(published, Path("streamed"), Path("checkpoints"), config)
     assert 5 * SHARD < max(sizes) <= 9 * SHARD
-    assert len(set(_fetched(proxy))) == 16  # those for training, and the one for validation
+    assert len(set(_fetched(proxy))) == 16  # the training shards and the validation shard
     assert not proxy.planned
     for name in ("generator.safetensors", "generator.json", "manifest.parquet"):
         assert Path("local", name).read_bytes() == Path("streamed", name).read_bytes()
 
 
 def _terminate_at_shard(number: int) -> Callable[[str], None]:
-    """An `answer` of the proxy's: passes every request on, and sends SIGTERM to this process at one for a shard."""
+    """Returns an `answer` of the proxy that passes requests on and sends SIGTERM to this process at one shard."""
     left = number
 
     def answer(request: str) -> None:
@@ -119,7 +119,7 @@ def _terminate_at_shard(number: int) -> Callable[[str], None]:
     return answer
 
 
-def test_interrupted_it_goes_on_with_an_empty_cache_and_with_what_a_killed_process_left(
+def test_an_interrupted_training_resumes_with_an_empty_cache_and_partial_files(
     whole: Path, published: Path, proxy: FaultyProxy
 ) -> None:
     config = tiny_config(*STREAMED, "images=160")
@@ -129,7 +129,7 @@ def test_interrupted_it_goes_on_with_an_empty_cache_and_with_what_a_killed_proce
         train(_address(published), Path("streamed"), Path("checkpoints"), config)
     proxy.answer = lambda request: None
     cache = Path("workspace/cache/shards")
-    cache.rename("gone")  # what was fetched ahead may still be on its way
+    cache.rename("gone")  # prefetched shards may still arrive
     cache.mkdir()
     first = open_shards(published, "train").files[0]
     halves = [cache / f"{name}.partial" for name in (first.sha256, "0" * 64)]
@@ -140,8 +140,10 @@ def test_interrupted_it_goes_on_with_an_empty_cache_and_with_what_a_killed_proce
     assert Path("streamed/generator.safetensors").read_bytes() == Path("undisturbed/generator.safetensors").read_bytes()
 
 
-def test_each_process_fetches_its_own_part_alone(published: Path, proxy: FaultyProxy, workplace: Path) -> None:
-    """Two processes on two nodes, over several epochs: a shard that both need lies across the border of their parts."""
+def test_each_process_fetches_only_the_shards_of_its_own_part(
+    published: Path, proxy: FaultyProxy, workplace: Path
+) -> None:
+    """Simulates two nodes over several epochs; the one shard that both need spans the border of their parts."""
     address, parts = Address.parse(_address(published)), []
     for rank in range(2):
         proxy.requests.clear()
@@ -157,10 +159,10 @@ def test_each_process_fetches_its_own_part_alone(published: Path, proxy: FaultyP
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_processes_that_are_killed_stream_to_the_same_weights(
+def test_two_killed_processes_resume_streaming_and_train_the_same_weights(
     whole: Path, published: Path, proxy: FaultyProxy, workplace: Path
 ) -> None:
-    """As two that read the folder undisturbed."""
+    """Compares the weights with those of two undisturbed processes that read the folder."""
     program = workplace / "program.py"
     program.write_text(
         "import sys; from pathlib import Path; from components.train.step import train; "
@@ -185,7 +187,7 @@ def test_two_processes_that_are_killed_stream_to_the_same_weights(
     assert Path("streamed/generator.safetensors").read_bytes() == Path("local/generator.safetensors").read_bytes()
 
 
-def test_processes_of_a_node_fetch_a_shard_once(published: Path, proxy: FaultyProxy) -> None:
+def test_the_processes_of_a_node_fetch_each_shard_once(published: Path, proxy: FaultyProxy) -> None:
     processes = [open_shards(published, "train") for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(lambda shards: shards[:30], processes))
@@ -193,7 +195,7 @@ def test_processes_of_a_node_fetch_a_shard_once(published: Path, proxy: FaultyPr
     assert sorted(_fetched(proxy)) == [f"train-{number:05d}.npy" for number in range(8)]
 
 
-def test_what_was_used_least_recently_goes_first_and_stays_readable_where_it_is_read(
+def test_the_least_recently_used_shard_is_evicted_and_stays_readable_to_its_readers(
     published: Path, proxy: FaultyProxy
 ) -> None:
     shards = open_shards(published, "train")
@@ -205,11 +207,11 @@ def test_what_was_used_least_recently_goes_first_and_stays_readable_where_it_is_
     for index in (1, 7, *range(8, 14)):
         shards.store.fetch(shards.files[index])
     assert not _fetched(proxy)
-    assert np.array_equal(mapped, shards[:4])  # fetches the first shard anew
+    assert np.array_equal(mapped, shards[:4])  # fetches the first shard again
     assert _fetched(proxy) == ["train-00000.npy"]
 
 
-def test_what_is_expected_is_fetched_meanwhile(published: Path, proxy: FaultyProxy) -> None:
+def test_expected_shards_are_prefetched(published: Path, proxy: FaultyProxy) -> None:
     shards = open_shards(published, "train")
     shards.expect([3, 1, 2])
     waited = time.monotonic() + 60
@@ -229,13 +231,15 @@ def test_a_damaged_and_a_missing_shard_are_named(published: Path, s3: S3Server, 
     damaged = f"{address}/train-00003.npy is damaged: its SHA-256 is not the one in dataset.json"
     with pytest.raises(UserError, match=re.escape(damaged)):
         train(published, Path("streamed"), Path("checkpoints"), config)
-    assert len([name for name in _fetched(proxy) if name == "train-00003.npy"]) >= 2  # it might have been the way
+    assert (
+        len([name for name in _fetched(proxy) if name == "train-00003.npy"]) >= 2
+    )  # a transfer error is possible, so it is retried
     s3.client().delete_object(Bucket=address.bucket, Key=key)
     with pytest.raises(UserError, match=rf"{address}/train-00003\.npy: no such bucket or object"):
         train(published, Path("streamed"), Path("checkpoints"), config)
 
 
-def test_what_would_be_fetched_over_and_over_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_smaller_than_the_shuffle_window_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=rf"{SHARD_CACHE} allows {8 * SHARD}; raise it, or lower train.shuffle.window"):
         train(published, Path("streamed"), Path("checkpoints"), tiny_config())
     monkeypatch.setenv(SHARD_CACHE, "8Gi")
@@ -243,7 +247,7 @@ def test_what_would_be_fetched_over_and_over_is_refused(published: Path, monkeyp
         open_shards(published, "train")
 
 
-def test_a_published_dataset_keeps_its_name_and_is_scored_like_the_folder(
+def test_a_published_dataset_keeps_its_address_and_is_scored_like_the_folder(
     whole: Path, published: Path, s3: S3Server, proxy: FaultyProxy
 ) -> None:
     address = Address.parse(_address(published))
@@ -266,7 +270,7 @@ def test_a_published_dataset_keeps_its_name_and_is_scored_like_the_folder(
     assert scores[0] == scores[1]
 
 
-def test_the_step_publishes_what_it_makes(workplace: Path, photos: Path, proxy: FaultyProxy, s3: S3Server) -> None:
+def test_the_merge_step_publishes_its_dataset(workplace: Path, photos: Path, proxy: FaultyProxy, s3: S3Server) -> None:
     overrides = ("preprocess.size=32", "preprocess.min_photographs=1", "train.crop=32", "train.generator.levels=2")
     section = load_config(ROOT / "params.yaml", (), overrides).sections()["preprocess"]
     root = f"s3://{s3.bucket}/sets/{workplace.name}"
