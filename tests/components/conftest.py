@@ -1,4 +1,4 @@
-"""A folder of its own for each test that uses MLflow: nothing set in the environment, a fresh SQLite file."""
+"""Fixtures: a folder with a fresh MLflow database for each test, a retraining, and a faulty proxy to S3."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from tests.support.s3 import S3Server
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without a run: MLflow's migrations take seconds, a copy does not."""
+    """Returns an MLflow database without runs; a copy of it saves the seconds of MLflow's migrations."""
     folder = tmp_path_factory.mktemp("migrated")
     before = Path.cwd()
     os.chdir(folder)
@@ -32,7 +32,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrated: Path) -> Path:
-    """The current folder, empty but for workspace/mlflow.db."""
+    """Returns the current folder, empty except for workspace/mlflow.db, with no MLflow variable set."""
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "COLORIZE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -43,7 +43,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrated: Path) -
 
 @pytest.fixture
 def retrain(workplace: Path) -> Callable[..., dict[str, Any]]:
-    """retrain(score, champion's score) registers a new model with that evaluation and acts on the verdict."""
+    """Returns retrain(score, champion's score), which registers a new model and promotes or rejects it."""
     count = 0
 
     def once(score: float | None, champion: float | None = None) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def retrain(workplace: Path) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """Between this process and the server; without faults until a test sets some."""
+    """Yields a proxy between this process and the S3 server; a test sets its faults."""
     with faulty_proxy(s3.endpoint) as found:
         for name, value in (s3.environment | {"AWS_ENDPOINT_URL_S3": found.endpoint}).items():
             monkeypatch.setenv(name, value)
