@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run fix lint compile test test-fast test-slow test-all test-exhaustive docs habits same faults faults-killed \
+.PHONY: help setup data run fix lint compile step test test-fast test-slow test-all test-exhaustive docs habits same faults faults-killed \
 	faults-others images images-check k8s-check bench audit sbom clean
 
 help:  ## lists these commands
@@ -46,6 +46,14 @@ lint: setup  ## checks style, types, import contracts and generated files (1 min
 
 compile: setup  ## writes the generated files: the compiled pipeline, dvc.yaml, the table of steps
 	$(BIN)/colorize compile
+
+step: setup  ## makes the folder of a new step from a template: make step NAME=toy
+	@case "$(NAME)" in ""|*[!a-z]*) echo "error: write the name in small letters: make step NAME=toy"; exit 2;; esac
+	@mkdir components/$(NAME)
+	@class=$$($(BIN)/python -c 'print("$(NAME)".title())'); for file in pipeline/new_step/*.py.in; do \
+		sed -e "s/@name@/$(NAME)/g" -e "s/@Name@/$$class/g" $$file > components/$(NAME)/$$(basename $$file .in); done
+	@echo "components/$(NAME) is made. Call it in pipeline/graph.py, give it a section in params.yaml: 'at_least: 1';"
+	@echo "then run colorize compile."
 
 test: setup data  ## runs the tests of every day (9 minutes)
 	$(PYTEST) $(PARALLEL)

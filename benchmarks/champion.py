@@ -30,7 +30,7 @@ from components.evaluate.step import evaluate
 from components.preprocess.step import preprocess
 from components.train.step import train
 from model.color import decode_lab, lab_to_srgb, to_uint8
-from model.config import Config, TrainConfig, load_config
+from model.config import TrainConfig
 from model.data.batches import Batch
 from model.data.shards import Shards
 from model.inference.saved import load_generator
@@ -38,6 +38,7 @@ from model.training.distributed import join_processes
 from model.training.gan import GanTrainer
 from model.training.start import new_generator
 from model.utils.files import folder_aside
+from pipeline.config import Config, load_config
 
 OUT = FOLDER / "champion"
 BEST = ROOT / "recipes" / "best.yaml"

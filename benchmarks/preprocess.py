@@ -27,7 +27,7 @@ from skimage.color import rgb2lab
 from benchmarks.tools import FOLDER, ROOT, alone, write
 from components.preprocess.pool import cores, in_processes
 from components.preprocess.step import preprocess
-from model.config import load_config
+from pipeline.config import load_config
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 SIZES = {"sample": (96, 286, 512), "crops": (286,), "12 megapixels": (286, 512)}

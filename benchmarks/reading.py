@@ -18,13 +18,14 @@ import typer
 
 from benchmarks.tools import FOLDER, ROOT, speedup, write
 from components.preprocess.step import preprocess
-from model.config import TrainConfig, load_config
+from model.config import TrainConfig
 from model.data.batches import Batch
 from model.data.shards import Shards
 from model.training.distributed import join_processes
 from model.training.gan import GanTrainer
 from model.training.loader import batches
 from model.training.start import new_generator
+from pipeline.config import load_config
 
 _DRAINED = 16  # batches that a GPU's loader holds ready, and more
 _GPU_BLOCK = 64  # steps

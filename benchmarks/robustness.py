@@ -27,12 +27,12 @@ from components.shared.machine.progress import progress
 from components.shared.machine.workspace import workspace
 from components.shared.step import step
 from model.color import decode_lab, lab_to_srgb, to_uint8
-from model.config import load_config
 from model.data.damage import DAMAGES, damaged
 from model.data.shards import Shards
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
 from model.utils.seeds import seeded
+from pipeline.config import load_config
 
 METRICS = ("l1_ab", "ab_intersection", "delta_colorfulness", "kid_efflite0")
 _DIGITS = {"l1_ab": 2, "ab_intersection": 3, "delta_colorfulness": 1, "kid_efflite0": 4}

@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.tools import FOLDER, ROOT, in_turns, speedup, write
 from components.preprocess.step import preprocess
 from model.color import decode_lab, to_network
-from model.config import Config, TrainConfig, load_config
+from model.config import TrainConfig
 from model.data.batches import Batch
 from model.data.shards import Shards
 from model.networks.discriminator import Discriminator
@@ -42,6 +42,7 @@ from model.training.distributed import join_processes
 from model.training.gan import GanTrainer
 from model.training.loader import batches
 from model.training.start import new_generator
+from pipeline.config import Config, load_config
 
 _LEVELS = {256: 8, 128: 7}  # down to one pixel
 _SIDE = 8192  # of the matrices whose product measures the card

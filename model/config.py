@@ -1,16 +1,14 @@
-"""Every knob of every step: read from params.yaml, overridden by a recipe and by --set, checked, frozen.
+"""Settings of a training: section `train` of params.yaml, checked and frozen.
 
-The defaults live in params.yaml alone; nothing here has one.
+params.yaml alone holds the defaults.
 """
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from model.utils.errors import UserError
-from model.utils.settings import Section, merge, parse_yaml, read_yaml
-from model.utils.settings import check as check  # of a section, for the steps
+from model.utils.settings import Section
+from model.utils.settings import check as check  # for the steps
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -26,28 +24,6 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
 
 
 Limits = Annotated[tuple[Weight, Weight], Field(strict=False), AfterValidator(_ordered)]
-
-
-class PreprocessConfig(Section):
-    size: Annotated[int, Field(ge=16, le=2048)]
-    min_side: Positive
-    min_chroma: Annotated[float, Field(ge=0, le=128)]
-    near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
-    val_percent: Annotated[int, Field(ge=0, le=50)]
-    test_percent: Annotated[int, Field(ge=1, le=50)]
-    labels: Annotated[str, Field(pattern=r"^(|folder|.+\.csv)$")]
-    min_photographs: Positive
-
-
-class InspectConfig(Section):
-    psi_warn: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    psi_stop: Weight
-
-    @model_validator(mode="after")
-    def _warns_before_it_stops(self) -> Self:
-        if self.psi_stop and self.psi_stop < self.psi_warn:
-            raise ValueError(f"psi_stop ({self.psi_stop:g}) must be 0 or at least psi_warn ({self.psi_warn:g})")
-        return self
 
 
 class GeneratorConfig(Section):
@@ -162,72 +138,3 @@ class TrainConfig(Section):
                 f"crop ({self.crop}) must be a multiple of 2 ** generator.levels ({2**self.generator.levels})"
             )
         return self
-
-
-class EvaluateConfig(Section):
-    batch_size: Positive
-    photographs: Positive
-    samples: Annotated[int, Field(ge=2, le=64)]
-    seed: NotNegative
-    confidence: Annotated[float, Field(ge=0.5, lt=1)]
-    inception_weights: str
-    lpips_weights: str
-
-
-class ChooseConfig(Section):
-    by: str
-
-
-class Rule(Section):
-    direction: Literal["up", "down"]
-    change: Annotated[float, Field(allow_inf_nan=False)]
-    bound: Annotated[float, Field(allow_inf_nan=False)]
-
-
-class RegisterConfig(Section):
-    rules: dict[str, Rule]
-
-
-class Config(Section):
-    """All sections. `config.train.model_dump()` is the plain mapping that travels to a step."""
-
-    preprocess: PreprocessConfig
-    inspect: InspectConfig
-    train: TrainConfig
-    evaluate: EvaluateConfig
-    choose: ChooseConfig
-    register_: Annotated[RegisterConfig, Field(alias="register")]
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if int(self.train.crop * self.train.zoom) > self.preprocess.size:
-            raise ValueError(
-                f"train.crop ({self.train.crop}) times train.zoom ({self.train.zoom:g}) must not exceed "
-                f"preprocess.size ({self.preprocess.size})"
-            )
-        return self
-
-    def sections(self) -> dict[str, dict[str, Any]]:
-        """Section -> its values, of JSON's types only; `register` is named as in params.yaml."""
-        return self.model_dump(mode="json", by_alias=True)
-
-
-def load_config(params: Path, recipes: tuple[Path, ...] = (), overrides: tuple[str, ...] = ()) -> Config:
-    """params.yaml, then the overrides of each recipe in turn, then `key=value` overrides such as "train.images=2000".
-
-    Raises:
-        UserError: a file is missing or no YAML; a key is unknown; a value is out of range. Names the key, the value
-            and what is allowed.
-    """
-    values = read_yaml(params)
-    for recipe in recipes:
-        merge(values, read_yaml(recipe), source=str(recipe))
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise UserError(f"--set {override}: write it as key=value, for example train.images=2000.")
-        nested: Any = parse_yaml(text, f"--set {override}")
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        merge(values, nested, source=f"--set {override}")
-    return check(Config, values, str(recipes[-1] if recipes else params))

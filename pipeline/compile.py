@@ -1,4 +1,4 @@
-"""The compiled pipeline YAML that is in the repository: written, and checked to be current."""
+"""Writes and checks the generated files: retraining.yaml and dvc.yaml from the graph, and two pages of reference."""
 
 import hashlib
 import tempfile
@@ -8,40 +8,68 @@ from kfp import compiler
 from kfp.compiler import KubernetesManifestOptions
 
 from model.utils.errors import UserError
-from pipeline import graph, sweep
+from pipeline import ROOT, dvcfile, graph
+from pipeline.cli import reference
 from pipeline.cluster.settings import load_cluster
-from pipeline.graph import retraining
+from pipeline.steps import rows
 
 COMPILED = Path(__file__).with_name("retraining.yaml")
-SWEEP = Path(__file__).with_name("sweep.yaml")
+DVC = ROOT / "dvc.yaml"
+TABLE = ROOT / "docs" / "reference" / "steps.md"
+
+_TABLE = """\
+# Steps
+
+The steps of the retraining graph ([`pipeline/graph.py`](../../pipeline/graph.py)), in order. `colorize compile` writes
+this page. Inputs and outputs are folders. A step is reused when its inputs, its parameters and the code behind it are
+the same. CPU and memory are request and limit of its pod, by the defaults of
+[`settings.yaml`](../../pipeline/cluster/settings.yaml).
+
+"""
 
 
-def write(path: Path = COMPILED, cluster: Path | None = None, of: Path = COMPILED) -> None:
-    """Compiles a graph to YAML: the pipeline, then its Kubernetes settings. The same bytes each time.
+def write(cluster: Path | None = None) -> list[Path]:
+    """Writes all files, the same bytes each time, and returns their paths.
 
     Args:
-        path: Of the YAML.
-        cluster: File that overrides some of cluster.yaml.
-        of: Which graph, by its place in the repository.
+        cluster: file that overrides some of settings.yaml, for retraining.yaml.
 
     Raises:
         UserError: that file is not what it should be.
     """
-    build = sweep.build if of == SWEEP else graph.build
-    compiler.Compiler().compile(build(load_cluster(cluster)), str(path))
+    files = _contents(cluster)
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return list(files)
+
+
+def check(cluster: Path | None = None) -> list[Path]:
+    """Returns the paths of all files.
+
+    Raises:
+        UserError: one is not what the graph compiles to.
+    """
+    files = _contents(cluster)
+    for path, content in files.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            command = f"colorize compile --cluster {cluster}" if cluster else "colorize compile"
+            raise UserError(f"{path} is not what the graph compiles to; run `{command}` and commit it.")
+    return list(files)
 
 
 def write_manifests(path: Path, namespace: str, cluster: Path | None = None) -> None:
-    """The graph as custom resources of Kubeflow Pipelines: a Pipeline, and a PipelineVersion named by its content.
+    """Writes the graph as custom resources of Kubeflow: a Pipeline, and a PipelineVersion named by its content.
 
     Raises:
-        UserError: the path does not end in .yaml; or the YAML in the repository is not current.
+        UserError: the path does not end in .yaml; or a file in the repository is not current.
     """
     if path.suffix != ".yaml":
         raise UserError(f"--out {path}: write a path that ends in .yaml.")
+    name = graph.retraining.name
     options = KubernetesManifestOptions(
-        pipeline_name=retraining.name,
-        pipeline_version_name=f"{retraining.name}-{digest(cluster)}",
+        pipeline_name=name,
+        pipeline_version_name=f"{name}-{digest(cluster)}",
         namespace=namespace,
         include_pipeline_manifest=True,
     )
@@ -54,23 +82,39 @@ def write_manifests(path: Path, namespace: str, cluster: Path | None = None) -> 
     )
 
 
-def digest(cluster: Path | None = None, of: Path | None = None) -> str:
-    """SHA-256 (first 16 hex digits) of a YAML in the repository, `COMPILED` when none is named.
+def digest(cluster: Path | None = None) -> str:
+    """Returns the first 16 hex digits of the SHA-256 of the YAML in the repository.
 
     Raises:
-        UserError: it is not current.
+        UserError: a file in the repository is not current.
     """
-    of = of or COMPILED
-    check(cluster, of)
-    return hashlib.sha256(of.read_bytes()).hexdigest()[:16]
+    check(cluster)
+    return hashlib.sha256(COMPILED.read_bytes()).hexdigest()[:16]
 
 
-def check(cluster: Path | None = None, of: Path | None = None) -> None:
-    """Raises UserError when that YAML in the repository is not what the graph compiles to."""
-    of = of or COMPILED
+def to_yaml(cluster: Path | None = None) -> str:
+    """Returns the compiled graph: the pipeline, then its Kubernetes settings.
+
+    Raises:
+        UserError: the file of cluster settings is not what it should be.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        fresh = Path(folder) / of.name
-        write(fresh, cluster, of)
-        if not of.exists() or fresh.read_bytes() != of.read_bytes():
-            command = f"colorize compile --cluster {cluster}" if cluster else "colorize compile"
-            raise UserError(f"{of} is not what the graph compiles to; run `{command}` and commit it.")
+        path = Path(folder) / COMPILED.name
+        compiler.Compiler().compile(graph.build(load_cluster(cluster)), str(path))
+        return path.read_text(encoding="utf-8")
+
+
+def _contents(cluster: Path | None) -> dict[Path, str]:
+    return {
+        COMPILED: to_yaml(cluster),
+        DVC: dvcfile.text(),
+        TABLE: _TABLE + _table(),
+        reference.PAGE: reference.text(),
+    }
+
+
+def _table() -> str:
+    """Returns the table of steps as Markdown."""
+    listed = rows()
+    lines = [list(listed[0]), ["---"] * len(listed[0]), *(list(row.values()) for row in listed)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

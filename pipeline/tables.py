@@ -10,8 +10,8 @@ from rich.table import Table
 
 from components.shared.mlflow import connection, registry
 from components.shared.mlflow.promotion import Entry
-from model.config import load_config
 from pipeline import ROOT
+from pipeline.config import load_config
 
 _CAPTION = "In brackets: change against the champion at evaluation time, both scored on the same photographs."
 

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from model.config import Config, load_config
 from model.utils.errors import UserError
-from pipeline import ROOT
-from pipeline.recipes import recipe_files
+from pipeline.config import PARAMS, Config, load_config, recipe_files, recipe_name
 
 
 @dataclass(frozen=True)
@@ -34,21 +32,17 @@ class Variants:
         configs: dict[str, Config] = {}
         for text in filter(None, (part.strip() for part in listed.split(","))):
             parts = text.split("+")
-            names = [_name(part) for part in parts if "=" not in part]
+            names = [recipe_name(part) for part in parts if "=" not in part]
             settings = tuple(part for part in parts if "=" in part)
             name = "+".join((*names, *settings))
             if name in configs:
                 raise UserError(f"--variants: {name} stands there twice; name each variant once.")
             files = (*recipe_files(recipe), *recipe_files(",".join(names)))
-            configs[name] = load_config(ROOT / "params.yaml", files, (*overrides, *settings, *chosen))
+            configs[name] = load_config(PARAMS, files, (*overrides, *settings, *chosen))
         if not configs:
-            name = recipe or "params.yaml"
-            configs[name] = load_config(ROOT / "params.yaml", recipe_files(recipe), (*overrides, *chosen))
+            name = ",".join(recipe_name(part) for part in recipe.split(",")) or PARAMS.name
+            configs[name] = load_config(PARAMS, recipe_files(recipe), (*overrides, *chosen))
         _require_same(configs)
-        if len(configs) > 1:
-            from components.choose.step import direction  # imports torch, which one variant does not need
-
-            direction(next(iter(configs.values())).choose.by)
         return cls(configs)
 
     @property
@@ -60,10 +54,6 @@ class Variants:
     def names(self) -> str:
         """Returns the names, separated by commas."""
         return ",".join(self.configs)
-
-
-def _name(recipe: str) -> str:
-    return recipe.removeprefix("recipes/").removesuffix(".yaml")
 
 
 def _require_same(configs: dict[str, Config]) -> None:

@@ -9,18 +9,15 @@ UNWANTED = {"Of", "What", "Whether", "Those", "As", "How", "Why", "Where", "When
 
 # Files and folders that still have such docstrings. Only remove entries; a test names those that are clean.
 NOT_YET: tuple[str, ...] = (
+    "pipeline/local",
+    "components/report",
+    "components/register",
+    "components/inspect",
+    "components/resolve",
     "benchmarks",
     "components/images",
-    "components/inspect",
-    "components/register",
-    "components/report",
-    "components/resolve",
     "components/shared/machine",
     "components/shared/mlflow",
-    "pipeline/arguments.py",
-    "pipeline/cluster/settings.py",
-    "pipeline/graph.py",
-    "pipeline/local",
 )
 NOT_YET_DOCUMENTED: tuple[str, ...] = ("model/config.py",)
 

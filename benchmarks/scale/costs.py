@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.scale.growth import Growth
 from benchmarks.tools import ROOT
 from benchmarks.train_step import operations
-from model.config import load_config
+from pipeline.config import load_config
 
 _ROWS = (1_000, 10_000, 100_000)  # in the table
 _MEASURED = ("photographs", "CPU seconds", "MB of memory at the peak", "bytes left for each")

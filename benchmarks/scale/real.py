@@ -8,7 +8,7 @@ from benchmarks.tools import ROOT
 from components.evaluate.step import score
 from components.preprocess.step import preprocess
 from components.train.step import train
-from model.config import Config, load_config
+from pipeline.config import Config, load_config
 
 SIZES = (125, 209, 628)
 """Numbers of photographs: a fifth, a third, all."""

@@ -21,11 +21,11 @@ from components.preprocess.prepare import prepare_part
 from components.preprocess.prepared import PIXELS, ROWS, PartRow, Prepared
 from components.register.step import register
 from components.train.step import train
-from model.config import Config, load_config
 from model.data.format import Row
 from model.data.writer import write_dataset
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
+from pipeline.config import Config, load_config
 
 SIZE = 16
 """Side of a photograph in pixels; small, since the growth with rows is measured."""

@@ -1,51 +1,52 @@
-"""KFP face of the choose step."""
+"""KFP component of the choose step."""
 
 from kfp import dsl
 
-from components.images.names import CPU_IMAGE
+from components.shared.component import component
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+@component
 def choose(
-    generators: dsl.Input[list[dsl.Model]],
+    models: dsl.Input[list[dsl.Model]],
     evaluations: dsl.Input[list[dsl.Artifact]],
     variants: list,
+    origins: list,
     config: dict,
-    generator: dsl.Output[dsl.Model],
+    model: dsl.Output[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     comparison: dsl.Output[dsl.HTML],
     origin: dsl.OutputPath(dict),
 ):
-    """Compares the variants of a sweep and hands the best one on.
+    """Passes on the best variant of a run and compares all; a single variant is passed on whatever its figures are.
 
     Args:
-        generators: What train wrote, a variant each.
-        evaluations: What evaluate wrote, in the same order.
-        variants: Name and origin of each, in the same order.
-        config: The `choose` section of params.yaml.
-        generator: The best one's.
-        evaluation: The best one's.
+        models: Output of train for each variant.
+        evaluations: Output of evaluate for each variant, in the same order.
+        variants: Name of each variant, in the same order.
+        origins: Tags of each variant's version, in the same order.
+        config: Section `choose` of params.yaml.
+        model: The model of the best variant.
+        evaluation: The evaluation of the best variant.
         comparison: The variants side by side, as a page; none of a single variant.
-        origin: The best one's, what its version is tagged with.
+        origin: The tags of the best variant's version.
     """
     import json
     from pathlib import Path
 
+    from components.choose.config import ChooseConfig
     from components.choose.step import choose as run
     from components.shared.step import step
-    from model.config import ChooseConfig, check
+    from model.utils.settings import check
 
     with step("choose") as notes:
+        folders = [(Path(one.path), Path(scores.path)) for one, scores in zip(models, evaluations, strict=True)]
         best = run(
-            {
-                variant["variant"]: (Path(model.path), Path(scores.path))
-                for variant, model, scores in zip(variants, generators, evaluations, strict=True)
-            },
-            Path(generator.path),
+            {variant["name"]: pair for variant, pair in zip(variants, folders, strict=True)},
+            Path(model.path),
             Path(evaluation.path),
             Path(comparison.path),
             check(ChooseConfig, config, "choose"),
         )
         if len(variants) > 1:
             notes.update(comparison=comparison.path)
-        Path(origin).write_text(json.dumps(variants[best]["origin"]), encoding="utf-8")
+        Path(origin).write_text(json.dumps(origins[best]), encoding="utf-8")

@@ -2,15 +2,16 @@
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.shared.mlflow import runs
-from model.config import ChooseConfig
+from components.choose.config import ChooseConfig
+from components.shared.mlflow import registry, runs
 from model.metrics.table import directed
-from model.utils.errors import UserError
+from model.utils.errors import Damaged, UserError
 
 
 def choose(
@@ -30,12 +31,18 @@ def choose(
         The position of the best variant; of equal ones the first.
 
     Raises:
-        UserError: the metric has no direction, or no variant has it; a file is missing or damaged; MLflow cannot be
-            used.
+        UserError: no variant has the metric; a file is missing or damaged; MLflow cannot be used.
+        Damaged: the model of the best variant is not as it was written.
     """
     position = _compare(variants, page, config.by) if len(variants) > 1 else 0
-    for source, target in zip(list(variants.values())[position], (model, evaluation), strict=True):
-        shutil.copytree(source, target, dirs_exist_ok=True)
+    chosen = list(variants.values())[position]
+    if registry.checksum(chosen[0]) is None:
+        raise Damaged(
+            f"{chosen[0]}: generator.safetensors is missing or damaged (generator.json has its SHA-256); train again.",
+            chosen[0],
+        )
+    for source, target in zip(chosen, (model, evaluation), strict=True):
+        shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
     return position
 
 
@@ -43,25 +50,22 @@ def best(figures: Sequence[Any], by: str) -> int:
     """Returns the position of the best figure of a metric; of equal ones the first. Skips what is no finite number.
 
     Raises:
-        UserError: no figure is a number; or as `direction`.
+        UserError: no figure is a number.
     """
-    sign = {"up": 1, "down": -1}[direction(by)]
+    sign = {"up": 1, "down": -1}[directed()[by]]
     positions = [position for position, figure in enumerate(figures) if _is_figure(figure)]
     if not positions:
         raise UserError(f"choose.by: no variant has a {by}; name another metric, or see why in the variants' reports.")
     return max(positions, key=lambda position: sign * figures[position])
 
 
-def direction(by: str) -> str:
-    """Returns the better direction of a metric: up or down.
-
-    Raises:
-        UserError: no such metric exists, or neither direction is better; lists the metrics that have one.
-    """
-    directions = directed()
-    if by not in directions:
-        raise UserError(f"choose.by: {by} does not say which variant is better; write one of {', '.join(directions)}.")
-    return directions[by]
+def _link(source: str, target: str) -> None:
+    """Links a file, or copies it to another disk. No step ever writes into an output that exists."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _compare(variants: Mapping[str, tuple[Path, Path]], page: Path, by: str) -> int:

@@ -1,50 +1,51 @@
-"""KFP face of the evaluate step."""
+"""KFP component of the evaluate step."""
 
 from kfp import dsl
 
-from components.images.names import CPU_IMAGE
+from components.shared.component import component
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+@component
 def evaluate(
     dataset: dsl.Input[dsl.Dataset],
-    generator: dsl.Input[dsl.Model],
+    model: dsl.Input[dsl.Model],
     champion: str,
+    variant: dict,
     config: dict,
     code: str,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
-    variant: str = "",
 ):
-    """Scores challenger, champion and baselines on the test split.
+    """Scores a model beside the baselines and the champion on the test split.
 
     Args:
-        dataset: What preprocess wrote.
-        generator: The challenger.
+        dataset: Output of preprocess.
+        model: The challenger, from train.
         champion: URI of the model in service, models:/colorizer/N, or empty when there is none.
-        config: The `evaluate` section of params.yaml.
+        variant: As in train; only its name matters here.
+        config: Section `evaluate` of params.yaml.
         code: Hash of the code behind this step; it keys the cache.
         evaluation: metrics.json, report.html, samples.png, per_photograph.parquet.
         metrics: The challenger's figures.
         report: The report as a page.
-        variant: Its name in a sweep; empty outside one.
     """
     import shutil
     from pathlib import Path
 
+    from components.evaluate.config import EvaluateConfig
     from components.evaluate.step import evaluate as run
     from components.shared.step import step
-    from model.config import EvaluateConfig, check
+    from model.utils.settings import check
 
-    with step(f"evaluate {variant}".rstrip()):
+    with step(f"evaluate {variant['name']}"):
         scores = run(
-            Path(dataset.path),
-            Path(generator.path),
+            dataset.path,
+            Path(model.path),
             Path(evaluation.path),
             check(EvaluateConfig, config, "evaluate"),
             champion=champion,
-            variant=variant,
+            variant=variant["name"],
         )
         for name, value in scores.items():
             if isinstance(value, float):

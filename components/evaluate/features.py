@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from components.evaluate import protocol
-from model.config import EvaluateConfig
+from components.evaluate.config import EvaluateConfig
 from model.metrics.features.alexnet import SMALLEST_SIDE
 from model.metrics.features.efficientnet_lite0 import EfficientNetLite0
 from model.metrics.features.inception import InceptionV3

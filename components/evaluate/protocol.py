@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from components.evaluate import bootstrap
-from model.config import EvaluateConfig
+from components.evaluate.config import EvaluateConfig
 from model.data.shards import Shards
 from model.metrics.features import alexnet, inception
 from model.metrics.table import METRICS

@@ -14,6 +14,7 @@ from components.evaluate import bootstrap, protocol
 from components.evaluate.accumulate import MetricAccumulator, measure
 from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.candidates import Candidate, GeneratorCandidate
+from components.evaluate.config import EvaluateConfig
 from components.evaluate.features import FeatureNetworks, load_networks
 from components.evaluate.pictures import Shown, choose, contact_sheet, samples_picture, show, spread
 from components.evaluate.report import write_report
@@ -22,7 +23,6 @@ from components.shared.machine.progress import progress
 from components.shared.mlflow import registry, runs
 from components.shared.s3.streaming.published import local_folder, open_shards, verify_dataset
 from model.color import decode_lab
-from model.config import EvaluateConfig
 from model.data.shards import Shards
 from model.inference.saved import GeneratorInfo, load_generator
 from model.metrics.table import METRICS

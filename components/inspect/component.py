@@ -1,11 +1,11 @@
-"""KFP face of the inspect step."""
+"""KFP component of the inspect step."""
 
 from kfp import dsl
 
-from components.images.names import CPU_IMAGE
+from components.shared.component import component
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+@component
 def inspect(
     photos: str,
     dataset: dsl.Input[dsl.Dataset],
@@ -15,7 +15,7 @@ def inspect(
     inspection: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
 ):
-    """Describes the dataset and its drift from the champion's; may end the run before training.
+    """Describes the dataset and its drift from the champion's photographs; may end the run before training.
 
     Args:
         photos: Folder of photographs, for pictures of what was rejected; those in S3 are not fetched again.
@@ -29,10 +29,11 @@ def inspect(
     import shutil
     from pathlib import Path
 
+    from components.inspect.config import InspectConfig
     from components.inspect.step import inspect as run
     from components.shared.s3.client import is_s3
     from components.shared.step import step
-    from model.config import InspectConfig, check
+    from model.utils.settings import check
 
     with step("inspect"):
         result = run(
@@ -43,4 +44,6 @@ def inspect(
             champion=champion,
         )
         shutil.copyfile(Path(inspection.path) / "data.html", report.path)
+        for name, each in result["psi"].items():
+            print(f"{name}: PSI {each['psi']:.3f}, {each['verdict']}")
         print(result["alarm"] or result["not_compared"] or "No drift.", flush=True)

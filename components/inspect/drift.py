@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from components.inspect.config import InspectConfig
 from components.inspect.distributions import Counts, Distributions
-from model.config import InspectConfig
 
 CHANCE = 0.001
 """A drift counts only if two draws from the same photographs would differ as much less often than this. With ten

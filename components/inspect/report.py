@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.inspect.config import InspectConfig
 from components.inspect.distributions import MEANINGS, OF_FILES, OF_NAMES, OF_PIXELS, Counts, Distributions
 from components.inspect.drift import CHANCE, Drift
 from components.inspect.rejected import EACH, Rejected
 from components.shared.page import render
-from model.config import InspectConfig
 
 _NAMES = 12  # of a distribution by names, the most frequent
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from components.inspect import drift
+from components.inspect.config import InspectConfig
 from components.inspect.distributions import SCHEMA_VERSION, Distributions, measure
 from components.inspect.drift import Drift, Verdict
 from components.inspect.rejected import rejected
 from components.inspect.report import write_report
 from components.shared.mlflow import registry, runs
-from model.config import InspectConfig
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 

@@ -1,11 +1,57 @@
-"""KFP faces of the preprocess step's three parts."""
+"""KFP components of the preprocess step: list the photographs, prepare each partition, merge; `alone`: all in one."""
 
 from kfp import dsl
 
-from components.images.names import CPU_IMAGE
+from components.shared.component import component
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+def alone(
+    photos: str,
+    data_version: str,
+    config: dict,
+    code: str,
+    store: str,
+    publish: str,
+    dataset: dsl.Output[dsl.Dataset],
+):
+    """Converts photographs to LAB shards and a manifest with the fate of every file.
+
+    Args:
+        photos: Folder of photographs; or s3://bucket/prefix, a DVC remote that holds them, or of the photographs.
+        data_version: Names the photographs.
+        config: Section `preprocess` of params.yaml.
+        code: Hash of the code behind this step.
+        store: Folder, or s3://bucket/prefix, that remembers photographs that were prepared before.
+        publish: s3://bucket/prefix that the shards move to; they are streamed from there.
+        dataset: Shards, manifest.parquet, dataset.json.
+    """
+    from pathlib import Path
+
+    from components.preprocess.config import PreprocessConfig
+    from components.preprocess.step import preprocess as run
+    from components.preprocess.store import Store
+    from components.shared.s3.client import Address
+    from components.shared.s3.streaming.published import publish as move
+    from components.shared.step import step
+    from model.utils.settings import check
+
+    with step("preprocess"):
+        section = check(PreprocessConfig, config, "preprocess")
+        folder, known = Path(dataset.path), Store(store, section, code)
+        summary = run(photos, folder, section, data_version=data_version, store=known)
+        splits = ", ".join(f"{summary[split]} {split}" for split in ("train", "val", "test"))
+        print(f"kept {summary['kept']} photographs: {splits}")
+        for kind, count in summary["rejected"].items():
+            print(f"rejected {count}: {kind}")
+        if summary["labels"]:
+            labels = ", ".join(f"{count} {name}" for name, count in summary["labels"].items())
+            print(f"labels: {labels}; {summary['kept'] - sum(summary['labels'].values())} without")
+        if publish:
+            print(f"published as {move(folder, Address.parse(publish))}")
+        print(f"ignored {summary['ignored']} other files; {folder / 'manifest.parquet'} has a row for every file")
+
+
+@component
 def partition(
     photos: str,
     data_version: str,
@@ -15,7 +61,7 @@ def partition(
     store: str,
     listing: dsl.Output[dsl.Artifact],
 ) -> list[int]:
-    """The photographs, listed and cut into partitions. Returns the partitions' numbers.
+    """Lists the photographs and cuts them into partitions. Returns the numbers of the partitions.
 
     Args:
         photos: Folder of photographs; or s3://bucket/prefix, a DVC remote that holds them, or of the photographs.
@@ -28,10 +74,11 @@ def partition(
     """
     from pathlib import Path
 
+    from components.preprocess.config import PreprocessConfig
     from components.preprocess.partition import partition as run
     from components.preprocess.store import Store
     from components.shared.step import step
-    from model.config import PreprocessConfig, check
+    from model.utils.settings import check
 
     with step("partition"):
         section = check(PreprocessConfig, config, "preprocess")
@@ -46,7 +93,7 @@ def partition(
         return list(range(count))
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+@component
 def preprocess(
     photos: str,
     listing: dsl.Input[dsl.Artifact],
@@ -56,7 +103,7 @@ def preprocess(
     store: str,
     part: dsl.Output[dsl.Artifact],
 ):
-    """The photographs of a partition: each judged on its own, and converted to LAB.
+    """Judges each photograph of a partition on its own and converts it to LAB.
 
     Args:
         photos: As in `partition`.
@@ -69,10 +116,11 @@ def preprocess(
     """
     from pathlib import Path
 
+    from components.preprocess.config import PreprocessConfig
     from components.preprocess.prepare import prepare_part
     from components.preprocess.store import Store
     from components.shared.step import step
-    from model.config import PreprocessConfig, check
+    from model.utils.settings import check
 
     with step("preprocess"):
         section = check(PreprocessConfig, config, "preprocess")
@@ -80,7 +128,7 @@ def preprocess(
         part.metadata.update(prepare_part(photos, Path(listing.path), number, Path(part.path), section, store=known))
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+@component
 def merge(
     photos: str,
     data_version: str,
@@ -91,7 +139,7 @@ def merge(
     publish: str,
     dataset: dsl.Output[dsl.Dataset],
 ):
-    """All partitions together: LAB shards and a manifest with the fate of every file.
+    """Merges all partitions into LAB shards and a manifest with the fate of every file.
 
     Args:
         photos: As in `partition`.
@@ -105,11 +153,12 @@ def merge(
     """
     from pathlib import Path
 
+    from components.preprocess.config import PreprocessConfig
     from components.preprocess.merge import merge as run
     from components.shared.s3.client import Address
     from components.shared.s3.streaming.published import publish as move
     from components.shared.step import step
-    from model.config import PreprocessConfig, check
+    from model.utils.settings import check
 
     with step("merge"):
         section = check(PreprocessConfig, config, "preprocess")

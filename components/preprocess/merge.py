@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.duplicates import near_duplicates
 from components.preprocess.labels import labels_by
 from components.preprocess.prepared import PIXELS, Pixels, read_rows
 from components.shared.photos import listing
-from model.config import PreprocessConfig
 from model.data.format import SPLITS, Row, Split
 from model.data.writer import write_dataset
 from model.utils.errors import UserError

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.store import Store
 from components.shared.photos import listing
 from components.shared.photos.source import source
-from model.config import PreprocessConfig
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 

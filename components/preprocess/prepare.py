@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.preprocess import pool
 from components.preprocess.color_table import color_table
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.prepared import PIXELS, ROWS, PartRow, Pixels, Prepared
 from components.preprocess.store import Entry, Store
 from components.preprocess.worker import Task, prepare
@@ -18,7 +19,6 @@ from components.shared.photos.folder import Folder, digest
 from components.shared.photos.listing import Listed
 from components.shared.photos.remote import Remote
 from components.shared.photos.source import source
-from model.config import PreprocessConfig
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 

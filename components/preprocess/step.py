@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.merge import merge
 from components.preprocess.partition import partition
 from components.preprocess.prepare import prepare_part
 from components.preprocess.store import Store
 from components.shared.s3.client import is_s3
-from model.config import PreprocessConfig
 from model.utils.errors import UserError
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.prepared import Prepared
 from components.shared.s3.client import Address, client, explained, fetch_bytes, is_s3
-from model.config import PreprocessConfig
 from model.utils.errors import UserError
 
 Entry = tuple[Prepared, NDArray[np.uint8] | None]

@@ -1,27 +1,27 @@
-"""KFP faces of registration and of the gate's two branches."""
+"""KFP components of registration and promotion; `alone`: both in one."""
 
 from kfp import dsl
 
-from components.images.names import CPU_IMAGE
+from components.shared.component import component
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+@component
 def register(
-    generator: dsl.Input[dsl.Model],
+    model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
     inspection: dsl.Input[dsl.Artifact],
     config: dict,
     tags: dict,
     registration: dsl.Output[dsl.Artifact],
     verdict: dsl.Output[dsl.Markdown],
-):
-    """Records the model in the registry as challenger and judges it against the champion.
+) -> bool:
+    """Registers a model as challenger and lets the gate judge it. Returns whether it is to be promoted.
 
     Args:
-        generator: The challenger.
+        model: The challenger.
         evaluation: Its scores and the champion's.
-        inspection: What its photographs are like.
-        config: The `register` section of params.yaml: the gate's rules.
+        inspection: Output of inspect about its photographs.
+        config: Section `register` of params.yaml: the gate's rules.
         tags: git_commit, data_version, recipe, image_digest; pipeline_run_id where the environment does not tell it.
         registration: registration.json: version, model URI, verdict with a reason for each rule.
         verdict: The verdict as a page.
@@ -29,15 +29,16 @@ def register(
     import shutil
     from pathlib import Path
 
+    from components.register.config import RegisterConfig
     from components.register.step import register as run
     from components.shared.step import step
-    from model.config import RegisterConfig, check
+    from model.utils.settings import check
 
     with step("register") as notes:
-        notes.update(generator=generator.path, evaluation=evaluation.path, registration=registration.path)
+        notes.update(model=model.path, evaluation=evaluation.path, registration=registration.path)
         notes.update(inspection=inspection.path)
-        run(
-            Path(generator.path),
+        record = run(
+            Path(model.path),
             Path(evaluation.path),
             Path(registration.path),
             check(RegisterConfig, config, "register"),
@@ -45,24 +46,16 @@ def register(
             inspection=Path(inspection.path),
         )
         shutil.copyfile(Path(registration.path) / "verdict.md", verdict.path)
-
-
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
-def gate(registration: dsl.Input[dsl.Artifact]) -> bool:
-    """The verdict as one unnamed output, the only kind that dsl.If reads correctly everywhere."""
-    import json
-    from pathlib import Path
-
-    from components.shared.step import step
-
-    with step("gate"):
-        record = json.loads((Path(registration.path) / "registration.json").read_text(encoding="utf-8"))
         return bool(record["promote"])
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
+@component
 def promote(registration: dsl.Input[dsl.Artifact]):
-    """Makes the challenger the champion."""
+    """Makes the challenger the champion.
+
+    Args:
+        registration: Output of register.
+    """
     from pathlib import Path
 
     from components.register.step import promote as run
@@ -72,13 +65,37 @@ def promote(registration: dsl.Input[dsl.Artifact]):
         run(Path(registration.path))
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
-def reject(registration: dsl.Input[dsl.Artifact]):
-    """Leaves the champion in service and writes down why."""
+def alone(
+    model: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Artifact],
+    inspection: dsl.Input[dsl.Artifact],
+    config: dict,
+    tags: dict,
+    registration: dsl.Output[dsl.Artifact],
+    verdict: dsl.Output[dsl.Markdown],
+):
+    """Registers a model as challenger and promotes it to champion if the gate lets it through.
+
+    Args:
+        model: The challenger.
+        evaluation: Its scores and the champion's.
+        inspection: Output of inspect about its photographs.
+        config: Section `register` of params.yaml: the gate's rules.
+        tags: git_commit, recipe, image_digest, pipeline_run_id; the model knows its data_version.
+        registration: registration.json: version, model URI, verdict with a reason for each rule.
+        verdict: The verdict as a page.
+    """
+    import json
     from pathlib import Path
 
-    from components.register.step import reject as run
-    from components.shared.step import step
-
-    with step("reject"):
-        run(Path(registration.path))
+    try:
+        version = json.loads((Path(model.path) / "training.json").read_bytes())["data_version"]
+    except (OSError, ValueError, KeyError):
+        version = ""  # the step says what is missing
+    known = {**tags, "data_version": version}
+    if register.python_func(model, evaluation, inspection, config, known, registration, verdict):
+        promote.python_func(registration)
+    record = json.loads((Path(registration.path) / "registration.json").read_bytes())
+    print(f"version {record['version']}: {record['outcome']}. {record['summary']}")
+    for reason in record["reasons"]:
+        print(f"  {'holds' if reason['holds'] else 'FAILS'}  {reason['metric']}: {reason['text']}")

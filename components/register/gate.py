@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from model.config import Rule
+from components.register.config import Rule
 
 _TOLERANCE = 1e-9  # 0.305 - 0.3 is 0.0050000000000000044, and 0.3 - 0.295 is 0.00499999999...
 Outcome = Literal["promote", "reject", "unchanged"]

@@ -1,4 +1,4 @@
-"""The register step: records a scored model as a version and challenger, lets the gate judge it, acts on the verdict.
+"""Registers a scored model as a version and challenger, lets the gate judge it, and acts on the verdict.
 
 Registering the same model again gives the version that exists. The same model is: the same weights, trained on the same
 version of the data. Another evaluation of it is no other model: it renews figures and verdict of that version.
@@ -12,10 +12,10 @@ from typing import Any
 
 from components.register import gate
 from components.register.card import model_card
+from components.register.config import RegisterConfig
 from components.register.logged_model import log_model
 from components.register.photographs import INSPECTION, LINEAGE, sources_table
 from components.shared.mlflow import promotion, registry, runs, tree
-from model.config import RegisterConfig
 from model.utils.errors import Damaged, UserError
 from model.utils.files import folder_aside
 
@@ -36,7 +36,9 @@ def register(
     tags: Mapping[str, str],
     inspection: Path | None = None,
 ) -> dict[str, Any]:
-    """Makes or finds the model's version, makes it the challenger, and judges it.
+    """Makes or finds the model's version, makes it the challenger, judges it, and marks it when the gate rejects it.
+
+    A verdict to promote is left to `promote`.
 
     A crash leaves at most a logged model without a version; the next call makes another. A version has its tags from
     the moment it exists, and an alias only after that.
@@ -125,6 +127,8 @@ def register(
     with folder_aside(output, marker="registration.json") as folder:
         (folder / "registration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (folder / "verdict.md").write_text(verdict.to_markdown(f"Version {version.number}"), encoding="utf-8")
+    if not record["promote"]:
+        _keep_champion(record)
     return record
 
 
@@ -140,11 +144,11 @@ def promote(registration: Path) -> None:
     promotion.promote(record["version"], f"gate: {record['summary']}", replaces=record["champion"])
 
 
-def reject(registration: Path) -> None:
-    """Acts on any other verdict: the champion stays in service, and a rejected version is marked as such."""
-    record = _read(registration / "registration.json")
+def _keep_champion(record: Mapping[str, Any]) -> None:
+    """Marks a rejected version in the registry and says why the champion stays in service."""
     if record["outcome"] == "reject":
         promotion.reject(record["version"], f"gate: {record['summary']}")
+    print(f"Version {record['version']} is not promoted ({record['outcome']}): {record['summary']}", flush=True)
 
 
 def _the_one(made: registry.Version, identity: Mapping[str, str]) -> registry.Version:

@@ -1,12 +1,12 @@
-"""KFP face of the exit task."""
+"""KFP component of the exit task."""
 
 from kfp import dsl
 
-from components.images.names import CPU_IMAGE
+from components.shared.component import component
 
 
-@dsl.component(base_image=CPU_IMAGE, install_kfp_package=False)
-def report_outcome(status: dsl.PipelineTaskFinalStatus, recipe: str, data_version: str):
+@component
+def report(status: dsl.PipelineTaskFinalStatus, recipe: str, data_version: str):
     """Tells how the run ended: as one line of JSON for log collectors, and to the webhook if there is one.
 
     Args:

@@ -1,12 +1,8 @@
-"""The resolve step: what a run is made of, settled when it begins, for a schedule is written down long before.
-
-Aliases become versions, so that caches notice when they move: "latest" of the data, the champion, what training begins
-with.
-"""
+"""Resolves aliases (latest data, champion) to fixed versions at the start of a run, so that caches notice a move."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,42 +10,49 @@ from components.shared.mlflow import registry, runs
 from components.shared.photos.remote import LATEST
 from components.shared.photos.source import remote
 from components.shared.s3.client import is_s3
-from model.config import PreprocessConfig, TrainConfig
 from model.utils.errors import UserError
+from model.utils.settings import whole_numbers
 
 
 @dataclass(frozen=True)
-class Ingredients:
-    """What a run is made of.
+class Resolved:
+    """Holds what a run is made of.
 
     Attributes:
-        data_version: MD5 of the photographs as DVC computes it, or a hash of what a plain prefix holds.
-        train_config: Section `train`, with a version in place of an alias in `init`.
+        data_version: MD5 of the photographs as DVC computes it, or a hash of the contents of a plain prefix.
         champion: URI of the version in service; empty when there is none.
-        tags: What a version is tagged with for what it was made of: data_version, made_by (a hash of data,
-            configuration and code), and began_with, the URI of a version, if training begins with one.
-        made: A version that was made of all this already, and promoted or rejected. Of one whose run died before that,
-            caches have what it takes to finish.
+        variants: name and train of each variant, with a version in place of an alias in `train.init`.
+        origins: tags of each variant's version: those that were given, its recipe, data_version, made_by (a hash of
+            data, configuration and code), and began_with, the URI of a version, if training begins with one.
+        nothing_new: sentence that names the versions that every variant was made as already, each promoted or
+            rejected; empty when one is new. A version whose run died before its verdict does not count: the run goes
+            on from its caches.
     """
 
     data_version: str
-    train_config: dict[str, Any]
     champion: str
-    tags: dict[str, str]
-    made: registry.Version | None
+    variants: list[dict[str, Any]]
+    origins: list[dict[str, str]]
+    nothing_new: str
 
 
 def resolve(
-    photos: str, data_version: str, preprocess: PreprocessConfig, train: TrainConfig, codes: Mapping[str, str]
-) -> Ingredients:
-    """Settles what a run is made of.
+    photos: str,
+    data_version: str,
+    preprocess: Mapping[str, Any],
+    variants: Sequence[Mapping[str, Any]],
+    codes: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> Resolved:
+    """Resolves the names that a run is started with.
 
     Args:
-        photos: Where the photographs are; for `LATEST` a DVC remote or photographs, s3://bucket/prefix.
-        data_version: Names the photographs, such as their MD5 as DVC computes it; or `LATEST`.
-        preprocess: Section `preprocess`.
-        train: Section `train`.
-        codes: Hash of the code behind the steps preprocess and train.
+        photos: where the photographs are; for `LATEST` a DVC remote or photographs, s3://bucket/prefix.
+        data_version: names the photographs, such as their MD5 as DVC computes it; or `LATEST`.
+        preprocess: section `preprocess`, which was checked when the run was started.
+        variants: name and train (section `train`) of each.
+        codes: hash of the code behind the steps preprocess and train.
+        tags: tags of a version that are known beforehand.
 
     Raises:
         UserError: nothing was published, or no photograph is there; `train.init` names no version; MLflow or S3 cannot
@@ -57,23 +60,35 @@ def resolve(
     """
     if data_version == LATEST:
         data_version = _latest(photos)
-    sections = {"preprocess": preprocess.model_dump(mode="json"), "train": train.model_dump(mode="json")}
-    listed = [data_version, *([section, codes[name]] for name, section in sections.items())]
-    made_by = hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-    tags = {"data_version": data_version, "made_by": made_by}
-    if train.init.startswith("models:"):
-        tags["began_with"] = sections["train"]["init"] = _beginning(train.init, made_by)
+    settled: list[dict[str, Any]] = []
+    origins: list[dict[str, str]] = []
+    made: list[registry.Version | None] = []
+    for variant in variants:
+        train = whole_numbers(variant["train"])
+        listed = [data_version, [whole_numbers(preprocess), codes["preprocess"]], [train, codes["train"]]]
+        made_by = hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+        origin = {**tags, "recipe": variant["name"], "data_version": data_version, "made_by": made_by}
+        if train["init"].startswith("models:"):
+            origin["began_with"] = train["init"] = _beginning(train["init"], made_by)
+        settled.append({"name": variant["name"], "train": train})
+        origins.append(origin)
+        found = registry.find_all({"made_by": made_by})
+        made.append(next((one for one in found if one.tags.keys() & {"promoted_at", "rejected_at"}), None))
     runs.begin_pipeline_run()
     champion = registry.champion()
-    found = registry.find_all({"made_by": made_by})
-    made = next((version for version in found if version.tags.keys() & {"promoted_at", "rejected_at"}), None)
-    return Ingredients(data_version, sections["train"], champion.uri if champion else "", tags, made)
+    nothing_new = ""
+    if all(made):
+        numbers = ", ".join(str(version.number) for version in made if version)
+        one = f"version {numbers} was" if len(made) == 1 else f"versions {numbers} were"
+        nothing_new = f"Nothing is new: {one} made of data {data_version} with this code and recipe. No training."
+    return Resolved(data_version, champion.uri if champion else "", settled, origins, nothing_new)
 
 
 def _beginning(init: str, made_by: str) -> str:
-    """The version that an alias means.
+    """Returns the URI of the version that an alias stands for.
 
-    A version that this very training made would be trained once more at every run: then it is where that one began.
+    A version that this very training made would be trained once more at every run. In its place stands the version
+    that its own training began with.
     """
     version = registry.resolve(init)
     return version.tags["began_with"] if version.tags.get("made_by") == made_by else version.uri

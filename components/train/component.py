@@ -1,46 +1,45 @@
-"""KFP face of the train step."""
+"""KFP component of the train step."""
 
 from kfp import dsl
 
-from components.images.names import GPU_IMAGE
+from components.shared.component import gpu_component
 
 
-@dsl.component(base_image=GPU_IMAGE, install_kfp_package=False)
+@gpu_component
 def train(
     dataset: dsl.Input[dsl.Dataset],
-    config: dict,
+    variant: dict,
     code: str,
     checkpoints: str,
-    generator: dsl.Output[dsl.Model],
+    model: dsl.Output[dsl.Model],
     curves: dsl.Output[dsl.HTML],
-    variant: str = "",
 ):
-    """Shards to generator weights, with training curves and sample grids.
+    """Trains a generator on shards; resumes from its last checkpoint when it was interrupted.
 
     Args:
-        dataset: What preprocess wrote.
-        config: The `train` section of params.yaml.
+        dataset: Output of preprocess.
+        variant: Its name, and `train`: section `train` of params.yaml.
         code: Hash of the code behind this step; it keys the cache and the checkpoints.
-        checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt; the next one goes on from there.
-        generator: generator.safetensors, generator.json, history, curves, samples.
+        checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt; the next one resumes from there.
+        model: generator.safetensors, generator.json, history, curves, samples.
         curves: The training curves as a page.
-        variant: Its name in a sweep; empty outside one.
     """
     from pathlib import Path
 
     from components.shared.step import step
+    from components.train.config import TrainConfig
     from components.train.launch import train as run
-    from model.config import TrainConfig, check
+    from model.utils.settings import check
 
-    with step(f"train {variant}".rstrip()):
+    with step(f"train {variant['name']}"):
         run(
-            Path(dataset.path),
-            Path(generator.path),
+            dataset.path,
+            Path(model.path),
             checkpoints,
-            check(TrainConfig, config, "train"),
+            check(TrainConfig, variant["train"], "train"),
             code_version=code,
-            variant=variant,
+            variant=variant["name"],
         )
         from components.train.report import curves_page
 
-        curves_page(Path(generator.path), Path(curves.path))
+        curves_page(Path(model.path), Path(curves.path))

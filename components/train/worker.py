@@ -13,8 +13,9 @@ from components.shared.s3.folders import upload_folder
 from components.shared.step import RETRY_ME
 from components.train.step import train
 from components.train.torchrun import Arguments
-from model.config import TrainConfig, check
+from model.config import TrainConfig
 from model.utils.errors import Interrupted, UserError
+from model.utils.settings import check
 
 _TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows its text as the message of the container's end
 

@@ -22,12 +22,16 @@ class Section(BaseModel):
     @classmethod
     def _whole_numbers(cls, values: Any) -> Any:
         """Converts whole floats to int: Kubeflow passes every number as a float."""
-        if not isinstance(values, dict):
-            return values
-        return {
-            key: int(value) if isinstance(value, float) and value.is_integer() else value
-            for key, value in values.items()
-        }
+        return whole_numbers(values)
+
+
+def whole_numbers(values: Any) -> Any:
+    """Returns YAML's or JSON's values with 96 in place of 96.0, at any depth."""
+    if isinstance(values, dict):
+        return {key: whole_numbers(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [whole_numbers(value) for value in values]
+    return int(values) if isinstance(values, float) and values.is_integer() else values
 
 
 def check(section: type[S], values: Mapping[str, Any], source: str, home: str = "params.yaml") -> S:

@@ -42,19 +42,17 @@ def compile_(
     namespace: Annotated[str, typer.Option(help="Namespace of the objects of --kubernetes.")] = "colorizer",
     cluster: ClusterFile = None,
 ) -> None:
-    """Writes the compiled pipelines, pipeline/retraining.yaml and pipeline/sweep.yaml."""
+    """Writes the generated files: pipeline/retraining.yaml, dvc.yaml, and docs/reference/ with steps and commands."""
     from pipeline import compile as compiled
 
     if check:
-        for file in (compiled.COMPILED, compiled.SWEEP):
-            compiled.check(cluster, file)
+        for file in compiled.check(cluster):
             print(f"{file.relative_to(ROOT)} is current.")
     elif kubernetes:
         compiled.write_manifests(out, namespace, cluster)
         print(f"{out} is written.")
     else:
-        for file in (compiled.COMPILED, compiled.SWEEP):
-            compiled.write(file, cluster, of=file)
+        for file in compiled.write(cluster):
             print(f"{file.relative_to(ROOT)} is written.")
 
 
@@ -82,7 +80,7 @@ def submit(
 
     chosen, place = Variants.load(variants, recipe, tuple(overrides or ()), by), cluster.place
     arguments = runs.cluster_arguments(chosen, place, data or runs.recorded_version())
-    package = runs.Package.current(cluster.cluster, sweep=len(chosen.configs) > 1)
+    package = runs.Package.current(cluster.cluster)
     if dry_run:
         print(yaml.safe_dump(runs.request(package, arguments, place, cluster.namespace), sort_keys=False), end="")
         return

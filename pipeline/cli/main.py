@@ -10,7 +10,7 @@ from components.shared.machine.workspace import VARIABLE
 from components.shared.step import RETRY_ME, disk_error
 from model.utils.errors import Interrupted, UserError
 from pipeline import ROOT
-from pipeline.cli import cluster, data, models, serving
+from pipeline.cli import cluster, data, models, serving, step
 from pipeline.cli.renamed import reject_old_names
 from pipeline.cli.run import run
 
@@ -40,6 +40,8 @@ def _program(
 
 
 app.command()(run)
+app.add_typer(step.app, name="step")
+app.command()(step.steps)
 app.command()(serving.photo)
 app.command()(serving.web)
 app.add_typer(data.app, name="data")

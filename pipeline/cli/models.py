@@ -81,8 +81,8 @@ def compare(
     from components.evaluate.step import score
     from components.shared.machine.workspace import workspace
     from components.shared.mlflow import registry
-    from model.config import load_config
     from pipeline import ROOT, tables
+    from pipeline.config import load_config
 
     ours, theirs = _resolve(one), _resolve(other)
     model = registry.fetch(ours.uri)
@@ -224,8 +224,8 @@ def _dataset(model: Path) -> Path:
     """Preprocesses data/ at the size of a model, once for each version of the photographs; returns the folder."""
     from components.preprocess.step import preprocess
     from components.shared.machine.workspace import workspace
-    from model.config import load_config
     from pipeline import ROOT
+    from pipeline.config import load_config
     from pipeline.data.versions import ensure_data
 
     size = json.loads((model / "generator.json").read_bytes())["size"]

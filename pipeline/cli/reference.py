@@ -29,8 +29,10 @@ def text() -> str:
 
 
 def _sections(command: Any, name: str) -> Iterator[str]:
-    for word, each in getattr(command, "commands", {}).items():
-        if hasattr(each, "commands"):
+    context = command.context_class(command)
+    for word in command.list_commands(context):
+        each = command.get_command(context, word)
+        if hasattr(each, "list_commands"):
             yield from _sections(each, f"{name} {word}")
         elif not each.hidden:
             yield _section(each, f"{name} {word}")

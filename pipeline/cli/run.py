@@ -51,8 +51,8 @@ def _show(variants: "Variants", photos: Path | None) -> None:
     import yaml
 
     from components.shared.machine.workspace import workspace
-    from model.config import load_config
     from pipeline import ROOT
+    from pipeline.config import load_config
     from pipeline.data.versions import expected_version, folder_version
 
     default = load_config(ROOT / "params.yaml").sections()

@@ -1,6 +1,6 @@
-"""What the steps ask of a cluster: cluster.yaml, overridden by a team's own file, checked, frozen.
+"""Settings of a cluster: settings.yaml, overridden by a team's own file, checked and frozen.
 
-The defaults live in cluster.yaml alone; nothing here has one, but for what Kubernetes itself leaves out.
+settings.yaml alone holds the defaults, except for those of Kubernetes itself.
 """
 
 from pathlib import Path
@@ -15,13 +15,12 @@ from model.utils.settings import Section, check, merge, read_yaml
 DEFAULTS = Path(__file__).with_name("settings.yaml")
 
 Name = Annotated[str, Field(min_length=1)]
-Step = Literal[
-    "resolve", "partition", "preprocess", "merge", "inspect", "train", "evaluate", "choose", "register", "gate",
-    "promote", "reject", "report",
-]  # fmt: skip
 
-STREAMING: tuple[Step, ...] = ("inspect", "train", "evaluate")
+STREAMING = ("inspect", "train", "evaluate")
 """Steps that read shards where they were published."""
+
+DEFAULT = "default"
+"""Key of `steps`: the resources of every step that has none of its own."""
 
 
 def _above_zero(text: str) -> str:
@@ -50,7 +49,7 @@ class Toleration(Section):
 
 
 class Requirement(Section):
-    """Of a node's label."""
+    """Requires something of a node's label."""
 
     key: Name
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
@@ -68,16 +67,18 @@ class Gpu(Section):
     shared_memory: Bytes
 
 
-class Attempts(Section):
-    seconds: Positive
-    wait: NotNegative
-    pause: Positive
-    retries: Annotated[int, Field(ge=0, le=10)]
+class Retry(Section):
+    """Retries of train and of a partition; all durations are in seconds."""
+
+    timeout: Positive
+    max_pending: NotNegative
+    backoff: Positive
+    limit: Annotated[int, Field(ge=0, le=10)]
 
     @property
     def window(self) -> int:
-        """Seconds from the first attempt on, after which Argo starts no other: all attempts, waits and pauses fit."""
-        return (self.retries + 1) * (self.seconds + self.wait) + self.pause * ((1 << self.retries) - 1)
+        """Returns the seconds after the first attempt in which Argo starts others: all attempts and pauses fit in."""
+        return (self.limit + 1) * (self.timeout + self.max_pending) + self.backoff * ((1 << self.limit) - 1)
 
 
 class ShardsAt(Section):
@@ -86,7 +87,7 @@ class ShardsAt(Section):
 
 
 class Resources(Section):
-    """Of a step's pod."""
+    """Holds requests and limits of a step's pod."""
 
     cpu: Annotated[tuple[Cores, Cores], Field(strict=False), AfterValidator(_ordered)]
     memory: Annotated[tuple[Bytes, Bytes], Field(strict=False), AfterValidator(_ordered)]
@@ -95,15 +96,25 @@ class Resources(Section):
 
 class Cluster(Section):
     gpu: Gpu
-    attempts: Attempts
+    retry: Retry
     shards: ShardsAt
     partitions: Positive
     variants: Positive
-    steps: dict[Step, Resources]
+    steps: dict[str, Resources]
+
+    def resources(self, step: str) -> Resources:
+        """Returns the resources of a step's pod."""
+        return self.steps.get(step) or self.steps[DEFAULT]
+
+    @model_validator(mode="after")
+    def _every_step_has_resources(self) -> Self:
+        if DEFAULT not in self.steps:
+            raise ValueError(f"steps.{DEFAULT} is missing")
+        return self
 
     @model_validator(mode="after")
     def _shared_memory_fits(self) -> Self:
-        limit = self.steps["train"].memory[1]
+        limit = self.resources("train").memory[1]
         if parse_quantity(self.gpu.shared_memory) >= parse_quantity(limit):
             raise ValueError(
                 f"gpu.shared_memory ({self.gpu.shared_memory}) must be below steps.train.memory's limit ({limit}), of "
@@ -114,14 +125,14 @@ class Cluster(Section):
     @model_validator(mode="after")
     def _shards_fit(self) -> Self:
         for step in STREAMING:
-            scratch = self.steps[step].scratch
+            scratch = self.resources(step).scratch
             if parse_quantity(self.shards.cache) >= parse_quantity(scratch):
                 raise ValueError(f"shards.cache ({self.shards.cache}) must be below steps.{step}.scratch ({scratch})")
         return self
 
 
 def load_cluster(overrides: Path | None = None) -> Cluster:
-    """cluster.yaml, then a file that overrides some of it.
+    """Reads settings.yaml, then a file that overrides some of it.
 
     Raises:
         UserError: the file is missing or no YAML; a key is unknown; a value is out of range. Names the key.

@@ -15,16 +15,13 @@ from components.shared.photos.remote import LATEST
 from model.utils.errors import UserError
 from pipeline import ROOT
 from pipeline import compile as compiled
-from pipeline.arguments import retraining_arguments, sweep_arguments
+from pipeline.arguments import arguments
 from pipeline.cluster.client import Client
 from pipeline.graph import retraining
-from pipeline.local.journal import STEPS
+from pipeline.steps import steps
 from pipeline.variants import Variants
 
 POLL_SECONDS = 10
-_REGISTER = STEPS.index("register")
-_ORDER = (*STEPS[:_REGISTER], "choose", *STEPS[_REGISTER:])
-_SHORT = {"resolve-variants": "resolve", "report-outcome": "report"}
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
 
@@ -55,20 +52,19 @@ class Package:
     digest: str
 
     @classmethod
-    def current(cls, cluster: Path | None = None, sweep: bool = False) -> Self:
-        """The YAML in the repository: of `retraining`, or of the sweep.
+    def current(cls, cluster: Path | None = None) -> Self:
+        """Returns the YAML in the repository.
 
         Args:
-            cluster: File that overrides some of cluster.yaml, as it was compiled with.
+            cluster: File that overrides some of settings.yaml, as it was compiled with.
 
         Raises:
             UserError: it is not what the graph compiles to.
         """
-        file, pipeline = (compiled.SWEEP, "colorizer-sweep") if sweep else (compiled.COMPILED, retraining.name)
-        digest = compiled.digest(cluster, file)
+        digest = compiled.digest(cluster)
         commit, _, dirty = git_commit().partition("-")
         version = "-".join(part for part in (commit[:12], dirty, digest) if part)
-        return cls(file, pipeline, version, digest)
+        return cls(compiled.COMPILED, retraining.name, version, digest)
 
     def upload(self, client: Client) -> tuple[str, str]:
         """Uploads the pipeline version if it is missing; returns the ids of pipeline and version."""
@@ -78,12 +74,13 @@ class Package:
 
 def cluster_arguments(variants: Variants, place: Place, data_version: str) -> dict[str, Any]:
     """Returns the arguments of a run on a cluster. With `LATEST` data a run ends at once when there is nothing new."""
-    images = f"{CPU_IMAGE} {GPU_IMAGE}"
-    changed = data_version == LATEST
-    if len(variants.configs) > 1:
-        return sweep_arguments(variants, place.photos, data_version, place.checkpoints, images, only_if_changed=changed)
-    return retraining_arguments(
-        variants.shared, variants.names, place.photos, data_version, place.checkpoints, images, only_if_changed=changed
+    return arguments(
+        variants,
+        place.photos,
+        data_version,
+        place.checkpoints,
+        f"{CPU_IMAGE} {GPU_IMAGE}",
+        only_if_changed=data_version == LATEST,
     )
 
 
@@ -162,8 +159,8 @@ def _tasks(run: kfp_server_api.V2beta1Run) -> dict[str, Any]:
     details = (run.run_details and run.run_details.task_details) or []
     by_name: dict[str, Any] = {}
     for task in sorted(details, key=_progress, reverse=True):  # of several partitions, the slowest counts
-        by_name[_SHORT.get(task.display_name, task.display_name)] = task
-    return {step: by_name[step] for step in _ORDER if step in by_name}
+        by_name[task.display_name] = task
+    return {step.name: by_name[step.name] for step in steps() if step.name in by_name}
 
 
 def _progress(task: Any) -> int:

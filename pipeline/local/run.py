@@ -1,7 +1,6 @@
 """The whole graph on this machine, through kfp.local."""
 
 import contextlib
-import copy
 import fcntl
 import os
 import secrets
@@ -15,26 +14,20 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
-from kfp import dsl, local
-from kfp.dsl.graph_component import GraphComponent
+from kfp import local
 
-from components.resolve.step import resolve
-from components.shared.machine.code import code_version
 from components.shared.machine.workspace import VARIABLE, workspace
 from components.shared.mlflow.tree import RUN_ID
 from components.shared.step import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, require_room
-from model.config import Config
 from model.utils.errors import Interrupted, UserError
 from model.utils.signals import handled
 from pipeline import ROOT
-from pipeline.arguments import TRIAL_STEPS, retraining_arguments, sweep_arguments, trial_arguments
-from pipeline.cluster.settings import load_cluster
+from pipeline.arguments import arguments
 from pipeline.data.versions import ensure_data, folder_version
-from pipeline.graph import retraining, trial
+from pipeline.graph import retraining
 from pipeline.local import journal
 from pipeline.local.console import quiet
-from pipeline.local.journal import STEPS, StepResult
-from pipeline.sweep import build as build_sweep
+from pipeline.local.journal import StepResult
 from pipeline.variants import Variants
 
 
@@ -67,7 +60,7 @@ def run(variants: Variants, photos: Path | None = None) -> RunResult:
 
     Args:
         variants: at least one.
-        photos: Folder of photographs; data/ as DVC knows it when not given.
+        photos: folder of photographs; data/ as DVC knows it when not given.
 
     Raises:
         UserError: the data cannot be had, or another run is at work in the workspace. A failing step raises nothing:
@@ -75,61 +68,26 @@ def run(variants: Variants, photos: Path | None = None) -> RunResult:
         Interrupted: SIGTERM or Ctrl-C came while no step was at work.
     """
     started = time.monotonic()
-    with _Session(tree=True) as session:
+    with _Session(tuple(variants.configs)) as session:
         folder, data_version = _photographs(photos)
         images = "none: run on a machine without images"
-        if len(variants.configs) == 1:
-            arguments = retraining_arguments(
-                variants.shared, variants.names, folder, data_version, session.checkpoints, images
-            )
-            session.execute(retraining, **arguments, partitions=1)
-        else:
-            arguments = sweep_arguments(variants, folder, data_version, session.checkpoints, images)
-            pairs = tuple(f"{step} {name}" for name in variants.configs for step in ("train", "evaluate"))
-            place = STEPS.index("train")
-            session.steps = (*STEPS[:place], *pairs, "choose", *STEPS[place + 2 :])
-            session.execute(build_sweep(load_cluster(), at_once=1), **arguments, partitions=1)
+        session.execute(**arguments(variants, folder, data_version, session.checkpoints, images))
         steps, folders = session.result()
     return RunResult(steps, folders, time.monotonic() - started, session.log)
 
 
-def run_trial(config: Config, photos: Path | None = None) -> dict[str, Path]:
-    """Runs preprocess, train and evaluate, as `run` does, and registers nothing.
-
-    Returns:
-        The folders: dataset, generator, evaluation.
-
-    Raises:
-        UserError: as `run`; or a step failed, in its own words.
-    """
-    with _Session(tree=False) as session:  # MLflow shows a run for each variant, with scores beside losses
-        folder, data_version = _photographs(photos)
-        arguments = trial_arguments(config, folder, data_version, session.checkpoints)
-        codes = {name: code_version(name) for name in TRIAL_STEPS}
-        settled = resolve(folder, data_version, config.preprocess, config.train, codes)
-        outputs = session.execute(trial, **arguments | {"train_config": settled.train_config})
-        steps, _ = session.result()
-    for step in steps:
-        if step.outcome in ("failed", "interrupted"):
-            raise UserError(f"{step.step} {step.outcome}: {step.message}")
-    return {name: Path(artifact.path) for name, artifact in outputs.items()}
-
-
 class _Session:
-    """One execution of a graph in a workspace: its lock, its environment, its folder with journal and log.
+    """Holds one execution of the graph in a workspace: its lock, its environment, its folder with journal and log."""
 
-    With `tree`, its steps' MLflow runs are one tree.
-    """
-
-    def __init__(self, tree: bool) -> None:
+    def __init__(self, variants: tuple[str, ...]) -> None:
         self.workspace = workspace()
         self.stamp = time.strftime("%Y%m%d-%H%M%S")
-        self.run_id = f"local-{self.stamp}-{secrets.token_hex(2)}" if tree else ""
+        self.run_id = f"local-{self.stamp}-{secrets.token_hex(2)}"
         folder = self.workspace / "runs" / self.stamp
         self.journal = folder / "journal.jsonl"
         self.log = folder / "log.txt"
         self.checkpoints = str(self.workspace / "checkpoints")
-        self.steps: tuple[str, ...] = STEPS
+        self.steps = journal.expected(variants)
         self.ended_by = ""
 
     def __enter__(self) -> "_Session":
@@ -152,15 +110,11 @@ class _Session:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def execute(self, pipeline: GraphComponent, **arguments: object) -> dict[str, dsl.Artifact]:
-        """Runs a graph and returns its outputs; none if a step failed, for the journal says which and why.
+    def execute(self, **arguments: object) -> None:
+        """Runs the graph. A failing step raises nothing: the journal says which one failed and why.
 
-        A damaged output of an earlier run, which a step has come upon, is removed, so that the next run makes it anew.
+        A damaged output of an earlier run that a step has come upon is removed, so that the next run makes it anew.
         """
-        graph = copy.deepcopy(pipeline)
-        for component in (graph.pipeline_spec.root, *graph.pipeline_spec.components.values()):
-            for task in component.dag.tasks.values():
-                task.ClearField("retry_policy")  # for lost nodes; here a failure should be seen at once
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
             pipeline_root=str(self.workspace / "pipeline"),
@@ -170,7 +124,7 @@ class _Session:
         )
         try:
             with self.log.open("w", encoding="utf-8") as log, quiet(log):
-                return dict(graph(**arguments).outputs)
+                retraining(**arguments)
         except (RuntimeError, OSError) as error:  # what kfp raises when a task has failed, or the disk is full
             self.ended_by = journal.failed_task(str(error), self.steps)
             steps, _ = self.result()
@@ -181,10 +135,9 @@ class _Session:
             damaged = Path(entry["notes"].get(DAMAGED, ""))
             if damaged.is_relative_to(self.workspace / "pipeline"):
                 shutil.rmtree(damaged)
-        return {}
 
     def result(self) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
-        """How each step ended, and the folders that the last ones noted."""
+        """Returns how each step ended, and the folders that the last ones noted."""
         return journal.read(self.journal, self.steps, self.ended_by)
 
 

@@ -18,7 +18,7 @@ from k8s.check.manifests import ROOT, Manifests, render, render_with
 from k8s.check.objects import cron
 from model.utils.errors import UserError
 from pipeline.cli.main import app
-from pipeline.compile import write, write_manifests
+from pipeline.compile import to_yaml, write_manifests
 
 Fault = Callable[[Manifests], object]
 
@@ -222,7 +222,7 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a pipeline compiled for two nodes."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "cluster.yaml").write_text("gpu: {nodes: 2, affinity: [{key: zone, operator: In, values: [a]}]}")
-    write(folder / "retraining.yaml", folder / "cluster.yaml")
+    (folder / "retraining.yaml").write_text(to_yaml(folder / "cluster.yaml"))
     return folder / "retraining.yaml"
 
 

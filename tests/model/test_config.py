@@ -7,8 +7,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.config import TrainConfig, check, load_config
+from model.config import TrainConfig
 from model.utils.errors import UserError
+from model.utils.settings import check
+from pipeline.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = ROOT / "params.yaml"

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from components.shared.machine.workspace import VARIABLE
-from pipeline import compile as compiled
 from pipeline.cli import main as cli
 from pipeline.cluster import client as kubeflow
 from pipeline.cluster import submit
@@ -29,17 +28,10 @@ class Done:
 
 @pytest.fixture
 def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
-    """An empty one, which the environment names. No pauses, and the graph is not compiled anew for each command."""
-    current = {of: of.read_bytes() for of in (compiled.COMPILED, compiled.SWEEP)}
-    compile_, usual = compiled.write, compiled.COMPILED
-
-    def write(path: Path, cluster: Path | None = None, of: Path = usual) -> None:
-        compile_(path, cluster, of) if cluster else path.write_bytes(current.get(of, current[usual]))
-
+    """An empty one, which the environment names; without pauses."""
     for name in [name for name in os.environ if name.startswith(("KF_PIPELINES", "COLORIZE_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(kubeflow, "PAUSES", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(compiled, "write", write)
     monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
     monkeypatch.setattr("kfp.client.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "kfp" / "context.json"))
     with kfp_server() as server:

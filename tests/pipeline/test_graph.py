@@ -2,34 +2,32 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from google.protobuf.json_format import MessageToDict
 from kfp import compiler
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
 from model.utils.errors import UserError
 from pipeline import compile as compiled
 from pipeline.cluster.settings import load_cluster
-from pipeline.graph import retraining, train_job
+from pipeline.graph import build, retraining
+from pipeline.place import train_job
 
 CLUSTER = load_cluster()
+STEPS = {
+    "resolve", "partition", "preprocess", "merge", "inspect", "train", "evaluate", "choose", "register", "promote",
+    "report",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[dict]:
     return list(yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8")))
-
-
-@pytest.fixture(scope="module", params=[(compiled.COMPILED, {"choose"}), (compiled.SWEEP, set())], ids=["one", "sweep"])
-def graph(request: pytest.FixtureRequest) -> tuple[list[dict], set[str]]:
-    """Each of the two pipelines, and its steps."""
-    path, without = request.param
-    return list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), CLUSTER.steps.keys() - without
 
 
 def tasks(spec: dict) -> dict[str, dict]:
@@ -42,38 +40,35 @@ def tasks(spec: dict) -> dict[str, dict]:
 
 def steps(deployment: dict) -> dict[str, dict]:
     """Every executor of a deployment spec by the name of its step."""
-    names = {
-        name: re.fullmatch("exec-([a-z]+)(-outcome|-variants)?", name).group(1) for name in deployment["executors"]
-    }
-    return {names[name]: executor for name, executor in deployment["executors"].items()}
+    return {name.removeprefix("exec-"): executor for name, executor in deployment["executors"].items()}
 
 
-def test_yaml_in_the_repository_is_current():
+def test_the_files_in_the_repository_are_current():
     compiled.check()
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_compiles_to_the_same_bytes_in_any_process(tmp_path: Path, hash_seed: str):
-    program = "import sys; from pathlib import Path; from pipeline import compiled; compiled.write(Path(sys.argv[1]))"
-    target = tmp_path / "retraining.yaml"
+def test_compiles_to_the_same_bytes_in_any_process(hash_seed: str):
+    program = "import sys; from pathlib import Path; from pipeline import compile; print(compile.to_yaml(), end='')"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    subprocess.run([sys.executable, "-c", program, str(target)], check=True, env=environment)
-    assert target.read_bytes() == compiled.COMPILED.read_bytes()
+    done = subprocess.run([sys.executable, "-c", program], check=True, env=environment, stdout=subprocess.PIPE)
+    assert done.stdout == compiled.COMPILED.read_bytes()
 
 
-def test_a_stale_yaml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    stale = tmp_path / "retraining.yaml"
-    stale.write_bytes(compiled.COMPILED.read_bytes() + b"# edited\n")
-    monkeypatch.setattr(compiled, "COMPILED", stale)
+@pytest.mark.parametrize("name", ["COMPILED", "DVC", "TABLE"])
+def test_a_stale_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    current: Path = getattr(compiled, name)
+    stale = tmp_path / current.name
+    stale.write_bytes(current.read_bytes() + b"# edited\n")
+    monkeypatch.setattr(compiled, name, stale)
     with pytest.raises(UserError, match="colorize compile"):
         compiled.check()
 
 
-def test_every_step_asks_for_what_the_table_says(graph: tuple[list[dict], set[str]]):
-    documents, expected_steps = graph
-    assert steps(documents[0]["deploymentSpec"]).keys() == expected_steps
+def test_every_step_asks_for_what_the_settings_say(documents: list[dict]):
+    assert steps(documents[0]["deploymentSpec"]).keys() == STEPS
     for step, executor in steps(documents[0]["deploymentSpec"]).items():
-        resources, expected = executor["container"]["resources"], CLUSTER.steps[step]
+        resources, expected = executor["container"]["resources"], CLUSTER.resources(step)
         assert (resources["resourceCpuRequest"], resources["resourceCpuLimit"]) == expected.cpu, step
         assert (resources["resourceMemoryRequest"], resources["resourceMemoryLimit"]) == expected.memory, step
 
@@ -97,10 +92,9 @@ REPORT = {
 """Variable -> label of the pod, ConfigMap or Secret that it comes from: every step's, and the exit task's besides."""
 
 
-def test_every_step_has_its_environment_a_scratch_folder_and_no_root(graph: tuple[list[dict], set[str]]):
-    documents, expected_steps = graph
+def test_every_step_has_its_environment_a_scratch_folder_and_no_root(documents: list[dict]):
     pods = steps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"])
-    assert pods.keys() == expected_steps
+    assert pods.keys() == STEPS
     for step, pod in pods.items():
         found = {entry["name"]: entry["fieldPath"] for entry in pod["fieldPathAsEnv"]}
         for source, name, key in (
@@ -112,7 +106,7 @@ def test_every_step_has_its_environment_a_scratch_folder_and_no_root(graph: tupl
                 assert pair[key] == pair["envVar"], step
                 found[pair["envVar"]] = source[name]
         assert found == (ENVIRONMENT | REPORT if step == "report" else ENVIRONMENT), step
-        scratch = {"mountPath": "/tmp", "sizeLimit": CLUSTER.steps[step].scratch, "volumeName": "scratch"}
+        scratch = {"mountPath": "/tmp", "sizeLimit": CLUSTER.resources(step).scratch, "volumeName": "scratch"}
         assert scratch in pod["emptyDirMounts"], step
         assert pod["securityContext"] == {"runAsNonRoot": True}, step
 
@@ -133,16 +127,16 @@ def test_training_alone_goes_to_a_gpu_node(documents: list[dict]):
 
 
 def test_training_is_retried_within_a_window_that_holds_every_attempt(documents: list[dict]):
-    attempts = CLUSTER.attempts
+    retry = CLUSTER.retry
     policy = tasks(documents[0])["train"]["retryPolicy"]
-    assert policy["maxRetryCount"] == attempts.retries
+    assert policy["maxRetryCount"] == retry.limit
     longest, pause = 0, int(policy["backoffDuration"].removesuffix("s"))
-    for _ in range(attempts.retries):
-        longest += attempts.wait + attempts.seconds + pause
+    for _ in range(retry.limit):
+        longest += retry.max_pending + retry.timeout + pause
         pause *= policy["backoffFactor"]
-    assert int(policy["backoffMaxDuration"].removesuffix("s")) >= longest + attempts.wait + attempts.seconds
+    assert int(policy["backoffMaxDuration"].removesuffix("s")) >= longest + retry.max_pending + retry.timeout
     pod = steps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"])["train"]
-    assert int(pod["activeDeadlineSeconds"]) == attempts.seconds
+    assert int(pod["activeDeadlineSeconds"]) == retry.timeout
 
 
 def test_steps_that_stream_shards_know_how_much_disk_they_may_take(documents: list[dict]):
@@ -169,7 +163,7 @@ gpu:
     - {key: amd.com/gpu, operator: Exists, effect: NoSchedule}
     - {key: team, operator: Equal, value: vision, effect: NoExecute}
   shared_memory: 8Gi
-attempts: {seconds: 3600, retries: 9}
+retry: {timeout: 3600, limit: 9}
 shards: {publish: "s3://datasets/colorizer"}
 steps:
   train: {cpu: [16, 32], memory: [64Gi, 96Gi], scratch: 100Gi}
@@ -178,7 +172,7 @@ steps:
 
 def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, documents: list[dict]):
     (tmp_path / "cluster.yaml").write_text(OTHER, encoding="utf-8")
-    compiled.write(tmp_path / "out.yaml", tmp_path / "cluster.yaml")
+    (tmp_path / "out.yaml").write_text(compiled.to_yaml(tmp_path / "cluster.yaml"), encoding="utf-8")
     spec, platform = yaml.safe_load_all((tmp_path / "out.yaml").read_text(encoding="utf-8"))
     resources = steps(spec["deploymentSpec"])["train"]["container"]["resources"]
     assert resources["resourceCpuLimit"] == "32"
@@ -220,7 +214,7 @@ def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, d
 def compiled_for(tmp_path: Path, gpu: str) -> tuple[dict, dict, dict]:
     """Train's resources, its pod, and the TrainJob that it would make."""
     (tmp_path / "cluster.yaml").write_text(f"gpu: {{{gpu}}}", encoding="utf-8")
-    compiled.write(tmp_path / "retraining.yaml", tmp_path / "cluster.yaml")
+    (tmp_path / "retraining.yaml").write_text(compiled.to_yaml(tmp_path / "cluster.yaml"), encoding="utf-8")
     spec, platform = yaml.safe_load_all((tmp_path / "retraining.yaml").read_text(encoding="utf-8"))
     pod = steps(platform["platforms"]["kubernetes"]["deploymentSpec"])["train"]
     variables = {each["name"]: each["fieldPath"] for each in pod["fieldPathAsEnv"]}
@@ -241,7 +235,7 @@ def test_several_nodes_are_a_train_job_that_a_small_pod_looks_after(tmp_path: Pa
     labels = "labels: {kueue.x-k8s.io/queue-name: colorizer-training, team: vision}"
     resources, pod, variables = compiled_for(tmp_path, f"{gpu}, {labels}")
     assert "accelerator" not in resources
-    assert resources["resourceMemoryLimit"] == CLUSTER.steps["resolve"].memory[1]
+    assert resources["resourceMemoryLimit"] == CLUSTER.resources("resolve").memory[1]
     assert not pod.keys() & {"tolerations", "nodeSelector", "nodeAffinity"}
     assert "labels" not in pod["podMetadata"]
     assert {name: variables[name] for name in variables if name.startswith("POD_")} == {
@@ -254,7 +248,7 @@ def test_several_nodes_are_a_train_job_that_a_small_pod_looks_after(tmp_path: Pa
     assert job["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "colorizer-training", "team": "vision"}
     trainer = job["spec"]["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (3, 2)
-    train = CLUSTER.steps["train"]
+    train = CLUSTER.resources("train")
     assert trainer["resourcesPerNode"] == {
         "requests": {"cpu": train.cpu[0], "memory": train.memory[0], "nvidia.com/gpu": "2"},
         "limits": {"cpu": train.cpu[1], "memory": train.memory[1], "nvidia.com/gpu": "2"},
@@ -282,7 +276,7 @@ def test_several_nodes_are_a_train_job_that_a_small_pod_looks_after(tmp_path: Pa
 def test_what_acts_on_the_registry_or_tells_people_is_never_cached(documents: list[dict]):
     cached = {name for name, task in tasks(documents[0]).items() if task.get("cachingOptions", {}).get("enableCache")}
     assert {"partition", "preprocess", "merge", "inspect", "train", "evaluate"} <= cached
-    assert not cached & {"resolve", "register", "gate", "promote", "reject", "report-outcome"}
+    assert not cached & {"resolve", "choose", "register", "promote", "report"}
 
 
 def test_data_version_and_code_key_the_cached_steps(documents: list[dict]):
@@ -294,10 +288,47 @@ def test_data_version_and_code_key_the_cached_steps(documents: list[dict]):
 
 
 def test_training_waits_for_the_data_report_and_is_reused_whatever_it_is_compared_with(documents: list[dict]):
+    around, loop = loop_of_variants(documents[0])
+    assert around[loop]["dependentTasks"] == ["inspect", "merge"]
     train = tasks(documents[0])["train"]
-    assert "inspect" in train["dependentTasks"]
     assert "inspect" not in str(train["inputs"])
     assert "champion" not in train["inputs"]["parameters"]
+
+
+def loop_of_variants(spec: dict) -> tuple[dict, str]:
+    """The tasks around the loop, and the loop's name among them."""
+    dags = {name: one["dag"]["tasks"] for name, one in spec["components"].items() if "dag" in one}
+    (loop,) = [name for name, tasks in dags.items() if "train" in tasks]
+    assert dags[loop].keys() == {"train", "evaluate"}
+    (around,) = [tasks for tasks in dags.values() if "choose" in tasks]
+    (name,) = [name for name, task in around.items() if task["componentRef"]["name"] == loop]
+    return around, name
+
+
+def test_variants_share_their_photographs_and_meet_in_choose(tmp_path: Path):
+    (tmp_path / "cluster.yaml").write_text("variants: 5", encoding="utf-8")
+    spec, platform = yaml.safe_load_all(compiled.to_yaml(tmp_path / "cluster.yaml"))
+    around, loop = loop_of_variants(spec)
+    assert around[loop]["iteratorPolicy"]["parallelismLimit"] == 5
+    assert around["choose"]["dependentTasks"] == [loop]
+    assert around["merge"]["cachingOptions"] == {"enableCache": True}
+    executors = spec["deploymentSpec"]["executors"]
+    assert "accelerator" in executors["exec-train"]["container"]["resources"]
+    assert platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].keys() == executors.keys()
+
+
+def test_a_step_that_the_graph_does_not_have_is_refused(tmp_path: Path):
+    settings = "steps: {trian: {cpu: [1, 2], memory: [1Gi, 2Gi], scratch: 1Gi}}"
+    (tmp_path / "cluster.yaml").write_text(settings, encoding="utf-8")
+    with pytest.raises(UserError, match=r"steps\.trian is no step of the graph; there are: choose, evaluate, "):
+        compiled.to_yaml(tmp_path / "cluster.yaml")
+
+
+def test_a_run_on_this_machine_sees_a_failure_at_once_and_takes_one_variant_after_the_other():
+    spec = MessageToDict(retraining.pipeline_spec)
+    assert "retryPolicy" not in str(spec)
+    around, loop = loop_of_variants(spec)
+    assert around[loop]["iteratorPolicy"]["parallelismLimit"] == 1
 
 
 def test_component_source_is_ascii():
@@ -305,9 +336,9 @@ def test_component_source_is_ascii():
     compiled.COMPILED.read_bytes().decode("ascii")
 
 
-def test_the_graph_in_memory_is_what_is_compiled(tmp_path: Path):
+def test_the_graph_for_a_cluster_is_what_is_compiled(tmp_path: Path):
     target = tmp_path / "retraining.yaml"
-    compiler.Compiler().compile(retraining, str(target))
+    compiler.Compiler().compile(build(CLUSTER), str(target))
     assert target.read_bytes() == compiled.COMPILED.read_bytes()
 
 

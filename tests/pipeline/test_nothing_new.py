@@ -11,11 +11,10 @@ from components.resolve.step import resolve
 from components.shared.machine.workspace import VARIABLE
 from components.shared.mlflow import registry
 from components.shared.step import JOURNAL
-from model.config import load_config
-from pipeline.arguments import retraining_arguments
+from pipeline.arguments import arguments
 from pipeline.graph import retraining
+from pipeline.variants import Variants
 from tests.support.retrained import RULES, TAGS, evaluated, trained
-from tests.support.tiny import ROOT
 
 
 def test_a_run_on_the_same_ends_at_once_and_says_so(
@@ -24,19 +23,17 @@ def test_a_run_on_the_same_ends_at_once_and_says_so(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
     monkeypatch.setenv(JOURNAL, str(tmp_path / "journal.jsonl"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    config = load_config(ROOT / "params.yaml")
-    arguments = retraining_arguments(
-        config, "demo", "s3://photographs", TAGS["data_version"], "s3://checkpoints", "none", True
-    )
-    codes = {name: arguments[f"{name}_code"] for name in ("preprocess", "train")}
-    found = resolve("s3://photographs", TAGS["data_version"], config.preprocess, config.train, codes)
+    given = arguments(Variants.load(), "s3://photographs", TAGS["data_version"], "s3://checkpoints", "none", True)
+    codes = {name: given[f"{name}_code"] for name in ("preprocess", "train")}
+    ingredients = (given["preprocess_config"], given["variants"], codes, given["tags"])
+    found = resolve("s3://photographs", TAGS["data_version"], *ingredients)
     model = trained(tmp_path / "model")
-    register(model, evaluated(model, 0.5), tmp_path / "registration", RULES, {**TAGS, **found.tags})
+    register(model, evaluated(model, 0.5), tmp_path / "registration", RULES, {**TAGS, **found.origins[0]})
     promote(tmp_path / "registration")
     monkeypatch.setenv("KFP_RUN_ID", "local-2")
 
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "pipeline"), raise_on_error=True)
-    retraining(**arguments)
+    retraining(**given)
 
     journal = (tmp_path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert [(json.loads(line)["step"], json.loads(line)["outcome"]) for line in journal] == [

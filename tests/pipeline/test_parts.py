@@ -1,4 +1,4 @@
-"""The preprocess part of the graph through kfp.local: three partitions side by side make the dataset of one."""
+"""The components of preprocess through kfp.local, as in the graph: three partitions make the dataset of one."""
 
 import builtins
 import json
@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from kfp import dsl, local
 
+from components.preprocess.component import merge, partition
+from components.preprocess.component import preprocess as prepare
 from components.preprocess.step import preprocess
 from components.shared.machine.workspace import VARIABLE
 from components.shared.step import JOURNAL
-from pipeline.graph import in_parts
 from tests.components.preprocess.test_parts import album, held
 from tests.components.preprocess.test_step import CONFIG
 
@@ -19,7 +20,18 @@ __all__ = ["album"]
 
 @dsl.pipeline(name="parts")
 def parts(photos: str, data_version: str, partitions: int, config: dict, code: str, store: str) -> dsl.Dataset:
-    return in_parts(photos, data_version, partitions, config, code, store, "")["merge"].outputs["dataset"]
+    listed = partition(
+        photos=photos, data_version=data_version, partitions=partitions, config=config, code=code, store=store
+    )
+    with dsl.ParallelFor(listed.outputs["Output"]) as number:
+        part = prepare(
+            photos=photos, listing=listed.outputs["listing"], number=number, config=config, code=code, store=store
+        )
+    merged = merge(
+        photos=photos, data_version=data_version, listing=listed.outputs["listing"],
+        parts=dsl.Collected(part.outputs["part"]), config=config, code=code, publish="",
+    )  # fmt: skip
+    return merged.outputs["dataset"]
 
 
 def test_partitions_of_the_graph_make_the_dataset_of_one(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

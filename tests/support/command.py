@@ -1,4 +1,4 @@
-"""Runner of the command line in this process, which saves the start of another."""
+"""Runner of the command line: in this process, which saves the start of another, or in one of its own."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from unittest import mock
 
+from pipeline import ROOT
 from pipeline.cli.main import main
 
 
@@ -24,3 +25,12 @@ def colorize(*arguments: str) -> "subprocess.CompletedProcess[str]":
         except SystemExit as ended:
             status = int(ended.code or 0)
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+COLORIZE = (sys.executable, "-m", "pipeline.cli.main")
+"""The command line in a process of its own."""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Returns the environment for `COLORIZE` in any folder, whose workspace/ it uses."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLORIZE_WORKSPACE": "workspace"} | more

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from model.config import EvaluateConfig, GeneratorConfig
+from components.evaluate.config import EvaluateConfig
+from model.config import GeneratorConfig
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from components.register.config import RegisterConfig, Rule
 from components.shared.mlflow import registry, runs
-from model.config import RegisterConfig, Rule
 from model.inference.saved import save_generator
 from model.networks.generator import Generator
 from tests.support.tiny import tiny_config

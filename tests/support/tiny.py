@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from model.color import encode_lab
-from model.config import TrainConfig, load_config
+from model.config import TrainConfig
 from model.data.format import Row
 from model.data.writer import write_dataset
+from pipeline.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

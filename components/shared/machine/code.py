@@ -1,14 +1,13 @@
-"""What a run is made of: the git commit, and a hash of the code behind each step, so that caches notice a change.
+"""The git commit, and a hash of the code behind each step, so that caches notice a change.
 
 A thin component hides our code from Kubeflow's cache key: the key holds the component's few lines, not what they
-import. So the hash of everything the step can reach goes in as a parameter. For DVC,
-`python -m components.shared.machine.code outputs/code` writes a file with the hash of each step.
+import. So the hash of everything the step can reach goes in as a parameter. `colorize steps --code DIR` writes the
+hashes to files for DVC.
 """
 
 import hashlib
 import os
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def code_version(step: str) -> str:
         files.add(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
     digest = hashlib.sha256()
     for file in sorted(files):
-        if file.name not in ("component.py", "__main__.py") and file.exists():
+        if file.name != "component.py" and file.exists():
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0")
             digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
@@ -52,14 +51,3 @@ def git_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (subprocess.CalledProcessError, FileNotFoundError):
         return "unknown"
-
-
-def main(folder: Path) -> None:
-    """Writes <step>.txt for every step that keeps its output."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for step in ("preprocess", "inspect", "train", "evaluate", "register"):
-        (folder / f"{step}.txt").write_text(code_version(step) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,5 +1,6 @@
 """Which of several variants is the best, and the page that shows them."""
 
+import hashlib
 import json
 import math
 import subprocess
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 
 from components.choose.comparison import Variant, page
+from components.choose.config import ChooseConfig
 from components.choose.step import best, choose
 from components.evaluate.step import evaluate
 from components.shared.machine.workspace import VARIABLE
 from components.shared.mlflow import connection, runs
 from components.train.step import train
-from model.config import ChooseConfig, load_config
-from model.utils.errors import UserError
+from model.utils.errors import Damaged, UserError
+from pipeline.config import load_config
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset
 
 
@@ -38,7 +40,7 @@ def test_the_best_by_the_metrics_own_direction_the_first_of_equals(by: str, figu
 @pytest.mark.parametrize("by", ["colorfulness", "beauty"])
 def test_a_metric_that_says_nothing_about_better_is_refused(by: str):
     with pytest.raises(UserError, match=rf"choose.by: {by} .*l1_ab, "):
-        best([1.0], by)
+        load_config(ROOT / "params.yaml", (), (f"choose.by={by}",))
 
 
 def test_no_variant_with_the_metric_is_an_error():
@@ -54,6 +56,10 @@ def variants(tmp_path: Path) -> dict[str, tuple[Path, Path]]:
         model, evaluation = tmp_path / name / "model", tmp_path / name / "evaluation"
         model.mkdir(parents=True)
         evaluation.mkdir()
+        weights = name.encode()
+        (model / "generator.safetensors").write_bytes(weights)
+        described = {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+        (model / "generator.json").write_text(json.dumps(described), encoding="utf-8")
         (model / "history.jsonl").write_text('{"images": 16, "reconstruction": 0.5}\n', encoding="utf-8")
         baselines = {baseline: {"l1_ab": 10.0} for baseline in ("gray", "mean_by_lightness")}
         metrics = {"l1_ab": l1_ab, "protocol": {"images": 83}, **baselines}
@@ -96,7 +102,7 @@ def test_a_single_variant_is_passed_on_without_a_figure_and_without_a_page(
 import sys
 from pathlib import Path
 from components.choose.step import choose
-from model.config import ChooseConfig
+from components.choose.config import ChooseConfig
 model, evaluation, *targets = map(Path, sys.argv[1:])
 assert choose({"one": (model, evaluation)}, *targets, ChooseConfig(by="fid")) == 0
 assert not {"torch", "matplotlib", "mlflow"} & sys.modules.keys()
@@ -108,6 +114,26 @@ assert not {"torch", "matplotlib", "mlflow"} & sys.modules.keys()
     assert (model / "history.jsonl").is_file()
     assert json.loads((evaluation / "metrics.json").read_text())["l1_ab"] is None
     assert not page.exists()
+
+
+def test_a_damaged_model_is_named_where_training_left_it(variants: dict[str, tuple[Path, Path]], tmp_path: Path):
+    model, evaluation = variants["blown-up"]
+    (model / "generator.safetensors").write_bytes(b"cut off")
+    targets = (tmp_path / "model", tmp_path / "evaluation", tmp_path / "page")
+    with pytest.raises(Damaged) as caught:
+        choose({"one": (model, evaluation)}, *targets, ChooseConfig(by="l1_ab"))
+    assert caught.value.folder == model
+
+
+def test_another_choice_in_the_same_place_leaves_the_first_model_as_it_was(
+    variants: dict[str, tuple[Path, Path]], tmp_path: Path
+):
+    targets = (tmp_path / "model", tmp_path / "evaluation", tmp_path / "page")
+    for name, folders in variants.items():
+        choose({name: folders}, *targets, ChooseConfig(by="l1_ab"))
+    for name, (model, _) in variants.items():
+        assert (model / "generator.safetensors").read_bytes() == name.encode()
+    assert (targets[0] / "generator.safetensors").read_bytes() == b"blown-up"
 
 
 def test_two_trained_variants_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

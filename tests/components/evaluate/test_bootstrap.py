@@ -11,9 +11,10 @@ from components.evaluate import bootstrap
 from components.evaluate.accumulate import distances
 from components.evaluate.bootstrap import PerImage, differences
 from components.evaluate.features import Space
+from components.register.config import Rule
 from components.register.gate import judge
-from model.config import Rule, load_config
 from model.metrics.ab_intersection import BINS, ab_intersection
+from pipeline.config import load_config
 from tests.support.tiny import ROOT
 
 COUNT = 83

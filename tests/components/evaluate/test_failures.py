@@ -1,10 +1,8 @@
 """What the evaluate step says when it cannot score, or when what it scores is broken."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.evaluate.step import evaluate
+from components.register.config import Rule
 from components.register.gate import judge
-from model.config import Rule
 from model.data.format import Row
 from model.data.writer import write_dataset
 from model.utils.errors import UserError
+from tests.support.command import COLORIZE, environment
 from tests.support.made import ALWAYS, config
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,11 +83,10 @@ def test_a_dataset_without_test_photographs(models: dict[str, Path], workplace: 
 
 
 def command_line(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     return subprocess.run(
-        [sys.executable, "-m", "components.evaluate", "--params", str(ROOT / "params.yaml"), *arguments],
+        [*COLORIZE, "step", "evaluate", *arguments],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -14,8 +14,8 @@ from PIL import Image
 from components.evaluate.pictures import choose
 from components.evaluate.step import evaluate
 from components.preprocess.step import preprocess
-from model.config import load_config
 from pipeline import ROOT
+from pipeline.config import load_config
 from tests.support.made import HOSTILE, SIZE, config
 
 

@@ -6,9 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
+from components.inspect.config import InspectConfig
 from components.inspect.distributions import Counts, Distributions
 from components.inspect.drift import CHANCE, chance, compare, named, psi
-from model.config import InspectConfig
 
 LIMITS = InspectConfig(psi_warn=0.1, psi_stop=0.25)
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from components.inspect.component import inspect as inspect_component
+from components.inspect.config import InspectConfig
 from components.inspect.distributions import measure
 from components.inspect.rejected import EACH, rejected
 from components.inspect.step import FILE, inspect
@@ -18,9 +19,9 @@ from components.preprocess.step import preprocess
 from components.register.step import promote, register
 from components.report.step import report
 from components.shared.mlflow import connection, registry, runs
-from model.config import InspectConfig, load_config
 from model.utils.errors import UserError
 from pipeline import ROOT
+from pipeline.config import load_config
 from tests.components.evaluate.test_report import Page
 from tests.support.made import HOSTILE
 from tests.support.retrained import RULES, TAGS, evaluated, trained

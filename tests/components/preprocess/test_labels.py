@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.labels import labels_by
 from components.preprocess.step import preprocess
-from model.config import PreprocessConfig
 from model.data.format import SPLITS
 from model.data.shards import Shards
 from model.utils.errors import UserError

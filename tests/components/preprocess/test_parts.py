@@ -14,12 +14,12 @@ from PIL import Image
 from components.preprocess import prepare as part
 from components.preprocess import worker
 from components.preprocess.color_table import color_table
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.merge import merge
 from components.preprocess.partition import partition
 from components.preprocess.prepare import prepare_part
 from components.preprocess.step import preprocess
 from components.preprocess.store import Store
-from model.config import PreprocessConfig
 from tests.components.preprocess.test_step import CONFIG
 
 COLORS = cache(partial(color_table, 2))

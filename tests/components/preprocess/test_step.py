@@ -18,18 +18,20 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from components.preprocess.color_table import color_table, look_up
+from components.preprocess.config import PreprocessConfig
 from components.preprocess.duplicates import near_duplicates, perceptual_hashes
 from components.preprocess.merge import split_of
 from components.preprocess.prepared import Pixels
 from components.preprocess.step import preprocess
 from components.preprocess.worker import Task, prepare
 from model import color
-from model.config import PreprocessConfig, load_config
 from model.data.format import verify
 from model.data.shards import Shards
 from model.utils.errors import UserError
 from pipeline import ROOT
+from pipeline.config import load_config
 from tests.support.bombs import BOMBS
+from tests.support.command import COLORIZE, environment
 
 CONFIG = load_config(
     ROOT / "params.yaml", (), ("preprocess.size=32", "train.crop=32", "train.generator.levels=3",
@@ -243,7 +245,7 @@ def test_memory_does_not_grow_with_the_number_of_photographs(album: Path, tmp_pa
         (many / f"{number}.jpg").hardlink_to(good[number % len(good)])
     code = (
         "import resource, sys; from pathlib import Path; from components.preprocess.step import preprocess; "
-        "from model.config import load_config; "
+        "from pipeline.config import load_config; "
         "config = load_config(Path('params.yaml')).preprocess.model_copy(update={'min_photographs': 1}); "
         "preprocess(Path(sys.argv[1]), Path(sys.argv[2]), config, data_version=''); "
         "print(*(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
@@ -258,14 +260,15 @@ def test_memory_does_not_grow_with_the_number_of_photographs(album: Path, tmp_pa
 
 
 def test_the_command_prints_rejections_and_an_error_in_one_line(album: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "components.preprocess", "--photos", album, "--out", tmp_path / "out"]
+    command = [*COLORIZE, "step", "preprocess", "--photos", album, "--out", tmp_path / "out"]
     settings_ = ("preprocess.size=32", "train.crop=32", "train.generator.levels=3", "preprocess.min_photographs=5")
     arguments = [part for setting in settings_ for part in ("--set", setting)]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours = environment(COLORIZE_WORKSPACE=str(tmp_path))
+    done = subprocess.run([*command, *arguments], cwd=ROOT, env=ours, capture_output=True, text=True, check=True)
     assert "rejected 2: unreadable" in done.stdout
     failed = subprocess.run(
         [*command, *arguments, "--set", "preprocess.min_photographs=400"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=ours, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ")

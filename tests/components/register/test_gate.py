@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.register import gate
+from components.register.config import Rule
 from components.register.gate import Verdict
-from model.config import Rule
 from tests.support.retrained import exactly
 
 RULES = {

@@ -2,19 +2,19 @@
 
 import json
 import math
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.register.step import promote, register, reject
+from components.register.config import RegisterConfig, Rule
+from components.register.step import promote, register
 from components.shared.mlflow import connection, registry
-from model.config import RegisterConfig, Rule, load_config
 from model.utils.errors import UserError
+from pipeline.config import load_config
+from tests.support.command import COLORIZE, environment
 from tests.support.retrained import PROTOCOL, RULES, TAGS, aliases, evaluated, trained
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,7 +109,6 @@ def test_the_champion_again_stays_and_keeps_its_reasons(
     before = registry.get(1)
     model = workplace / "model-1"
     again = register(model, evaluated(model, 0.5, 0.5), workplace / "again", RULES, TAGS)
-    reject(workplace / "again")
     assert (again["outcome"], again["promote"], again["version"]) == ("unchanged", False, 1)
     assert "champion's already (version 1)" in again["summary"]
     renewed = {"metrics", "metrics_protocol", "metrics_champion", "judged"}
@@ -204,11 +203,14 @@ def test_damaged_or_missing_input_is_refused(workplace: Path) -> None:
 def test_the_command_line_registers_judges_and_promotes(workplace: Path) -> None:
     model = trained(workplace / "model")
     evaluation = evaluated(model, 0.5)
-    command = [sys.executable, "-m", "components.register", "--params", str(ROOT / "params.yaml")]
-    command += ["--model", str(model), "--evaluation", str(evaluation), "--out", "registration"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
-    environment["PYTHONPATH"] = str(ROOT)
-    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+    inspection = workplace / "inspection"
+    inspection.mkdir()
+    (inspection / "drift.json").write_text('{"alarm": ""}', encoding="utf-8")
+    for name in ("distributions.json", "data.html"):
+        (inspection / name).write_text("{}", encoding="utf-8")
+    command = [*COLORIZE, "step", "register", "--model", str(model), "--evaluation", str(evaluation)]
+    command += ["--inspection", str(inspection), "--out", "registration"]
+    done = subprocess.run(command, cwd=workplace, env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     first, *reasons = done.stdout.splitlines()
     assert first == "version 1: promote. All 2 rules hold: the first model, within all bounds."
@@ -218,7 +220,7 @@ def test_the_command_line_registers_judges_and_promotes(workplace: Path) -> None
     assert len(registry.get(1).tags["git_commit"].removesuffix("-dirty")) in (7, 40)
     assert aliases() == {"challenger": 1, "champion": 1}
     (evaluation / "metrics.json").unlink()
-    failed = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+    failed = subprocess.run(command, cwd=workplace, env=environment(), capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ")
     assert failed.stderr.count("\n") == 1

@@ -1,16 +1,18 @@
-"""What a run is made of: names become versions, and what was made already is found."""
+"""Names become versions at the start of a run, and a run finds what was made already."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from components.register.step import promote, register, reject
-from components.resolve.step import Ingredients, resolve
+from components.register.step import promote, register
+from components.resolve.step import Resolved, resolve
 from components.shared.mlflow import registry
 from components.shared.photos.remote import LATEST
-from model.config import load_config
 from model.utils.errors import UserError
+from pipeline.config import load_config
 from tests.support.retrained import RULES, TAGS, evaluated, trained
 from tests.support.s3 import S3Server, seaweedfs
 from tests.support.tiny import ROOT
@@ -19,31 +21,45 @@ VERSION = "f7af12c06f5a9ef9c9650dedaffa2393.dir"
 CODES = {"preprocess": "1" * 16, "train": "2" * 16}
 
 
-def settle(*overrides: str, data: str = VERSION, photos: str = "photos", codes: dict[str, str] = CODES) -> Ingredients:
-    config = load_config(ROOT / "params.yaml", (), overrides)
-    return resolve(photos, data, config.preprocess, config.train, codes)
+def settle(*overrides: str, data: str = VERSION, photos: str = "photos", codes: dict[str, str] = CODES) -> Resolved:
+    return settle_all(*(("a variant", overrides),), data=data, photos=photos, codes=codes)
 
 
-def make(folder: Path, found: Ingredients, score: float = 0.5, *, finish: bool = True) -> registry.Version:
-    """A version that a run with these ingredients registered, and promoted or rejected unless it died before that."""
+def settle_all(*variants: tuple[str, tuple[str, ...]], data: str, photos: str, codes: dict[str, str]) -> Resolved:
+    """Resolves variants by name and overrides."""
+    sections = {name: load_config(ROOT / "params.yaml", (), overrides).sections() for name, overrides in variants}
+    listed = [{"name": name, "train": one["train"]} for name, one in sections.items()]
+    return resolve(photos, data, next(iter(sections.values()))["preprocess"], listed, codes, {"git_commit": "0123abc"})
+
+
+def made(found: Resolved) -> list[int]:
+    """The versions that are named because nothing is new."""
+    return [int(number) for number in re.findall(r"\d+", found.nothing_new.partition(" made of data ")[0])]
+
+
+def make(folder: Path, found: Resolved, score: float = 0.5, *, finish: bool = True) -> registry.Version:
+    """A version that a run of these registered, and promoted or rejected unless it died before that."""
     model = trained(folder)
     registration = folder / "registration"
     champion = 0.4 if registry.champion() else None
-    record = register(model, evaluated(model, score, champion), registration, RULES, {**TAGS, **found.tags})
-    if finish:
-        (promote if record["promote"] else reject)(registration)
+    record = register(model, evaluated(model, score, champion), registration, RULES, {**TAGS, **found.origins[0]})
+    if finish and record["promote"]:
+        promote(registration)
     return registry.get(record["version"])
 
 
 def test_in_an_empty_registry_nothing_is_made_and_nobody_is_champion(workplace: Path):
     found = settle()
-    assert (found.data_version, found.champion, found.made) == (VERSION, "", None)
-    assert found.tags["data_version"] == VERSION
+    assert (found.data_version, found.champion, found.nothing_new) == (VERSION, "", "")
+    assert found.origins[0]["data_version"] == VERSION
+    assert found.origins[0]["git_commit"] == "0123abc"
+    assert found.origins[0]["recipe"] == found.variants[0]["name"] == "a variant"
 
 
 def test_what_a_version_was_made_of_is_found_again(workplace: Path):
     version = make(workplace / "model", settle())
-    assert settle().made == version == registry.champion()
+    assert made(settle()) == [version.number]
+    assert version == registry.champion()
     for other in (
         settle(data="0" * 32 + ".dir"),
         settle("train.seed=1"),
@@ -51,38 +67,56 @@ def test_what_a_version_was_made_of_is_found_again(workplace: Path):
         settle(codes={**CODES, "train": "3" * 16}),
         settle(codes={**CODES, "preprocess": "3" * 16}),
     ):
-        assert other.made is None
+        assert not other.nothing_new
 
 
 def test_what_was_rejected_is_not_made_again(workplace: Path):
     version = make(workplace / "model", settle(), score=0.1)
     assert registry.champion() is None
-    assert settle().made == version
+    assert made(settle()) == [version.number]
 
 
 def test_what_a_run_left_half_done_is_finished(workplace: Path):
     left = make(workplace / "model", settle(), finish=False)
-    assert settle().made is None
+    assert not settle().nothing_new
     finished = make(workplace / "model-2", settle())
     assert left.number < finished.number
-    assert settle().made == finished
+    assert made(settle()) == [finished.number]
 
 
 def test_what_comes_after_training_makes_nothing_new(workplace: Path):
-    version = make(workplace / "model", settle())
-    assert settle("evaluate.samples=20", "register.rules.l1_ab.change=0").made == version
+    make(workplace / "model", settle())
+    assert settle("evaluate.samples=20", "register.rules.l1_ab.change=0").nothing_new
 
 
 def test_an_alias_becomes_the_version_of_now(workplace: Path):
     first = make(workplace / "model", settle())
     found = settle("train.init=models:/colorizer@champion")
-    assert found.champion == found.train_config["init"] == found.tags["began_with"] == first.uri
-    assert found.made is None
+    assert found.champion == found.variants[0]["train"]["init"] == found.origins[0]["began_with"] == first.uri
+    assert not found.nothing_new
     second = make(workplace / "model-2", found)
     again = settle("train.init=models:/colorizer@champion")
     assert again.champion == second.uri
-    assert again.made == second
-    assert again.train_config["init"] == first.uri  # it is not trained on and on
+    assert made(again) == [second.number]
+    assert again.variants[0]["train"]["init"] == first.uri  # it is not trained on and on
+
+
+def test_one_new_variant_is_enough_to_go_on(workplace: Path):
+    known, new = ("known", ()), ("new", ("train.seed=1",))
+    version = make(workplace / "model", settle())
+    both = settle_all(known, new, data=VERSION, photos="photos", codes=CODES)
+    assert not both.nothing_new
+    assert [origin["recipe"] for origin in both.origins] == ["known", "new"]
+    alone = settle_all(known, data=VERSION, photos="photos", codes=CODES)
+    assert made(alone) == [version.number]
+
+
+def test_numbers_that_kubeflow_made_floats_are_the_same_numbers(workplace: Path):
+    sections = load_config(ROOT / "params.yaml").sections()
+    variants = [{"name": "one", "train": sections["train"]}]
+    plain = resolve("photos", VERSION, sections["preprocess"], variants, CODES, {})
+    floats = json.loads(json.dumps([sections["preprocess"], variants]), parse_int=float)
+    assert resolve("photos", VERSION, floats[0], floats[1], CODES, {}) == plain
 
 
 def test_to_begin_with_a_champion_there_must_be_one(workplace: Path):

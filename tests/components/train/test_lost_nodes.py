@@ -1,13 +1,11 @@
 """Tests of the train step after the loss of its node: on an empty node it ends with the same result."""
 
 import json
-import os
 import random
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +18,11 @@ from components.shared.machine.code import code_version
 from components.shared.s3.client import Address
 from components.train.step import train
 from model.utils.errors import Interrupted
+from tests.support.command import COLORIZE, environment
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.remote import checkpoints, latest
 from tests.support.s3 import S3Server
-from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
+from tests.support.tiny import tiny_config, tiny_dataset, tiny_overrides
 from tests.support.trainings import history, terminate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,16 +53,11 @@ class Nodes:
         self._folder, self._proxy, self._name = folder, proxy, name
         self._draw = random.Random(seed)
         sets = [part for override in overrides for part in ("--set", f"train.{override}")]
-        self._command = [sys.executable, "-m", "components.train", "--params", str(ROOT / "params.yaml")]
+        self._command = [*COLORIZE, "step", "train"]
         self._command += ["--dataset", str(dataset), "--out", "model", "--checkpoints", str(root)]
         self._command += [*tiny_overrides(), *sets]
         mlflow = f"sqlite:///{folder / 'workspace' / 'mlflow.db'}"  # on a server of its own
-        self._environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            "MLFLOW_TRACKING_URI": mlflow,
-            "PYTHONUNBUFFERED": "1",
-        }
+        self._environment = environment(MLFLOW_TRACKING_URI=mlflow, PYTHONUNBUFFERED="1")
         self._count = 0
 
     def run(

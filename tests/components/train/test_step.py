@@ -3,12 +3,10 @@
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +27,8 @@ from model.networks.generator import Generator
 from model.training.checkpoint import read_checkpoint
 from model.training.meters import below
 from model.utils.errors import Damaged, UserError
-from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
+from tests.support.command import COLORIZE, environment
+from tests.support.tiny import tiny_config, tiny_dataset, tiny_overrides
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -181,11 +180,7 @@ def test_a_finished_training_whose_output_is_lost_resumes_from_its_last_checkpoi
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "components.train", "--params", str(ROOT / "params.yaml"), *arguments]
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return [*COLORIZE, "step", "train", *arguments]
 
 
 @pytest.mark.slow
@@ -193,7 +188,7 @@ def test_the_command_exits_with_75_on_sigterm_and_resumes(workplace: Path, datas
     longer = ("images=1600", "log_every=400", "sample_every=800", "checkpoint_every=80")
     sets = [part for override in longer for part in ("--set", f"train.{override}")]
     command = _command("--dataset", str(dataset), "--out", "model", *tiny_overrides(), *sets)
-    process = subprocess.Popen(command, env=_environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(workplace.glob("workspace/checkpoints/*/checkpoint-*")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
@@ -206,7 +201,7 @@ def test_the_command_exits_with_75_on_sigterm_and_resumes(workplace: Path, datas
     )
     assert not list(workplace.glob("*model*"))
 
-    result = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "train: 1600 of 1600 images" in result.stdout
     client = connection.connect()
@@ -224,7 +219,7 @@ def test_the_command_exits_with_75_on_sigterm_and_resumes(workplace: Path, datas
 
 def test_a_missing_dataset_is_named_in_one_line(tmp_path: Path) -> None:
     command = _command("--dataset", "nowhere", "--out", "model")
-    result = subprocess.run(command, env=_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr == "error: nowhere is not a dataset: it has no dataset.json; run preprocess first.\n"
     assert list(tmp_path.iterdir()) == []

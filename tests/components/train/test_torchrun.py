@@ -1,11 +1,9 @@
 """Tests of several processes on one node: the step runs torchrun and exits like a single process."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +18,8 @@ from model.data.shards import Shards
 from model.training.distributed import ProcessGroup
 from model.training.loader import batches
 from model.utils.errors import UserError
-from tests.support.tiny import ROOT, tiny_config, tiny_dataset, tiny_overrides
+from tests.support.command import COLORIZE, environment
+from tests.support.tiny import tiny_config, tiny_dataset, tiny_overrides
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,19 +34,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(dataset: Path, out: str, *overrides: str) -> subprocess.Popen[str]:
     """Starts the step with two processes."""
     sets = [part for override in overrides for part in ("--set", f"train.{override}")]
-    command = [
-        sys.executable,
-        "-m",
-        "components.train",
-        "--params",
-        str(ROOT / "params.yaml"),
-        *tiny_overrides(),
-        *sets,
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", PROCESSES: "2"}
+    command = [*COLORIZE, "step", "train", *tiny_overrides(), *sets]
     return subprocess.Popen(
         [*command, "--dataset", str(dataset), "--out", out],
-        env=environment,
+        env=environment(**{PROCESSES: "2"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

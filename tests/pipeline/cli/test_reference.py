@@ -37,7 +37,12 @@ def test_the_page_is_current() -> None:
 
 
 def test_help_loads_no_heavy_package() -> None:
-    command = [sys.executable, "-c", HELP, json.dumps(list(names()))]
+    command = [
+        sys.executable,
+        "-c",
+        HELP,
+        json.dumps([words for words in names() if words != ("step",)]),
+    ]  # kfp lists the steps
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert json.loads(done.stdout) == []
 

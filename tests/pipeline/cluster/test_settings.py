@@ -17,6 +17,11 @@ def test_a_file_overrides_some_and_leaves_the_rest(tmp_path: Path):
     assert train.memory == before.memory
 
 
+def test_a_step_without_an_entry_gets_the_default():
+    cluster = load_cluster()
+    assert cluster.resources("a new step") == cluster.steps["default"] != cluster.resources("train")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -26,12 +31,12 @@ def test_a_file_overrides_some_and_leaves_the_rest(tmp_path: Path):
         ("gpu: {resource: gpu}", "gpu.resource is 'gpu'"),
         ("gpu: {shared_memory: 5 Gi}", "gpu.shared_memory is '5 Gi'"),
         ("gpu: {shared_memory: 32Gi}", "must be below steps.train.memory's limit (32Gi)"),
-        ("steps: {gate: {memory: [0.5Gi, 1Gi]}}", "steps.gate.memory.0 is '0.5Gi'"),  # kfp has no such
-        ("steps: {gate: {cpu: [1, 2k]}}", "steps.gate.cpu.1 is '2k'"),
+        ("steps: {report: {memory: [0.5Gi, 1Gi]}}", "steps.report.memory.0 is '0.5Gi'"),  # kfp has no such
+        ("steps: {report: {cpu: [1, 2k]}}", "steps.report.cpu.1 is '2k'"),
         ("steps: {trian: {scratch: 1Gi}}", "trian"),
         ("steps: {train: {memory: [64Gi, 32Gi]}}", "the request (64Gi) must not exceed the limit (32Gi)"),
-        ("steps: {gate: {cpu: [1500m, 1]}}", "the request (1500m) must not exceed the limit (1)"),
-        ("steps: {gate: {scratch: 0}}", "0 must be above 0"),
+        ("steps: {report: {cpu: [1500m, 1]}}", "the request (1500m) must not exceed the limit (1)"),
+        ("steps: {report: {scratch: 0}}", "0 must be above 0"),
         ("shards: {publish: datasets}", "shards.publish is 'datasets'"),
         ("shards: {cache: 10Gi}", "shards.cache (10Gi) must be below steps.inspect.scratch (10Gi)"),
     ],

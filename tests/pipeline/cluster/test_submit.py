@@ -29,9 +29,11 @@ def test_a_run_is_started_with_all_that_it_is_made_of(kfp: KfpServer, colorize: 
     assert kfp.experiments[run["experiment_id"]]["display_name"] == "nightly"
     arguments = run["runtime_config"]["parameters"]
     assert arguments["data_version"] == recorded_version()
-    assert arguments["recipe"] == arguments["tags"]["recipe"] == "demo"
+    (variant,) = arguments["variants"]
+    assert arguments["recipe"] == variant["name"] == "demo"
+    assert variant.keys() == {"name", "train"}
     assert arguments["tags"]["git_commit"] == git_commit()
-    assert arguments["train_config"]["images"] == 320000
+    assert variant["train"]["images"] == 320000
     assert arguments["train_code"] == code_version("train")
     assert arguments["photos"] == "s3://colorizer-data"
     assert arguments["checkpoints"] == "s3://colorizer-checkpoints"
@@ -109,7 +111,7 @@ def test_follow_shows_each_step_as_it_goes(kfp: KfpServer, colorize: Colorize):
 def test_follow_shows_a_sweep(kfp: KfpServer, colorize: Colorize):
     tasks = [
         {"display_name": name, "state": "SUCCEEDED"}
-        for name in ("choose", "train", "train", "resolve-variants", "report-outcome", "register")
+        for name in ("choose", "train", "train", "resolve", "report", "register")
     ]
     kfp.story = [{"state": "SUCCEEDED", "run_details": {"task_details": tasks}}]
     done = colorize("submit", "--variants", "train.seed=1,train.seed=2", "--follow")
@@ -183,7 +185,7 @@ def test_a_cluster_of_other_settings_gets_what_was_compiled_for_it(
     settings = tmp_path / "cluster.yaml"
     settings.write_text("gpu: {count: 2}")
     monkeypatch.setattr(compiled, "COMPILED", tmp_path / "retraining.yaml")
-    compiled.write(compiled.COMPILED, settings)
+    compiled.COMPILED.write_text(compiled.to_yaml(settings))
     assert "colorize compile" in colorize("submit").err
     assert colorize("submit", "--cluster", str(settings)).status == 0
     executors = only(kfp.versions)["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"]

@@ -81,10 +81,9 @@ def test_the_first_model_is_promoted(story: Story):
     run = story.run()
     assert run.status == 0, run.output
     assert run.outcomes["promote"] == "done"
-    assert run.outcomes["reject"] == "not run"
     assert all(
         run.outcomes[step] == "done"
-        for step in ("partition", "preprocess", "merge", "inspect", "train", "evaluate", "register", "gate", "report")
+        for step in ("partition", "preprocess", "merge", "inspect", "train", "evaluate", "choose", "register", "report")
     )
     assert story.aliases() == {"challenger": 1, "champion": 1}
     assert "Version 1 of colorizer: " in run.output
@@ -109,7 +108,6 @@ def test_another_seed_reruns_from_training_and_the_gate_rejects_what_is_no_bette
     assert run.outcomes["preprocess"] == "reused"
     assert run.outcomes["train"] == run.outcomes["evaluate"] == "done"
     assert run.outcomes["promote"] == "not run"
-    assert run.outcomes["reject"] == "done"
     assert story.aliases() == {"challenger": 2, "champion": 1}
 
 
@@ -191,14 +189,14 @@ def test_mlflow_shows_a_tree_for_each_run_with_the_steps_that_were_not_reused(st
     ]
     assert len(runs) == len(parents) + sum(len(steps) for _, steps in trees)
     assert trees[:3] == [
-        ("FINISHED", ["inspect", "train", "evaluate", "register"]),
-        ("FINISHED", ["inspect", "evaluate", "register"]),
+        ("FINISHED", ["inspect", "train small", "evaluate small", "register"]),
+        ("FINISHED", ["inspect", "evaluate small", "register"]),
         ("FINISHED", ["register"]),
     ]
     assert [steps for status, steps in trees if status == "FAILED"] == [
         ["merge"],
         ["inspect"],
-        ["train", "evaluate"],
+        ["train small", "evaluate small"],
     ]
     assert len(trees) == len(list((story.workspace / "runs").iterdir()))
 
@@ -210,7 +208,7 @@ def test_people_were_told_of_each_run(story: Story):
     assert told[2]["verdict"]["outcome"] == "unchanged"
     assert told[3]["verdict"]["outcome"] == "reject"
     failures = [(message["failed_step"], message["version"]) for message in told if message["outcome"] == "FAILED"]
-    assert failures == [("merge", None), ("inspect", None), ("evaluate", None)]
+    assert failures == [("merge", None), ("inspect", None), ("evaluate small", None)]
     secret = story.hook.url.rpartition("/")[2]
     assert not any(secret in log.read_text(encoding="utf-8") for log in story.workspace.glob("runs/*/*"))
 
@@ -230,8 +228,8 @@ def test_journal_holds_a_line_for_each_step_that_ran(story: Story):
     journals = sorted((story.workspace / "runs").glob("*/journal.jsonl"))
     first = [json.loads(line)["step"] for line in journals[0].read_text(encoding="utf-8").splitlines()]
     assert first == [
-        "resolve", "partition", "preprocess", "merge", "inspect", "train", "evaluate", "register", "gate", "promote",
-        "report",
+        "resolve", "partition", "preprocess", "merge", "inspect", "train small", "evaluate small", "choose", "register",
+        "promote", "report",
     ]  # fmt: skip
 
 

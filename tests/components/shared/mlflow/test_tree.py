@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from components.evaluate.config import EvaluateConfig
 from components.evaluate.step import evaluate
 from components.register.step import register
 from components.shared.mlflow import connection, runs, tree
 from components.shared.step import step
 from components.train.step import train
-from model.config import EvaluateConfig
 from model.utils.errors import UserError
 from tests.support.mlflow_server import mlflow_server
 from tests.support.retrained import RULES, TAGS

@@ -24,12 +24,12 @@ from components.shared.s3.client import Address
 from components.shared.s3.streaming.cache import ShardCache
 from components.shared.s3.streaming.published import local_folder, open_shards, publish
 from components.train.step import train
-from model.config import load_config
 from model.data import writer
 from model.data.batches import Batches
 from model.data.format import SOURCES, SPLITS
 from model.data.shards import Shards
 from model.utils.errors import Interrupted, UserError
+from pipeline.config import load_config
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.s3 import S3Server
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset

@@ -19,7 +19,7 @@ from components.train.trainjob import job
 from components.train.trainjob.attempt import train_on_nodes
 from model.utils.errors import Interrupted, UserError
 from pipeline.cluster.settings import load_cluster
-from pipeline.graph import train_job
+from pipeline.place import train_job
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.kubernetes_server import KubernetesServer, Object, kubernetes_server
 from tests.support.remote import contents

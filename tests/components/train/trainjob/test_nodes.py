@@ -24,7 +24,7 @@ from components.train.torchrun import arguments
 from components.train.trainjob.manifest import fill
 from model.data import writer
 from pipeline.cluster.settings import load_cluster
-from pipeline.graph import train_job
+from pipeline.place import train_job
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.remote import latest
 from tests.support.s3 import S3Server

@@ -1,14 +1,12 @@
-"""Several variants: `colorize run --variants` on real photographs in small, the compiled graph, `colorize submit`."""
+"""Several variants on real photographs in small: run, reused, compared, submitted."""
 
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from components.shared.machine.workspace import VARIABLE
-from pipeline import compile as compiled
 from pipeline.local import run as local_run
 from pipeline.variants import Variants
 from tests.support.kfp_server import KfpServer
@@ -19,7 +17,7 @@ NAMES = ("train.seed=0", "train.seed=1")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("sweep")
+    folder = tmp_path_factory.mktemp("variants")
     shutil.copytree(photos / "scratch", folder / "photos")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(folder / "workspace"))
@@ -28,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Iterator[Pa
         yield folder
 
 
-def sweep(place: Path, *variants: str) -> local_run.RunResult:
+def run(place: Path, *variants: str) -> local_run.RunResult:
     return local_run.run(Variants.load(",".join(variants), "small", SMALL, "l1_ab"), place / "photos")
 
 
@@ -37,7 +35,7 @@ def outcomes(result: local_run.RunResult) -> dict[str, str]:
 
 
 def test_a_variant_that_fails_loses_neither_the_others_nor_its_words(place: Path):
-    result = sweep(place, "train.init=nowhere", NAMES[0])
+    result = run(place, "train.init=nowhere", NAMES[0])
     assert result.exit_status == 1
     assert result.trouble
     assert result.trouble.step == "train train.init=nowhere"
@@ -50,12 +48,11 @@ def test_a_variant_that_fails_loses_neither_the_others_nor_its_words(place: Path
 def test_what_is_finished_is_reused_and_the_best_goes_to_the_gate(place: Path):
     from components.shared.mlflow import connection, registry, runs
 
-    result = sweep(place, *NAMES)
+    result = run(place, *NAMES)
     ended = outcomes(result)
     assert result.trouble is None, result
     assert ended["preprocess"] == ended[f"train {NAMES[0]}"] == ended[f"evaluate {NAMES[0]}"] == "reused"
     assert ended[f"train {NAMES[1]}"] == ended[f"evaluate {NAMES[1]}"] == ended["choose"] == ended["promote"] == "done"
-    assert ended["reject"] == "not run"
     assert all(name in result.folders["comparison"].read_text(encoding="utf-8") for name in NAMES)
     client = connection.connect()
     ran = {run.info.run_name: run for run in client.search_runs([runs.experiment_id(client)])}
@@ -66,34 +63,24 @@ def test_what_is_finished_is_reused_and_the_best_goes_to_the_gate(place: Path):
     assert champion.tags["recipe"] == min(NAMES, key=lambda name: scores[name]["l1_ab"])
 
 
-def test_variants_of_the_compiled_graph_share_their_photographs_and_meet_in_choose(tmp_path: Path):
-    compiled.check(of=compiled.SWEEP)
-    (tmp_path / "cluster.yaml").write_text("variants: 5", encoding="utf-8")
-    compiled.write(tmp_path / "out.yaml", tmp_path / "cluster.yaml", of=compiled.SWEEP)
-    spec, platform = yaml.safe_load_all((tmp_path / "out.yaml").read_text(encoding="utf-8"))
-    dags = {name: one["dag"]["tasks"] for name, one in spec["components"].items() if "dag" in one}
-    (loop,) = [name for name, tasks in dags.items() if "train" in tasks]
-    assert dags[loop].keys() == {"train", "evaluate"}
-    (around,) = [tasks for tasks in dags.values() if "choose" in tasks]
-    (iterated,) = [task for task in around.values() if task["componentRef"]["name"] == loop]
-    assert iterated["iteratorPolicy"]["parallelismLimit"] == 5
-    assert {"merge", "inspect"} <= set(iterated["dependentTasks"])
-    assert set(around["choose"]["dependentTasks"]) > {"merge"}
-    assert around["merge"]["cachingOptions"] == {"enableCache": True}
-    executors = spec["deploymentSpec"]["executors"]
-    assert "accelerator" in executors["exec-train"]["container"]["resources"]
-    assert platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].keys() == executors.keys()
+def test_another_set_of_variants_reuses_what_is_unchanged(place: Path):
+    result = run(place, NAMES[1])
+    ended = outcomes(result)
+    assert result.trouble is None, result
+    assert ended["preprocess"] == ended["train"] == "reused"
+    assert ended["choose"] == ended["register"] == "done"
+    assert "comparison" not in result.folders
 
 
-def test_a_sweep_is_submitted_as_a_pipeline_of_its_own(kfp: KfpServer, colorize: Callable[..., object]):
+def test_variants_are_submitted_to_the_same_pipeline(kfp: KfpServer, colorize: Callable[..., object]):
     done = colorize("submit", "--recipe", "small", "--variants", ",".join(NAMES), "--by", "l1_ab")
     assert done.status == 0, done.err
     ((_, run),) = kfp.runs.items()
     arguments = run["runtime_config"]["parameters"]
-    assert [each["variant"] for each in arguments["variants"]] == list(NAMES)
+    assert [each["name"] for each in arguments["variants"]] == list(NAMES)
     assert [each["train"]["seed"] for each in arguments["variants"]] == [0, 1]
     assert arguments["choose_config"] == {"by": "l1_ab"}
     ((_, version),) = kfp.versions.items()
     spec = version["pipeline_spec"]["pipeline_spec"]
-    assert spec["pipelineInfo"]["name"] == "colorizer-sweep"
+    assert spec["pipelineInfo"]["name"] == "colorizer-retraining"
     assert arguments.keys() | {"partitions"} == spec["root"]["inputDefinitions"]["parameters"].keys()

@@ -1,0 +1,18 @@
+"""Checks section `evaluate` of params.yaml."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from model.config import NotNegative, Positive
+from model.utils.settings import Section
+
+
+class EvaluateConfig(Section):
+    batch_size: Positive
+    photographs: Positive
+    samples: Annotated[int, Field(ge=2, le=64)]
+    seed: NotNegative
+    confidence: Annotated[float, Field(ge=0.5, lt=1)]
+    inception_weights: str
+    lpips_weights: str

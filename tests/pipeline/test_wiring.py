@@ -1,0 +1,61 @@
+"""The graph gives each step what it got when a sweep had a graph of its own: inputs, caching, retries, pod.
+
+wiring_before.json holds the wiring of the last pipeline/sweep.yaml, dvc_before.json the stages of the last dvc.yaml
+that was written by hand.
+"""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from pipeline import compile as compiled
+from tests.support.wiring import wiring
+
+GONE = {"gate", "reject"}  # register returns the verdict, and marks a version that is rejected
+STEPS = {"resolve-variants": "resolve", "report-outcome": "report"}
+NAMES = {"generator": "model", "generators": "models"}
+SOURCES = {"train.generator": "train.model", "choose.generator": "choose.model"}
+
+
+def before() -> dict[str, dict]:
+    """The old wiring, in today's names."""
+    steps = json.loads(Path(__file__).with_name("wiring_before.json").read_text(encoding="utf-8"))
+
+    def source(text: str) -> str:
+        for old, new in {**STEPS, **SOURCES}.items():
+            text = text.replace(old, new)
+        return text
+
+    return {
+        STEPS.get(name, name): step
+        | {"inputs": {NAMES.get(key, key): source(value) for key, value in step["inputs"].items()}}
+        for name, step in steps.items()
+        if name not in GONE
+    }
+
+
+def test_every_step_gets_what_it_got() -> None:
+    expected = before()
+    # A variant is passed on whole: its name and its section `train`.
+    for step in ("train", "evaluate"):
+        expected[step]["inputs"]["variant"] = "each(resolve.settled)"
+    del expected["train"]["inputs"]["config"]
+    # Tags hold the git commit: in a variant they would make every commit train anew. Only choose reads them.
+    expected["choose"]["inputs"]["origins"] = "resolve.origins"
+    del expected["choose"]["inputs"]["dataset"]  # evaluate leaves what choose draws
+    spec, platform = yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8"))
+    found = wiring(spec, platform)
+    assert found.keys() == expected.keys()
+    for step, wired in found.items():
+        assert wired == expected[step], step
+
+
+def test_every_stage_of_dvc_has_the_dependencies_outputs_and_parameters_that_it_had() -> None:
+    expected = json.loads(Path(__file__).with_name("dvc_before.json").read_text(encoding="utf-8"))
+    found = yaml.safe_load(compiled.DVC.read_text(encoding="utf-8"))
+    assert list(found["stages"]) == list(expected["stages"])
+    for name, stage in expected["stages"].items():
+        assert {key: value for key, value in found["stages"][name].items() if key not in ("cmd", "desc")} == stage, name
+        assert "\n" not in found["stages"][name]["cmd"]
+    assert (found["metrics"], found["plots"]) == (expected["metrics"], expected["plots"])
