@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.report.component import report_outcome
+from components.report.component import report as report_component
 from components.report.step import report
 from components.report.webhook import deliver
 from components.shared.mlflow import connection, registry
@@ -166,7 +166,7 @@ def test_whatever_the_server_does_the_run_goes_on_and_the_address_stays_secret(
         class Status:
             state, error_message = "SUCCEEDED", None
 
-        report_outcome.python_func(Status, "demo", "abc.dir")
+        report_component.python_func(Status, "demo", "abc.dir")
         assert hook.paths == [f"/hooks/{TOKEN}"] * requests  # and never /elsewhere
     output = capfd.readouterr()
     assert output.out.splitlines()[-1] == (f"webhook: not delivered: {trouble}" if trouble else "webhook: delivered")
