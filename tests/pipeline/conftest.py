@@ -1,4 +1,4 @@
-"""A Kubeflow Pipelines to speak to, the command line in this process, and what the components' tests use too."""
+"""Fixtures: a Kubeflow Pipelines server, the command line in this process, and fixtures of the components."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ class Done:
 
 @pytest.fixture
 def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
-    """An empty one, which the environment names; without pauses."""
+    """Yields an empty Kubeflow Pipelines server that the environment names; the client does not pause."""
     for name in [name for name in os.environ if name.startswith(("KF_PIPELINES", "COLORIZE_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(kubeflow, "PAUSES", (0.01, 0.01, 0.01))
@@ -41,7 +41,7 @@ def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
 
 @pytest.fixture
 def colorize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Runs a command of the command line."""
+    """Returns a function that runs a command of the command line in this process."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
 
     def run(*arguments: str) -> Done:

@@ -1,4 +1,4 @@
-"""`dvc repro` runs the steps for real in a clone; a change reruns what depends on it, and the runs can be compared."""
+"""Tests of `dvc repro` in a clone: a change reruns only dependent stages, and runs can be compared."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ class Clone:
         return done.stdout
 
     def repro(self) -> list[str]:
-        """The steps that ran."""
+        """Runs `dvc repro`; returns the steps that ran."""
         lines = self.dvc("repro").splitlines()
         ran = [step for step in STEPS if f"Running stage '{step}':" in lines]
         assert all(f"Stage '{step}' didn't change, skipping" in lines for step in STEPS if step not in ran)
@@ -86,7 +86,7 @@ class Clone:
 
 @pytest.mark.timeout(600)
 @pytest.mark.slow
-def test_repro_twice_and_what_changed_in_between(tmp_path: Path, photos: Path) -> None:
+def test_repro_reruns_only_the_stages_that_a_change_reaches(tmp_path: Path, photos: Path) -> None:
     clone = Clone(tmp_path, photos)
     assert clone.repro() == list(STEPS)
     first = json.loads((clone.root / "outputs/evaluation/metrics.json").read_text())
@@ -126,7 +126,7 @@ def test_repro_twice_and_what_changed_in_between(tmp_path: Path, photos: Path) -
     assert clone.repro() == ["code", "evaluate", "register"]
 
 
-def test_every_stage_and_recipe_is_there() -> None:
+def test_every_stage_and_its_recipe_exist() -> None:
     """A broken dvc.yaml would fail even `dvc pull`."""
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     assert tuple(pipeline["stages"]) == STEPS

@@ -1,4 +1,4 @@
-"""The compiled pipeline: current, the same bytes every time, and asking for what the table says."""
+"""Tests of the compiled pipeline: current, repeatable, and with the resources, caching and retries of the settings."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def documents() -> list[dict]:
 
 
 def tasks(spec: dict) -> dict[str, dict]:
-    """Every task of the pipeline, however deep, by name."""
+    """Returns every task of the pipeline at any depth, by name."""
     found = dict(spec["root"]["dag"]["tasks"])
     for component in spec["components"].values():
         found.update(component.get("dag", {}).get("tasks", {}))
@@ -39,16 +39,16 @@ def tasks(spec: dict) -> dict[str, dict]:
 
 
 def steps(deployment: dict) -> dict[str, dict]:
-    """Every executor of a deployment spec by the name of its step."""
+    """Returns every executor of a deployment spec, by the name of its step."""
     return {name.removeprefix("exec-"): executor for name, executor in deployment["executors"].items()}
 
 
-def test_the_files_in_the_repository_are_current():
+def test_the_compiled_files_in_the_repository_are_current():
     compiled.check()
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_compiles_to_the_same_bytes_in_any_process(hash_seed: str):
+def test_the_pipeline_compiles_to_the_same_bytes_in_any_process(hash_seed: str):
     program = "import sys; from pathlib import Path; from pipeline import compile; print(compile.to_yaml(), end='')"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run([sys.executable, "-c", program], check=True, env=environment, stdout=subprocess.PIPE)
@@ -56,7 +56,7 @@ def test_compiles_to_the_same_bytes_in_any_process(hash_seed: str):
 
 
 @pytest.mark.parametrize("name", ["COMPILED", "DVC", "TABLE"])
-def test_a_stale_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_a_stale_compiled_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     current: Path = getattr(compiled, name)
     stale = tmp_path / current.name
     stale.write_bytes(current.read_bytes() + b"# edited\n")
@@ -65,7 +65,7 @@ def test_a_stale_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         compiled.check()
 
 
-def test_every_step_asks_for_what_the_settings_say(documents: list[dict]):
+def test_every_step_requests_the_resources_of_the_settings(documents: list[dict]):
     assert steps(documents[0]["deploymentSpec"]).keys() == STEPS
     for step, executor in steps(documents[0]["deploymentSpec"]).items():
         resources, expected = executor["container"]["resources"], CLUSTER.resources(step)
@@ -89,10 +89,10 @@ REPORT = {
     "COLORIZE_MLFLOW_UI": "colorizer",
     "COLORIZE_WEBHOOK_URL": "colorizer-webhook",
 }
-"""Variable -> label of the pod, ConfigMap or Secret that it comes from: every step's, and the exit task's besides."""
+"""Source of each variable (pod label, ConfigMap or Secret): for every step, and further ones for the exit task."""
 
 
-def test_every_step_has_its_environment_a_scratch_folder_and_no_root(documents: list[dict]):
+def test_every_step_has_its_environment_a_scratch_folder_and_runs_as_non_root(documents: list[dict]):
     pods = steps(documents[1]["platforms"]["kubernetes"]["deploymentSpec"])
     assert pods.keys() == STEPS
     for step, pod in pods.items():
@@ -111,7 +111,7 @@ def test_every_step_has_its_environment_a_scratch_folder_and_no_root(documents: 
         assert pod["securityContext"] == {"runAsNonRoot": True}, step
 
 
-def test_training_alone_goes_to_a_gpu_node(documents: list[dict]):
+def test_only_training_requests_a_gpu_node(documents: list[dict]):
     asked = {step: pod["container"]["resources"] for step, pod in steps(documents[0]["deploymentSpec"]).items()}
     gpu = asked.pop("train")["accelerator"]
     assert (gpu["resourceType"], gpu["resourceCount"]) == ("nvidia.com/gpu", "1")
@@ -126,7 +126,7 @@ def test_training_alone_goes_to_a_gpu_node(documents: list[dict]):
         assert len(pod["emptyDirMounts"]) == 1, step
 
 
-def test_training_is_retried_within_a_window_that_holds_every_attempt(documents: list[dict]):
+def test_the_retry_window_of_training_covers_every_attempt(documents: list[dict]):
     retry = CLUSTER.retry
     policy = tasks(documents[0])["train"]["retryPolicy"]
     assert policy["maxRetryCount"] == retry.limit
@@ -139,7 +139,7 @@ def test_training_is_retried_within_a_window_that_holds_every_attempt(documents:
     assert int(pod["activeDeadlineSeconds"]) == retry.timeout
 
 
-def test_steps_that_stream_shards_know_how_much_disk_they_may_take(documents: list[dict]):
+def test_steps_that_stream_shards_get_the_cache_limit(documents: list[dict]):
     found = {
         step: [(entry["name"], entry["value"]) for entry in executor["container"].get("env", [])]
         for step, executor in steps(documents[0]["deploymentSpec"]).items()
@@ -170,7 +170,7 @@ steps:
 """
 
 
-def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, documents: list[dict]):
+def test_cluster_settings_change_the_training_pod_and_the_address_of_shards(tmp_path: Path, documents: list[dict]):
     (tmp_path / "cluster.yaml").write_text(OTHER, encoding="utf-8")
     (tmp_path / "out.yaml").write_text(compiled.to_yaml(tmp_path / "cluster.yaml"), encoding="utf-8")
     spec, platform = yaml.safe_load_all((tmp_path / "out.yaml").read_text(encoding="utf-8"))
@@ -212,7 +212,7 @@ def test_another_cluster_changes_training_and_where_shards_lie(tmp_path: Path, d
 
 
 def compiled_for(tmp_path: Path, gpu: str) -> tuple[dict, dict, dict]:
-    """Train's resources, its pod, and the TrainJob that it would make."""
+    """Returns the resources, the pod and the variables of the train step compiled for these GPU settings."""
     (tmp_path / "cluster.yaml").write_text(f"gpu: {{{gpu}}}", encoding="utf-8")
     (tmp_path / "retraining.yaml").write_text(compiled.to_yaml(tmp_path / "cluster.yaml"), encoding="utf-8")
     spec, platform = yaml.safe_load_all((tmp_path / "retraining.yaml").read_text(encoding="utf-8"))
@@ -223,14 +223,14 @@ def compiled_for(tmp_path: Path, gpu: str) -> tuple[dict, dict, dict]:
     return steps(spec["deploymentSpec"])["train"]["container"]["resources"], pod, values
 
 
-def test_several_gpus_are_as_many_processes(tmp_path: Path):
+def test_several_gpus_give_as_many_processes(tmp_path: Path):
     resources, _, variables = compiled_for(tmp_path, "count: 4")
     assert resources["accelerator"]["resourceCount"] == "4"
     assert variables["COLORIZE_PROCESSES"] == "4"
     assert "COLORIZE_TRAINJOB" not in variables
 
 
-def test_several_nodes_are_a_train_job_that_a_small_pod_looks_after(tmp_path: Path):
+def test_several_nodes_give_a_train_job_and_a_small_step_pod(tmp_path: Path):
     gpu = "nodes: 3, count: 2, node_selector: {pool: training}, affinity: [{key: zone, operator: In, values: [a]}]"
     labels = "labels: {kueue.x-k8s.io/queue-name: colorizer-training, team: vision}"
     resources, pod, variables = compiled_for(tmp_path, f"{gpu}, {labels}")
@@ -273,13 +273,13 @@ def test_several_nodes_are_a_train_job_that_a_small_pod_looks_after(tmp_path: Pa
     }
 
 
-def test_what_acts_on_the_registry_or_tells_people_is_never_cached(documents: list[dict]):
+def test_steps_that_change_the_registry_or_report_are_never_cached(documents: list[dict]):
     cached = {name for name, task in tasks(documents[0]).items() if task.get("cachingOptions", {}).get("enableCache")}
     assert {"partition", "preprocess", "merge", "inspect", "train", "evaluate"} <= cached
     assert not cached & {"resolve", "choose", "register", "promote", "report"}
 
 
-def test_data_version_and_code_key_the_cached_steps(documents: list[dict]):
+def test_the_cache_keys_of_steps_include_data_version_and_code(documents: list[dict]):
     inputs = {name: task.get("inputs", {}).get("parameters", {}) for name, task in tasks(documents[0]).items()}
     assert "data_version" in inputs["partition"]
     for step in ("partition", "preprocess", "merge", "inspect", "train", "evaluate"):
@@ -287,7 +287,7 @@ def test_data_version_and_code_key_the_cached_steps(documents: list[dict]):
         assert not any("run" in name for name in inputs[step]), step
 
 
-def test_training_waits_for_the_data_report_and_is_reused_whatever_it_is_compared_with(documents: list[dict]):
+def test_training_runs_after_inspect_but_depends_neither_on_its_output_nor_on_the_champion(documents: list[dict]):
     around, loop = loop_of_variants(documents[0])
     assert around[loop]["dependentTasks"] == ["inspect", "merge"]
     train = tasks(documents[0])["train"]
@@ -296,7 +296,7 @@ def test_training_waits_for_the_data_report_and_is_reused_whatever_it_is_compare
 
 
 def loop_of_variants(spec: dict) -> tuple[dict, str]:
-    """The tasks around the loop, and the loop's name among them."""
+    """Returns the tasks around the loop over variants, and the loop's name among them."""
     dags = {name: one["dag"]["tasks"] for name, one in spec["components"].items() if "dag" in one}
     (loop,) = [name for name, tasks in dags.items() if "train" in tasks]
     assert dags[loop].keys() == {"train", "evaluate"}
@@ -305,7 +305,7 @@ def loop_of_variants(spec: dict) -> tuple[dict, str]:
     return around, name
 
 
-def test_variants_share_their_photographs_and_meet_in_choose(tmp_path: Path):
+def test_variants_share_preprocessing_and_are_compared_by_choose(tmp_path: Path):
     (tmp_path / "cluster.yaml").write_text("variants: 5", encoding="utf-8")
     spec, platform = yaml.safe_load_all(compiled.to_yaml(tmp_path / "cluster.yaml"))
     around, loop = loop_of_variants(spec)
@@ -317,26 +317,26 @@ def test_variants_share_their_photographs_and_meet_in_choose(tmp_path: Path):
     assert platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].keys() == executors.keys()
 
 
-def test_a_step_that_the_graph_does_not_have_is_refused(tmp_path: Path):
+def test_settings_of_an_unknown_step_are_refused(tmp_path: Path):
     settings = "steps: {trian: {cpu: [1, 2], memory: [1Gi, 2Gi], scratch: 1Gi}}"
     (tmp_path / "cluster.yaml").write_text(settings, encoding="utf-8")
     with pytest.raises(UserError, match=r"steps\.trian is no step of the graph; there are: choose, evaluate, "):
         compiled.to_yaml(tmp_path / "cluster.yaml")
 
 
-def test_a_run_on_this_machine_sees_a_failure_at_once_and_takes_one_variant_after_the_other():
+def test_a_local_run_has_no_retries_and_runs_variants_one_after_another():
     spec = MessageToDict(retraining.pipeline_spec)
     assert "retryPolicy" not in str(spec)
     around, loop = loop_of_variants(spec)
     assert around[loop]["iteratorPolicy"]["parallelismLimit"] == 1
 
 
-def test_component_source_is_ascii():
-    # The compiled YAML may be stored in database columns that take nothing else.
+def test_the_compiled_pipeline_is_ascii():
+    # The compiled YAML may be stored in ASCII-only database columns.
     compiled.COMPILED.read_bytes().decode("ascii")
 
 
-def test_the_graph_for_a_cluster_is_what_is_compiled(tmp_path: Path):
+def test_the_compiled_file_is_the_graph_built_for_the_default_cluster(tmp_path: Path):
     target = tmp_path / "retraining.yaml"
     compiler.Compiler().compile(build(CLUSTER), str(target))
     assert target.read_bytes() == compiled.COMPILED.read_bytes()
@@ -356,7 +356,7 @@ def test_custom_resources_hold_the_same_graph(tmp_path: Path, documents: list[di
         compiled.write_manifests(tmp_path / "pipeline.json", "team-a")
 
 
-def test_a_train_job_is_what_trainers_own_models_take(tmp_path: Path):
+def test_trainers_own_models_accept_the_train_job(tmp_path: Path):
     (tmp_path / "cluster.yaml").write_text(
         "gpu: {nodes: 3, count: 8, labels: {kueue.x-k8s.io/queue-name: training, team: color},"
         " node_selector: {pool: h100}, affinity: [{key: zone, operator: In, values: [a]}]}",
@@ -364,4 +364,4 @@ def test_a_train_job_is_what_trainers_own_models_take(tmp_path: Path):
     )
     made = json.dumps(train_job(load_cluster(tmp_path / "cluster.yaml")))
     read = TrainerV1alpha1TrainJob.from_json(made)
-    assert json.loads(read.to_json()) == json.loads(made)  # what they do not know, they drop
+    assert json.loads(read.to_json()) == json.loads(made)  # they would drop unknown fields

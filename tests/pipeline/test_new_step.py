@@ -1,4 +1,4 @@
-"""A new step is a folder, a call in graph.py and a section in params.yaml; all else follows."""
+"""Tests of adding a step: a folder, a call in graph.py and a section in params.yaml suffice."""
 
 import json
 import os
@@ -57,7 +57,7 @@ class Checkout:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A tree with one more step, `toy`, right after inspect."""
+    """Returns a copy of the tree with one more step, `toy`, after inspect."""
     made = Checkout(tmp_path_factory.mktemp("tree"))
     assert "components/toy is made" in made.run("make", "step", "NAME=toy")
     graph = "pipeline/graph.py"
@@ -72,7 +72,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return made
 
 
-def test_the_compiled_files_have_it(checkout: Checkout) -> None:
+def test_the_compiled_files_hold_the_new_step(checkout: Checkout) -> None:
     assert "is current" in checkout.colorize("compile", "--check")
     spec, platform = yaml.safe_load_all((checkout.root / "pipeline" / "retraining.yaml").read_text(encoding="utf-8"))
     resources = spec["deploymentSpec"]["executors"]["exec-toy"]["container"]["resources"]
@@ -89,7 +89,7 @@ def test_the_compiled_files_have_it(checkout: Checkout) -> None:
     assert "\n| toy | dataset | toy_result | yes |" in table
 
 
-def test_the_programs_know_it(checkout: Checkout) -> None:
+def test_the_commands_list_the_new_step(checkout: Checkout) -> None:
     listed = {row["step"]: row for row in json.loads(checkout.colorize("steps", "--json"))}
     assert listed["toy"]["inputs"] == "dataset"
     order = checkout.run(sys.executable, "-c", JOURNAL).split()
@@ -98,7 +98,7 @@ def test_the_programs_know_it(checkout: Checkout) -> None:
     assert len((checkout.root / "outputs" / "code" / "toy.txt").read_text().strip()) == 16
 
 
-def test_it_runs_alone(checkout: Checkout, tmp_path: Path) -> None:
+def test_the_new_step_runs_alone(checkout: Checkout, tmp_path: Path) -> None:
     dataset = tiny_dataset(tmp_path / "dataset", train=5, val=2, test=1)
     checkout.colorize("step", "toy", "--dataset", dataset, "--out", tmp_path / "out")
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == {"train": 5, "val": 2, "test": 1}

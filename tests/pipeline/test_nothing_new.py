@@ -1,4 +1,4 @@
-"""A run that would be made of what a version was made of ends at once: the graph itself, through kfp.local."""
+"""Test of a run whose inputs a version already has: in kfp.local, it ends after resolve and report."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipeline.variants import Variants
 from tests.support.retrained import RULES, TAGS, evaluated, trained
 
 
-def test_a_run_on_the_same_ends_at_once_and_says_so(
+def test_a_run_of_known_inputs_ends_after_resolve_and_reports_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))

@@ -1,4 +1,4 @@
-"""The components of preprocess through kfp.local, as in the graph: three partitions make the dataset of one."""
+"""Test of the preprocess components in kfp.local: three partitions make the same dataset as one."""
 
 import builtins
 import json
@@ -34,8 +34,10 @@ def parts(photos: str, data_version: str, partitions: int, config: dict, code: s
     return merged.outputs["dataset"]
 
 
-def test_partitions_of_the_graph_make_the_dataset_of_one(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(builtins, "print", print)  # kfp's threads replace it, and do not put it back in order
+def test_three_partitions_in_the_graph_make_the_same_dataset_as_one(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(builtins, "print", print)  # kfp's threads replace print and may not restore it
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setenv(JOURNAL, str(tmp_path / "journal.jsonl"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "pipeline"), raise_on_error=True)

@@ -1,4 +1,4 @@
-"""What `--variants` names, and what it may not."""
+"""Tests of `--variants`: accepted lists and refused ones."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from model.utils.errors import UserError
 from pipeline.variants import Variants
 
 
-def test_recipes_and_parameter_sets_come_on_top_of_what_all_share():
+def test_recipes_and_overrides_of_a_variant_apply_after_the_shared_settings():
     variants = Variants.load(
         "benchmarks/trials/damage.yaml,benchmarks/trials/base+train.seed=7", "small", ("train.images=20000",), "l1_ab"
     )
@@ -19,7 +19,7 @@ def test_recipes_and_parameter_sets_come_on_top_of_what_all_share():
 
 
 @pytest.mark.parametrize(("recipe", "name"), [("small", "small"), ("", "params.yaml")])
-def test_without_a_list_the_recipe_is_the_only_variant(recipe: str, name: str):
+def test_a_recipe_without_a_list_is_the_only_variant(recipe: str, name: str):
     variants = Variants.load("", recipe, ("train.images=200000",))
     assert variants.names == name
     assert variants.shared.train.images == 200000
@@ -36,6 +36,6 @@ def test_without_a_list_the_recipe_is_the_only_variant(recipe: str, name: str):
         ("train.seed=1,train.seed=2", "colorfulness", "choose.by: colorfulness"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(listed: str, by: str, said: str):
+def test_variants_that_cannot_be_compared_are_refused(listed: str, by: str, said: str):
     with pytest.raises(UserError, match=said):
         Variants.load(listed, "", (), by)

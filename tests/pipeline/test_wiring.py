@@ -1,4 +1,4 @@
-"""The graph gives each step what it got when a sweep had a graph of its own: inputs, caching, retries, pod.
+"""Tests that the graph keeps the wiring of the former sweep graph: inputs, caching, retries and pods.
 
 wiring_before.json holds the wiring of the last pipeline/sweep.yaml, dvc_before.json the stages of the last dvc.yaml
 that was written by hand.
@@ -19,7 +19,7 @@ SOURCES = {"train.generator": "train.model", "choose.generator": "choose.model"}
 
 
 def before() -> dict[str, dict]:
-    """The old wiring, in today's names."""
+    """Returns the old wiring with today's names."""
     steps = json.loads(Path(__file__).with_name("wiring_before.json").read_text(encoding="utf-8"))
 
     def source(text: str) -> str:
@@ -35,7 +35,7 @@ def before() -> dict[str, dict]:
     }
 
 
-def test_every_step_gets_what_it_got() -> None:
+def test_every_step_keeps_its_wiring() -> None:
     expected = before()
     # A variant is passed on whole: its name and its section `train`.
     for step in ("train", "evaluate"):
@@ -43,7 +43,7 @@ def test_every_step_gets_what_it_got() -> None:
     del expected["train"]["inputs"]["config"]
     # Tags hold the git commit: in a variant they would make every commit train anew. Only choose reads them.
     expected["choose"]["inputs"]["origins"] = "resolve.origins"
-    del expected["choose"]["inputs"]["dataset"]  # evaluate leaves what choose draws
+    del expected["choose"]["inputs"]["dataset"]  # choose reads the pictures that evaluate writes
     spec, platform = yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8"))
     found = wiring(spec, platform)
     assert found.keys() == expected.keys()
@@ -51,7 +51,7 @@ def test_every_step_gets_what_it_got() -> None:
         assert wired == expected[step], step
 
 
-def test_every_stage_of_dvc_has_the_dependencies_outputs_and_parameters_that_it_had() -> None:
+def test_every_dvc_stage_keeps_its_dependencies_outputs_and_parameters() -> None:
     expected = json.loads(Path(__file__).with_name("dvc_before.json").read_text(encoding="utf-8"))
     found = yaml.safe_load(compiled.DVC.read_text(encoding="utf-8"))
     assert list(found["stages"]) == list(expected["stages"])

@@ -1,4 +1,4 @@
-"""Names become versions at the start of a run, and a run finds what was made already."""
+"""Tests of the resolve step: aliases become versions, and a run of known inputs is recognized."""
 
 import json
 import re
@@ -33,12 +33,12 @@ def settle_all(*variants: tuple[str, tuple[str, ...]], data: str, photos: str, c
 
 
 def made(found: Resolved) -> list[int]:
-    """The versions that are named because nothing is new."""
+    """Returns the versions named in the message that nothing is new."""
     return [int(number) for number in re.findall(r"\d+", found.nothing_new.partition(" made of data ")[0])]
 
 
 def make(folder: Path, found: Resolved, score: float = 0.5, *, finish: bool = True) -> registry.Version:
-    """A version that a run of these registered, and promoted or rejected unless it died before that."""
+    """Registers a version made of these inputs; promotes it if `finish` is True and the gate allows it."""
     model = trained(folder)
     registration = folder / "registration"
     champion = 0.4 if registry.champion() else None
@@ -48,7 +48,7 @@ def make(folder: Path, found: Resolved, score: float = 0.5, *, finish: bool = Tr
     return registry.get(record["version"])
 
 
-def test_in_an_empty_registry_nothing_is_made_and_nobody_is_champion(workplace: Path):
+def test_an_empty_registry_gives_no_champion_and_no_known_version(workplace: Path):
     found = settle()
     assert (found.data_version, found.champion, found.nothing_new) == (VERSION, "", "")
     assert found.origins[0]["data_version"] == VERSION
@@ -56,7 +56,7 @@ def test_in_an_empty_registry_nothing_is_made_and_nobody_is_champion(workplace: 
     assert found.origins[0]["recipe"] == found.variants[0]["name"] == "a variant"
 
 
-def test_what_a_version_was_made_of_is_found_again(workplace: Path):
+def test_a_version_of_the_same_inputs_is_found(workplace: Path):
     version = make(workplace / "model", settle())
     assert made(settle()) == [version.number]
     assert version == registry.champion()
@@ -70,13 +70,13 @@ def test_what_a_version_was_made_of_is_found_again(workplace: Path):
         assert not other.nothing_new
 
 
-def test_what_was_rejected_is_not_made_again(workplace: Path):
+def test_a_rejected_version_of_the_same_inputs_is_found(workplace: Path):
     version = make(workplace / "model", settle(), score=0.1)
     assert registry.champion() is None
     assert made(settle()) == [version.number]
 
 
-def test_what_a_run_left_half_done_is_finished(workplace: Path):
+def test_a_version_without_a_verdict_is_not_reused(workplace: Path):
     left = make(workplace / "model", settle(), finish=False)
     assert not settle().nothing_new
     finished = make(workplace / "model-2", settle())
@@ -84,12 +84,12 @@ def test_what_a_run_left_half_done_is_finished(workplace: Path):
     assert made(settle()) == [finished.number]
 
 
-def test_what_comes_after_training_makes_nothing_new(workplace: Path):
+def test_settings_of_later_steps_do_not_make_a_run_new(workplace: Path):
     make(workplace / "model", settle())
     assert settle("evaluate.samples=20", "register.rules.l1_ab.change=0").nothing_new
 
 
-def test_an_alias_becomes_the_version_of_now(workplace: Path):
+def test_an_alias_resolves_to_the_current_version(workplace: Path):
     first = make(workplace / "model", settle())
     found = settle("train.init=models:/colorizer@champion")
     assert found.champion == found.variants[0]["train"]["init"] == found.origins[0]["began_with"] == first.uri
@@ -98,10 +98,10 @@ def test_an_alias_becomes_the_version_of_now(workplace: Path):
     again = settle("train.init=models:/colorizer@champion")
     assert again.champion == second.uri
     assert made(again) == [second.number]
-    assert again.variants[0]["train"]["init"] == first.uri  # it is not trained on and on
+    assert again.variants[0]["train"]["init"] == first.uri  # the initial weights stay those of the first version
 
 
-def test_one_new_variant_is_enough_to_go_on(workplace: Path):
+def test_one_new_variant_makes_a_run_new(workplace: Path):
     known, new = ("known", ()), ("new", ("train.seed=1",))
     version = make(workplace / "model", settle())
     both = settle_all(known, new, data=VERSION, photos="photos", codes=CODES)
@@ -111,7 +111,7 @@ def test_one_new_variant_is_enough_to_go_on(workplace: Path):
     assert made(alone) == [version.number]
 
 
-def test_numbers_that_kubeflow_made_floats_are_the_same_numbers(workplace: Path):
+def test_floats_of_kubeflow_equal_the_integers_of_the_settings(workplace: Path):
     sections = load_config(ROOT / "params.yaml").sections()
     variants = [{"name": "one", "train": sections["train"]}]
     plain = resolve("photos", VERSION, sections["preprocess"], variants, CODES, {})
@@ -119,12 +119,12 @@ def test_numbers_that_kubeflow_made_floats_are_the_same_numbers(workplace: Path)
     assert resolve("photos", VERSION, floats[0], floats[1], CODES, {}) == plain
 
 
-def test_to_begin_with_a_champion_there_must_be_one(workplace: Path):
+def test_a_missing_champion_as_initial_weights_is_refused(workplace: Path):
     with pytest.raises(UserError, match="champion"):
         settle("train.init=models:/colorizer@champion")
 
 
-def test_only_a_remote_in_s3_has_a_latest_version(workplace: Path):
+def test_the_latest_version_of_a_local_folder_is_refused(workplace: Path):
     with pytest.raises(UserError, match="S3"):
         settle(data=LATEST, photos="/photographs")
 
@@ -135,7 +135,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-def test_the_latest_version_is_what_was_published(workplace: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch):
+def test_the_latest_version_of_a_dvc_remote_is_the_published_one(
+    workplace: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+):
     for name, value in {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_DEFAULT_REGION": "x"}.items():
         monkeypatch.setenv(name, value)
     for prefix in ("", "some/photographs/"):
@@ -152,7 +154,7 @@ def test_the_latest_version_is_what_was_published(workplace: Path, s3: S3Server,
         settle(data=LATEST, photos=photos)
 
 
-def test_the_latest_version_of_a_plain_prefix_is_what_is_there(
+def test_the_latest_version_of_a_plain_prefix_follows_its_objects(
     workplace: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ):
     for name, value in {**s3.environment, "AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_DEFAULT_REGION": "x"}.items():

@@ -1,4 +1,4 @@
-"""The command line: mistakes end in one sentence and a non-zero status, never in a traceback."""
+"""Tests of the command line: errors in one line, exit statuses, old names, completion and dry runs."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ COLORIZE = Path(sys.executable).with_name("colorize")
         (("run", "--set", "train.crop=512"), ("train.crop", "preprocess.size")),
     ],
 )
-def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], words: tuple[str, ...]):
+def test_a_wrong_setting_is_named_in_one_line(arguments: tuple[str, ...], words: tuple[str, ...]):
     done = colorize(*arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
@@ -35,8 +35,8 @@ def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], words: tuple[str,
         assert word in done.stderr
 
 
-def test_compile_check_says_that_the_yaml_is_current():
-    """As a program of its own, as people call it."""
+def test_compile_check_reports_that_the_yaml_is_current():
+    """Runs the installed program, as a user does."""
     done = subprocess.run([COLORIZE, "compile", "--check"], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0
     assert "is current" in done.stdout
@@ -51,13 +51,13 @@ def test_compile_check_says_that_the_yaml_is_current():
         (("schedule", "--check"), "`colorize schedule --check` is now `colorize schedule diff --exit-code`."),
     ],
 )
-def test_an_old_name_answers_with_the_new_one(arguments: tuple[str, ...], sentence: str) -> None:
+def test_an_old_name_is_refused_with_the_new_one(arguments: tuple[str, ...], sentence: str) -> None:
     done = colorize(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{sentence}\n")
 
 
 @pytest.mark.parametrize("arguments", [("bananas",), ("run", "--bananas"), ("models", "shwo"), ("schedule", "dif")])
-def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     done = colorize(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "No such" in done.stderr

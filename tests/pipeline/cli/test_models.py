@@ -1,4 +1,4 @@
-"""`colorize models`, `promote` and `rollback`, as a person types them, on a registry with three versions."""
+"""Tests of `colorize models`, `promote` and `rollback` on a registry with three versions."""
 
 import json
 from collections.abc import Callable
@@ -24,13 +24,13 @@ def colorize(*arguments: str) -> str:
 
 @pytest.fixture
 def three(retrain: Retrain) -> None:
-    """1 was the first champion, 2 replaced it, 3 was rejected."""
+    """Registers three versions: 1 was the first champion, 2 replaced it, 3 was rejected."""
     retrain(0.5)
     retrain(0.52, 0.5)
     retrain(0.51, 0.52)
 
 
-def test_the_table_has_figures_changes_and_verdicts(three: None) -> None:
+def test_the_table_shows_metrics_changes_and_verdicts(three: None) -> None:
     rows = [line.split("│")[1:-1] for line in colorize("models").splitlines() if line.startswith("│")]
     cells = [[cell.strip() for cell in row] for row in rows]
     assert [(row[0], row[1], row[2], row[-1]) for row in cells] == [
@@ -41,7 +41,7 @@ def test_the_table_has_figures_changes_and_verdicts(three: None) -> None:
     assert cells[0][4:7] == [TAGS["data_version"][:8], TAGS["git_commit"][:8], TAGS["recipe"]]
 
 
-def test_show_goes_back_to_every_photograph(three: None, dataset: Path, workplace: Path) -> None:
+def test_show_prints_origin_verdict_and_a_note_without_a_manifest(three: None, dataset: Path, workplace: Path) -> None:
     shown = colorize("models", "show", "3")
     for fact in (TAGS["git_commit"], TAGS["data_version"], TAGS["recipe"], registry.get(3).weights_sha256):
         assert fact in shown
@@ -49,7 +49,7 @@ def test_show_goes_back_to_every_photograph(three: None, dataset: Path, workplac
     assert "No manifest was kept" in CliRunner().invoke(app, ["models", "show", "3"]).stderr
 
 
-def test_promote_and_rollback_move_the_champion_and_the_history_says_why(three: None) -> None:
+def test_promote_and_rollback_move_the_champion_and_record_the_reasons(three: None) -> None:
     assert colorize("promote", "challenger", "--reason", "skies") == "champion is version 3.\n"
     assert colorize("rollback", "--reason", "green skies") == "champion is version 2.\n"
     assert aliases() == {"challenger": 3, "champion": 2, "previous": 3}
@@ -58,14 +58,16 @@ def test_promote_and_rollback_move_the_champion_and_the_history_says_why(three: 
     assert len(lines) == 4
 
 
-def test_what_is_not_there_is_said(three: None) -> None:
+def test_a_missing_version_or_alias_is_named(three: None) -> None:
     with pytest.raises(UserError, match="no version 9"):
         colorize("promote", "9")
     with pytest.raises(UserError, match="no nonsense yet"):
         colorize("models", "show", "nonsense")
 
 
-def test_compare_scores_both_on_the_same_photographs(three: None, dataset: Path, workplace: Path) -> None:
+def test_compare_shows_the_differences_of_two_versions_with_intervals(
+    three: None, dataset: Path, workplace: Path
+) -> None:
     shown = colorize("models", "compare", "2", "1", "--dataset", str(dataset), "--out", str(workplace / "out"))
     assert "version 2" in shown
     assert "95 % interval" in shown
@@ -76,7 +78,7 @@ def test_compare_scores_both_on_the_same_photographs(three: None, dataset: Path,
     assert "version 2" in (workplace / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_lists_and_facts_are_json_too(three: None, dataset: Path, workplace: Path) -> None:
+def test_list_show_history_and_compare_also_print_json(three: None, dataset: Path, workplace: Path) -> None:
     listed = json.loads(colorize("models", "--json"))
     assert listed == json.loads(colorize("models", "list", "--json"))
     assert [(row["version"], row["aliases"], row["verdict"]) for row in listed] == [
@@ -95,7 +97,7 @@ def test_lists_and_facts_are_json_too(three: None, dataset: Path, workplace: Pat
     assert compared["difference"]["l1_ab"]["confidence"] == 0.95
 
 
-def test_an_export_is_imported_elsewhere(three: None, workplace: Path, tmp_path: Path) -> None:
+def test_an_export_can_be_imported_into_another_registry(three: None, workplace: Path, tmp_path: Path) -> None:
     shipped = workplace / "shipped"
     assert colorize("models", "export", "champion", "--out", str(shipped)) == f"{shipped} holds version 2.\n"
     assert colorize("models", "import", str(shipped)) == "version 2: champion.\n", "it is there already"
@@ -106,7 +108,9 @@ def test_an_export_is_imported_elsewhere(three: None, workplace: Path, tmp_path:
         assert registry.checksum(registry.fetch("models:/colorizer@champion")) == registry.checksum(shipped)
 
 
-def test_an_export_may_hold_onnx(three: None, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_with_onnx_names_missing_packages(
+    three: None, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipped = workplace / "shipped"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"install with `.*onnx onnxscript`"):
@@ -115,7 +119,7 @@ def test_an_export_may_hold_onnx(three: None, workplace: Path, monkeypatch: pyte
     monkeypatch.undo()
 
 
-def test_onnx_computes_what_the_generator_does(three: None, workplace: Path) -> None:
+def test_an_export_with_onnx_has_the_inputs_of_the_generator(three: None, workplace: Path) -> None:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     shipped = workplace / "shipped"

@@ -1,4 +1,4 @@
-"""docs/reference/cli.md is current, and every command shows its help without loading heavy packages."""
+"""Tests of the command line's help and of docs/reference/cli.md, which is generated from it."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def names(command: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[st
         yield from names(each, (*words, word))
 
 
-def test_the_page_is_current() -> None:
+def test_the_reference_page_is_current() -> None:
     assert reference.PAGE.read_text(encoding="utf-8") == reference.text(), "run `colorize compile` and commit the page"
 
 

@@ -1,4 +1,4 @@
-"""`colorize images build` in a clone: its calls of docker or podman, which are scripts here, and what it records."""
+"""Tests of `colorize images build` in a clone: its calls of docker or podman (scripts here) and its records."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(root, head.stdout.strip())
 
 
-def test_without_a_registry_the_commit_is_the_tag_and_nothing_is_pushed(clone: Clone) -> None:
+def test_build_without_a_registry_tags_with_the_commit_and_pushes_nothing(clone: Clone) -> None:
     done = clone.build()
     assert done.returncode == 0, done.stderr
     assert {call[1] for call in clone.calls} == {"build"}
@@ -66,7 +66,7 @@ def test_without_a_registry_the_commit_is_the_tag_and_nothing_is_pushed(clone: C
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman"])
-def test_with_a_registry_its_digests_are_written_down(clone: Clone, tool: str) -> None:
+def test_build_with_a_registry_pushes_and_records_the_digests(clone: Clone, tool: str) -> None:
     done = clone.build("--push", "registry.example.com/acme/", "--tool", tool)
     assert done.returncode == 0, done.stderr
     assert {Path(call[0]).name for call in clone.calls} == {tool}
@@ -76,7 +76,7 @@ def test_with_a_registry_its_digests_are_written_down(clone: Clone, tool: str) -
     ]
 
 
-def test_what_no_commit_holds_is_tagged_so_and_not_pushed(clone: Clone) -> None:
+def test_a_dirty_working_tree_is_tagged_dirty_and_not_pushed(clone: Clone) -> None:
     (clone.root / "model" / "new.py").write_text("")
     assert clone.build().returncode == 0
     assert clone.entries[0]["newTag"] == f"{clone.commit}-dirty"
@@ -86,7 +86,7 @@ def test_what_no_commit_holds_is_tagged_so_and_not_pushed(clone: Clone) -> None:
     assert "push" not in {call[1] for call in clone.calls}
 
 
-def test_a_failed_build_ends_in_a_sentence_and_changes_nothing(clone: Clone) -> None:
+def test_a_failed_build_is_named_and_changes_nothing(clone: Clone) -> None:
     before = clone.entries
     done = clone.build(STATUS="3")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""`colorize schedule` against a server that speaks Kubeflow Pipelines' API: the cluster comes to match the file."""
+"""Tests of `colorize schedule` against a Kubeflow Pipelines server: the cluster comes to match the file."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ PINNED = {
 
 @pytest.fixture
 def schedule(kfp: KfpServer, colorize: Callable, tmp_path: Path) -> Schedule:
-    """Declares these schedules and runs the command."""
+    """Returns a function that writes these schedules to a file and runs the command."""
 
     def run(*entries: dict, command: tuple[str, ...] = (), zone: str = "UTC") -> object:
         file = tmp_path / "schedules.yaml"
@@ -45,7 +45,7 @@ def by_name(kfp: KfpServer) -> dict[str, dict]:
     return found
 
 
-def test_what_is_declared_is_made(kfp: KfpServer, schedule: Schedule):
+def test_declared_schedules_are_created(kfp: KfpServer, schedule: Schedule):
     done = schedule(NIGHTLY, PINNED)
     assert done.status == 0, done.err
     assert done.out.splitlines() == ["create: nightly", "create: weekly"]
@@ -63,13 +63,13 @@ def test_what_is_declared_is_made(kfp: KfpServer, schedule: Schedule):
 
 
 @pytest.mark.parametrize("cron", ["0 */10 * * * *", "0 0 3 ? * sun", "30 0 6-8,12 1,15 jan MON-FRI", "0 0 3 * * 0,6"])
-def test_a_cron_is_sent_as_it_is_written(kfp: KfpServer, schedule: Schedule, cron: str):
+def test_a_cron_expression_is_sent_unchanged(kfp: KfpServer, schedule: Schedule, cron: str):
     done = schedule(NIGHTLY | {"cron": cron})
     assert done.status == 0, done.err
     assert by_name(kfp)["nightly"]["trigger"]["cron_schedule"]["cron"] == cron
 
 
-def test_a_schedule_and_a_submission_are_given_the_same(kfp: KfpServer, schedule: Schedule, colorize: Callable):
+def test_a_schedule_and_a_submission_send_the_same_arguments(kfp: KfpServer, schedule: Schedule, colorize: Callable):
     schedule(PINNED)
     colorize("submit", "--recipe", "small", "--set", "train.images=40000", "--data", PINNED["data"])
     (run,), (recurring,) = kfp.runs.values(), kfp.recurring.values()
@@ -80,7 +80,7 @@ def test_a_schedule_and_a_submission_are_given_the_same(kfp: KfpServer, schedule
 def test_a_second_run_changes_nothing(kfp: KfpServer, schedule: Schedule, monkeypatch: pytest.MonkeyPatch):
     schedule(NIGHTLY, PINNED)
     kfp.requests.clear()
-    monkeypatch.setattr("pipeline.arguments.git_commit", lambda: "f" * 40)  # a commit of documentation, say
+    monkeypatch.setattr("pipeline.arguments.git_commit", lambda: "f" * 40)  # for example a commit of documentation
     done = schedule(NIGHTLY, PINNED)
     assert done.status == 0
     assert (done.out, done.err) == ("", "The cluster matches schedules.yaml.\n")
@@ -98,7 +98,7 @@ def test_a_second_run_changes_nothing(kfp: KfpServer, schedule: Schedule, monkey
         {"catch_up": True},
     ],
 )
-def test_what_differs_is_made_anew_before_the_old_one_goes(kfp: KfpServer, schedule: Schedule, change: dict):
+def test_a_changed_schedule_is_created_before_the_old_one_is_deleted(kfp: KfpServer, schedule: Schedule, change: dict):
     schedule(NIGHTLY, PINNED)
     before = by_name(kfp)
     kfp.requests.clear()
@@ -121,7 +121,7 @@ def test_pausing_and_enabling_keep_the_recurring_run(kfp: KfpServer, schedule: S
     assert by_name(kfp)["nightly"]["recurring_run_id"] == identity
 
 
-def test_what_is_no_longer_declared_goes_and_what_others_made_stays(kfp: KfpServer, schedule: Schedule):
+def test_undeclared_schedules_are_deleted_and_schedules_of_others_stay(kfp: KfpServer, schedule: Schedule):
     foreign = {"display_name": "nightly", "description": "by hand", "namespace": "colorizer", "status": "ENABLED"}
     for number in range(150):  # more than a page
         kfp.recurring[str(number)] = foreign | {"recurring_run_id": str(number)}
@@ -131,7 +131,7 @@ def test_what_is_no_longer_declared_goes_and_what_others_made_stays(kfp: KfpServ
     assert list(kfp.recurring.values()) == [foreign | {"recurring_run_id": str(number)} for number in range(150)]
 
 
-def test_a_replacement_that_was_interrupted_is_mended(kfp: KfpServer, schedule: Schedule):
+def test_an_interrupted_replacement_is_completed_by_the_next_call(kfp: KfpServer, schedule: Schedule):
     schedule(NIGHTLY)
     kfp.faults = [Fault("DELETE", times=1, status=500)]
     changed = NIGHTLY | {"cron": "0 0 4 * * *"}
@@ -152,7 +152,7 @@ def test_diff_shows_the_difference_and_changes_nothing(kfp: KfpServer, schedule:
     assert schedule(NIGHTLY, command=("diff",)).status == 0
 
 
-def test_diff_is_json_too(kfp: KfpServer, schedule: Schedule):
+def test_diff_also_prints_json(kfp: KfpServer, schedule: Schedule):
     assert json.loads(schedule(NIGHTLY, command=("diff", "--json")).out) == [{"change": "create", "name": "nightly"}]
     schedule(NIGHTLY)
     assert json.loads(schedule(NIGHTLY, command=("diff", "--json")).out) == []
@@ -183,7 +183,7 @@ def test_diff_is_json_too(kfp: KfpServer, schedule: Schedule):
         ({"set": ["train.imgs=3"]}, ("train.imgs", "not a known key")),
     ],
 )
-def test_a_mistake_in_the_file_is_one_sentence(kfp: KfpServer, schedule: Schedule, change: dict, words: tuple):
+def test_a_wrong_entry_in_the_file_is_named_in_one_line(kfp: KfpServer, schedule: Schedule, change: dict, words: tuple):
     done = schedule(NIGHTLY | change)
     assert (done.status, done.err.count("\n")) == (1, 1), done.err
     for word in words:
@@ -191,13 +191,11 @@ def test_a_mistake_in_the_file_is_one_sentence(kfp: KfpServer, schedule: Schedul
     assert not kfp.requests
 
 
-def test_a_name_is_given_once(schedule: Schedule):
+def test_a_duplicate_name_is_refused(schedule: Schedule):
     assert "nightly is given twice" in schedule(NIGHTLY, NIGHTLY).err
 
 
-def test_the_file_in_the_repository_is_valid_and_so_are_its_examples(
-    kfp: KfpServer, colorize: Callable, tmp_path: Path
-):
+def test_the_repositorys_schedule_file_and_its_examples_are_valid(kfp: KfpServer, colorize: Callable, tmp_path: Path):
     assert "matches schedules.yaml" in colorize("schedule").err
     text = (ROOT / "schedules.yaml").read_text(encoding="utf-8")
     head, examples = text.split("schedules: []\n")
@@ -208,7 +206,7 @@ def test_the_file_in_the_repository_is_valid_and_so_are_its_examples(
     assert done.out.splitlines() == ["create: nightly", "create: weekly-of-2026"], done.err
 
 
-def test_a_server_that_refuses_is_one_sentence(kfp: KfpServer, schedule: Schedule):
+def test_a_denied_access_is_named_in_one_line(kfp: KfpServer, schedule: Schedule):
     kfp.token = "a token"
     done = schedule(NIGHTLY)
     assert (done.status, done.err.count("\n")) == (1, 1)

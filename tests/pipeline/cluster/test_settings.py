@@ -1,4 +1,4 @@
-"""What a cluster's file may say, and what is said of its mistakes."""
+"""Tests of a cluster's settings file: overrides, defaults and errors."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from model.utils.errors import UserError
 from pipeline.cluster.settings import load_cluster
 
 
-def test_a_file_overrides_some_and_leaves_the_rest(tmp_path: Path):
+def test_a_file_overrides_its_settings_and_keeps_the_others(tmp_path: Path):
     file = tmp_path / "cluster.yaml"
     file.write_text("steps: {train: {cpu: [0.5, 32]}}", encoding="utf-8")
     train, before = load_cluster(file).steps["train"], load_cluster().steps["train"]
@@ -41,7 +41,7 @@ def test_a_step_without_an_entry_gets_the_default():
         ("shards: {cache: 10Gi}", "shards.cache (10Gi) must be below steps.inspect.scratch (10Gi)"),
     ],
 )
-def test_a_clusters_mistakes_are_said_in_one_sentence(tmp_path: Path, text: str, words: str):
+def test_a_wrong_cluster_setting_is_named_in_one_sentence(tmp_path: Path, text: str, words: str):
     file = tmp_path / "cluster.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(words)) as caught:

@@ -1,4 +1,4 @@
-"""`colorize submit` against a server that speaks Kubeflow Pipelines' API, with kfp's own client in front."""
+"""Tests of `colorize submit` with kfp's own client against a Kubeflow Pipelines server."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def only(kept: dict[str, dict]) -> dict:
     return entry
 
 
-def test_a_run_is_started_with_all_that_it_is_made_of(kfp: KfpServer, colorize: Colorize):
+def test_submit_starts_a_run_with_all_its_arguments(kfp: KfpServer, colorize: Colorize):
     done = colorize("submit", "--recipe", "demo", "--set", "train.images=320000", "--experiment", "nightly")
     assert done.status == 0, done.err
     run = only(kfp.runs)
@@ -72,7 +72,7 @@ def test_a_stale_compiled_pipeline_is_not_sent(
     assert not kfp.requests
 
 
-def test_dry_run_prints_what_a_run_gets_and_touches_no_network(kfp: KfpServer, colorize: Colorize):
+def test_dry_run_prints_the_arguments_of_a_run_and_uses_no_network(kfp: KfpServer, colorize: Colorize):
     done = colorize("submit", "--data", "latest", "--photos", "s3://mine/photos", "--dry-run")
     assert done.status == 0, done.err
     assert not kfp.requests
@@ -84,7 +84,7 @@ def test_dry_run_prints_what_a_run_gets_and_touches_no_network(kfp: KfpServer, c
     assert shown["run"]["runtime_config"]["parameters"]["only_if_changed"] is True
 
 
-def test_follow_shows_each_step_as_it_goes(kfp: KfpServer, colorize: Colorize):
+def test_follow_prints_each_change_of_a_steps_state(kfp: KfpServer, colorize: Colorize):
     def task(name: str, state: str) -> dict:
         times = {"start_time": "2026-11-25T03:00:00Z", "end_time": "2026-11-25T03:02:05Z"} if state != "RUNNING" else {}
         return {"display_name": name, "state": state, **times}
@@ -108,7 +108,7 @@ def test_follow_shows_each_step_as_it_goes(kfp: KfpServer, colorize: Colorize):
     assert done.out.splitlines()[1].startswith("The run succeeded: http")
 
 
-def test_follow_shows_a_sweep(kfp: KfpServer, colorize: Colorize):
+def test_follow_prints_the_steps_of_several_variants(kfp: KfpServer, colorize: Colorize):
     tasks = [
         {"display_name": name, "state": "SUCCEEDED"}
         for name in ("choose", "train", "train", "resolve", "report", "register")
@@ -121,7 +121,7 @@ def test_follow_shows_a_sweep(kfp: KfpServer, colorize: Colorize):
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
-def test_follow_ends_with_a_status_when_the_run_does_not_succeed(kfp: KfpServer, colorize: Colorize, state: str):
+def test_follow_exits_with_1_when_the_run_does_not_succeed(kfp: KfpServer, colorize: Colorize, state: str):
     trouble = {"display_name": "train", "state": "FAILED", "error": {"code": 13, "message": "out of memory"}}
     kfp.story = [{"state": state, "run_details": {"task_details": [trouble]}}]
     done = colorize("submit", "--follow")
@@ -137,7 +137,7 @@ def test_a_standalone_installation_has_no_namespaces(kfp: KfpServer, colorize: C
     assert len(kfp.runs) == 1
 
 
-def test_without_a_host_kubectls_cluster_is_asked(
+def test_submit_without_a_host_uses_the_cluster_of_kubectl(
     kfp: KfpServer, colorize: Colorize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     configuration = {
@@ -157,7 +157,7 @@ def test_without_a_host_kubectls_cluster_is_asked(
     assert asked == {"/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"}
 
 
-def test_a_version_that_gitops_brought_is_used(kfp: KfpServer, colorize: Colorize, tmp_path: Path):
+def test_a_pipeline_version_deployed_by_gitops_is_used(kfp: KfpServer, colorize: Colorize, tmp_path: Path):
     file = tmp_path / "pipeline.yaml"
     assert colorize("compile", "--kubernetes", "--out", str(file)).status == 0
     pipeline, version = yaml.safe_load_all(file.read_text())
@@ -179,7 +179,7 @@ def test_a_version_that_gitops_brought_is_used(kfp: KfpServer, colorize: Coloriz
     assert (len(kfp.pipelines), len(kfp.versions)) == (1, 1)
 
 
-def test_a_cluster_of_other_settings_gets_what_was_compiled_for_it(
+def test_a_cluster_with_other_settings_gets_the_pipeline_compiled_for_it(
     kfp: KfpServer, colorize: Colorize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings = tmp_path / "cluster.yaml"
@@ -204,8 +204,8 @@ def test_a_token_is_read_from_its_file(kfp: KfpServer, colorize: Colorize, tmp_p
     assert len(kfp.runs) == 1
 
 
-def test_somebody_else_may_be_first(kfp: KfpServer, colorize: Colorize):
-    """Between looking and making, another submission makes pipeline, version and experiment: 409 is no failure."""
+def test_a_simultaneous_submission_is_no_failure(kfp: KfpServer, colorize: Colorize):
+    """Another submission creates pipeline, version and experiment first, so that the server answers 409."""
     answer = kfp.answer
 
     def late(method: str, path: str, query: dict, body: object) -> dict:
@@ -221,7 +221,7 @@ def test_somebody_else_may_be_first(kfp: KfpServer, colorize: Colorize):
 
 
 @pytest.mark.parametrize("pattern", ["GET", "POST .*/runs$", "upload_version"])
-def test_a_busy_server_is_asked_again(kfp: KfpServer, colorize: Colorize, pattern: str):
+def test_a_request_to_a_busy_server_is_retried(kfp: KfpServer, colorize: Colorize, pattern: str):
     kfp.faults = [Fault(pattern, times=3, status=503)]
     done = colorize("submit")
     assert done.status == 0, done.err
@@ -229,7 +229,7 @@ def test_a_busy_server_is_asked_again(kfp: KfpServer, colorize: Colorize, patter
 
 
 @pytest.mark.parametrize("fault", [Fault("GET", times=1, drop="middle"), Fault("GET", times=1, seconds=3)])
-def test_a_question_whose_answer_was_lost_is_asked_again(
+def test_a_read_request_without_an_answer_is_retried(
     kfp: KfpServer, colorize: Colorize, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ):
     monkeypatch.setattr(kubeflow, "TIMEOUT", (2, 1))
@@ -255,7 +255,7 @@ def test_a_question_whose_answer_was_lost_is_asked_again(
         (Fault(".", drop="before"), ("closed the connection",)),
     ],
 )
-def test_what_goes_wrong_is_one_sentence(
+def test_an_error_of_the_server_is_explained_in_one_line(
     kfp: KfpServer, colorize: Colorize, monkeypatch: pytest.MonkeyPatch, fault: Fault, words: tuple[str, ...]
 ):
     if fault.seconds:
@@ -275,7 +275,7 @@ def test_a_lost_answer_does_not_start_a_run_twice(kfp: KfpServer, colorize: Colo
     assert len(kfp.runs) == 1
 
 
-def test_nobody_listens(kfp: KfpServer, colorize: Colorize):
+def test_an_unreachable_host_is_named(kfp: KfpServer, colorize: Colorize):
     done = colorize("submit", "--host", "http://127.0.0.1:9")
     assert done.status == 1
     assert "http://127.0.0.1:9 cannot be reached" in done.err
@@ -283,7 +283,7 @@ def test_nobody_listens(kfp: KfpServer, colorize: Colorize):
 
 
 @pytest.mark.parametrize("option", ["--token-file", "--ca-file"])
-def test_a_file_that_is_not_there(kfp: KfpServer, colorize: Colorize, option: str):
+def test_a_missing_token_or_ca_file_is_named(kfp: KfpServer, colorize: Colorize, option: str):
     done = colorize("submit", option, "/nowhere/file")
     assert (done.status, done.err.count("\n")) == (1, 1)
     assert option in done.err

@@ -1,4 +1,4 @@
-"""A fresh clone colors photographs before anything was trained: with the champion that DVC brings."""
+"""Tests of the champion that DVC tracks: a fresh clone colors photographs without a training."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from pipeline.data.versions import ensure_data
 COLORIZE = Path(sys.executable).with_name("colorize")
 
 
-def test_it_is_small_enough_to_travel_and_says_what_it_is():
+def test_the_tracked_champion_is_small_and_has_a_model_card():
     ensure_data(ROOT, "champion")
     folder = ROOT / "champion"
     assert (folder / "generator.safetensors").stat().st_size < 40 << 20
@@ -31,7 +31,9 @@ def test_it_is_small_enough_to_travel_and_says_what_it_is():
 
 
 @pytest.mark.slow
-def test_photo_works_at_once_and_imports_it_once(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch):
+def test_photo_colors_in_a_fresh_workspace_and_imports_the_champion_once(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+):
     picture = sorted((photos / "endless-sky-data").glob("*.jpg"))[3]
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)

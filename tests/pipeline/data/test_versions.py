@@ -1,4 +1,4 @@
-"""data/ is brought by DVC, its version is told, and every failure is one clear sentence; S3 is a real server."""
+"""Tests of data/ under DVC: fetching, versions, changes, pushing, and errors, with a real S3 server."""
 
 import hashlib
 import json
@@ -20,11 +20,11 @@ def original(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Project:
 
 @pytest.fixture
 def project(original: Project, tmp_path: Path) -> Project:
-    """A fresh clone: its photographs are in .dvc/remote alone."""
+    """Returns a fresh clone, whose photographs are only in .dvc/remote."""
     return original.clone(tmp_path)
 
 
-def test_missing_photographs_come_from_the_remote_in_the_repository(project: Project, original: Project) -> None:
+def test_missing_photographs_are_fetched_from_the_remote_in_the_repository(project: Project, original: Project) -> None:
     found = data.ensure_data(project.root)
     assert found == data.DataVersion(original.version, 4, note="")
     assert project.photographs == original.photographs
@@ -32,7 +32,7 @@ def test_missing_photographs_come_from_the_remote_in_the_repository(project: Pro
     assert project.git("status", "--porcelain") == ""
 
 
-def test_a_folder_outside_git_will_do(project: Project, original: Project) -> None:
+def test_a_folder_outside_git_is_supported(project: Project, original: Project) -> None:
     shutil.rmtree(project.root / ".git")
     assert data.ensure_data(project.root).version == original.version
     assert project.photographs == original.photographs
@@ -47,7 +47,9 @@ def test_nothing_is_written_outside_the_clone(project: Project, tmp_path: Path) 
     assert (project.root / ".dvc" / "tmp" / "site").is_dir()
 
 
-def test_changed_photographs_are_used_as_they_are_with_a_word_about_it(project: Project, photos: Path) -> None:
+def test_changed_photographs_are_kept_and_get_a_version_of_their_own_with_a_note(
+    project: Project, photos: Path
+) -> None:
     recorded = data.ensure_data(project.root).version
     (project.root / "data" / "mate-backgrounds" / "Dune.jpg").unlink()
     project.add(photos / "mate-backgrounds" / "Storm.jpg", "scratch/Nature__lake.jpg")
@@ -67,7 +69,7 @@ def test_changed_photographs_are_used_as_they_are_with_a_word_about_it(project: 
     assert data.ensure_data(project.root).note == ""
 
 
-def test_the_version_is_json_too(project: Project, original: Project) -> None:
+def test_the_version_is_also_printed_as_json(project: Project, original: Project) -> None:
     assert data.expected_version(project.root) == original.version
     assert not (project.root / "data").exists(), "nothing is fetched to tell what would be"
     shown = json.loads(project.run("colorize", "data", "version", "--json"))
@@ -78,7 +80,7 @@ def test_the_version_is_json_too(project: Project, original: Project) -> None:
     assert "1 deleted" in changed["note"]
 
 
-def test_renaming_a_photograph_is_a_change(project: Project) -> None:
+def test_renaming_a_photograph_changes_the_version(project: Project) -> None:
     before = data.ensure_data(project.root)
     folder = project.root / "data" / "scratch"
     (folder / "Nature__lake.jpg").rename(folder / "lake.jpg")
@@ -87,7 +89,7 @@ def test_renaming_a_photograph_is_a_change(project: Project) -> None:
     assert "0 changed, 1 added, 1 deleted" in after.note
 
 
-def test_what_file_managers_leave_behind_is_no_change(project: Project) -> None:
+def test_files_of_file_managers_do_not_change_the_version(project: Project) -> None:
     before = data.ensure_data(project.root)
     (project.root / "data" / ".DS_Store").write_bytes(b"\0")
     assert data.ensure_data(project.root) == before
@@ -166,14 +168,14 @@ def test_a_version_that_leads_out_of_the_folder_is_refused(project: Project, ori
         (lambda root: (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n"), "no remote specified"),
     ],
 )
-def test_what_is_wrong_with_the_clone_is_said(project: Project, arrange, sentence: str) -> None:
+def test_a_broken_clone_is_explained_in_one_line(project: Project, arrange, sentence: str) -> None:
     arrange(project.root)
     with pytest.raises(UserError, match=sentence) as caught:
         data.ensure_data(project.root)
     assert "\n" not in str(caught.value)
 
 
-def test_changes_are_never_lost_by_pulling(project: Project, photos: Path) -> None:
+def test_pull_refuses_to_overwrite_changes(project: Project, photos: Path) -> None:
     data.ensure_data(project.root)
     project.add(photos / "scratch" / "Nature__tree.jpg", "scratch/Nature__lake.jpg")
     before = project.photographs
@@ -185,17 +187,17 @@ def test_an_unknown_remote_is_named(project: Project) -> None:
     assert "'nowhere'" in project.refusal("colorize", "data", "push", "--remote", "nowhere")
 
 
-def test_pushing_what_is_not_here_is_refused(project: Project) -> None:
+def test_pushing_photographs_missing_from_the_cache_is_refused(project: Project) -> None:
     project.run("dvc", "remote", "add", "elsewhere", str(project.root.parent / "elsewhere"))
     assert "DVC's cache here lacks" in project.refusal("colorize", "data", "push", "--remote", "elsewhere")
 
 
-# S3: the same, against a real server.
+# S3, with a real server.
 
 
 @pytest.fixture
 def on_s3(project: Project, s3: S3Server, request: pytest.FixtureRequest) -> Project:
-    """A clone with its photographs, whose default remote is a folder of its own in a bucket."""
+    """Returns a clone with its photographs, whose default remote is a folder of its own in a bucket."""
     data.ensure_data(project.root)
     project.run("dvc", "remote", "add", "--default", "storage", f"s3://{s3.bucket}/{request.node.name}")
     project.run("dvc", "remote", "modify", "storage", "endpointurl", s3.endpoint)
@@ -204,22 +206,20 @@ def on_s3(project: Project, s3: S3Server, request: pytest.FixtureRequest) -> Pro
 
 
 def _object(s3: S3Server, project: Project, original: Project, path: str) -> dict[str, str]:
-    """Where the bucket has a photograph."""
+    """Returns the bucket and the key of a photograph."""
     key = original.stored(path).relative_to(original.root / ".dvc" / "remote")
     folder = (project.root / ".dvc" / "config").read_text().split(f"s3://{s3.bucket}/")[1].split()[0]
     return {"Bucket": s3.bucket, "Key": f"{folder}/{key.as_posix()}"}
 
 
-def test_s3_publish_says_which_version_is_the_latest(
-    on_s3: Project, s3: S3Server, request: pytest.FixtureRequest
-) -> None:
+def test_publish_to_s3_records_the_latest_version(on_s3: Project, s3: S3Server, request: pytest.FixtureRequest) -> None:
     assert on_s3.version in on_s3.run("colorize", "data", "publish")
     latest = s3.client().get_object(Bucket=s3.bucket, Key=f"{request.node.name}/latest")
     assert latest["Body"].read().decode() == f"{on_s3.version}\n"
     assert "pushed 0 new files" in on_s3.run("colorize", "data", "push")
 
 
-def test_s3_there_and_back(on_s3: Project, original: Project, photos: Path) -> None:
+def test_photographs_pushed_to_s3_can_be_pulled_again(on_s3: Project, original: Project, photos: Path) -> None:
     assert "pushed 5 new files" in on_s3.run("colorize", "data", "push")
     assert "pushed 0 new files" in on_s3.run("colorize", "data", "push")
     on_s3.forget()
@@ -230,11 +230,11 @@ def test_s3_there_and_back(on_s3: Project, original: Project, photos: Path) -> N
     on_s3.record("A fifth photograph")
     on_s3.git("checkout", "--quiet", "HEAD~1", "data.dvc")
     on_s3.forget()
-    on_s3.run("dvc", "pull")  # plain DVC does as well
+    on_s3.run("dvc", "pull")  # plain DVC can fetch them too
     assert on_s3.photographs == original.photographs
 
 
-def test_s3_a_wrong_key(on_s3: Project, s3: S3Server) -> None:
+def test_a_wrong_s3_key_is_named(on_s3: Project, s3: S3Server) -> None:
     for command, variable in (("push", "AWS_ACCESS_KEY_ID"), ("pull", "AWS_SECRET_ACCESS_KEY")):
         on_s3.environment |= s3.environment | {variable: "wrong"}
         line = on_s3.refusal("colorize", "data", command)
@@ -242,13 +242,13 @@ def test_s3_a_wrong_key(on_s3: Project, s3: S3Server) -> None:
         on_s3.forget()
 
 
-def test_s3_no_key(on_s3: Project) -> None:
+def test_a_missing_s3_key_is_named(on_s3: Project) -> None:
     del on_s3.environment["AWS_SECRET_ACCESS_KEY"], on_s3.environment["AWS_ACCESS_KEY_ID"]
     line = on_s3.refusal("colorize", "data", "push")
     assert "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment" in line
 
 
-def test_s3_a_missing_bucket(on_s3: Project, s3: S3Server) -> None:
+def test_a_missing_s3_bucket_is_named(on_s3: Project, s3: S3Server) -> None:
     on_s3.run("dvc", "remote", "modify", "storage", "url", "s3://no-such-bucket/colorize")
     for command in ("push", "pull"):
         line = on_s3.refusal("colorize", "data", command)
@@ -256,7 +256,7 @@ def test_s3_a_missing_bucket(on_s3: Project, s3: S3Server) -> None:
         on_s3.forget()
 
 
-def test_s3_missing_and_damaged_objects(on_s3: Project, original: Project, s3: S3Server) -> None:
+def test_missing_and_damaged_s3_objects_are_named(on_s3: Project, original: Project, s3: S3Server) -> None:
     on_s3.run("colorize", "data", "push")
     dune = _object(s3, on_s3, original, "mate-backgrounds/Dune.jpg")
     on_s3.forget()
@@ -269,8 +269,8 @@ def test_s3_missing_and_damaged_objects(on_s3: Project, original: Project, s3: S
     assert f"it does not hold the version {original.version}" in on_s3.refusal("colorize", "data", "pull")
 
 
-def test_s3_out_of_reach(on_s3: Project) -> None:
-    on_s3.environment["AWS_MAX_ATTEMPTS"] = "1"  # in a row; DVC still tries five times
+def test_an_unreachable_s3_server_is_named(on_s3: Project) -> None:
+    on_s3.environment["AWS_MAX_ATTEMPTS"] = "1"  # DVC itself still retries five times
     on_s3.forget()
     on_s3.run("dvc", "remote", "modify", "storage", "endpointurl", "http://127.0.0.1:9")
     line = on_s3.refusal("colorize", "data", "pull")

@@ -1,6 +1,6 @@
-"""`colorize run` on real photographs, start to end, in small: promote, reuse, reject, fail, go on.
+"""Tests of `colorize run` on real photographs, end to end: promotion, reuse, rejection, failure and resuming.
 
-One story in one workspace, told by tests in order. Every process of it is cut off from the network.
+The tests share one workspace and run in order. Their processes have no network.
 """
 
 import json
@@ -93,7 +93,7 @@ def test_the_first_model_is_promoted(story: Story):
         assert "<html" in (latest / page).read_text(encoding="utf-8")
 
 
-def test_nothing_changed_nothing_trained(story: Story):
+def test_an_unchanged_run_reuses_every_step(story: Story):
     story.run()  # scores the champion, which is new since the first run
     run = story.run()
     assert run.status == 0, run.output
@@ -102,7 +102,7 @@ def test_nothing_changed_nothing_trained(story: Story):
     assert story.aliases() == {"challenger": 1, "champion": 1}
 
 
-def test_another_seed_reruns_from_training_and_the_gate_rejects_what_is_no_better(story: Story):
+def test_another_seed_reruns_training_and_the_gate_rejects_a_model_without_gain(story: Story):
     run = story.run("train.seed=1", "register.rules.ab_intersection.change=1.0")
     assert run.status == 0, run.output
     assert run.outcomes["preprocess"] == "reused"
@@ -122,7 +122,7 @@ def test_one_more_photograph_reruns_everything(story: Story, photos: Path):
     assert f"{count + 1} photographs: {count} known, 1 new" in run.output
 
 
-def test_a_failing_step_ends_the_run_with_its_own_words(story: Story):
+def test_a_failing_step_ends_the_run_with_its_error_message(story: Story):
     run = story.run("preprocess.min_photographs=5000")
     assert run.status == 1
     assert run.outcomes["preprocess"] == "done"
@@ -134,7 +134,7 @@ def test_a_failing_step_ends_the_run_with_its_own_words(story: Story):
     assert "Traceback" not in run.output
 
 
-def test_photographs_too_unlike_the_champions_are_not_trained_on(story: Story):
+def test_photographs_with_drift_beyond_psi_stop_are_not_trained_on(story: Story):
     night = story.folder / "night"
     night.mkdir()
     for photograph in story.photos.iterdir():
@@ -150,7 +150,7 @@ def test_photographs_too_unlike_the_champions_are_not_trained_on(story: Story):
     assert "Traceback" not in run.output
 
 
-def test_after_a_failure_what_was_finished_is_reused(story: Story):
+def test_finished_steps_are_reused_after_a_failure(story: Story):
     failed = story.run("evaluate.lpips_weights=/nowhere/alexnet.pth", "train.seed=2")
     assert failed.status == 1
     assert failed.outcomes["train"] == "done"
@@ -160,7 +160,7 @@ def test_after_a_failure_what_was_finished_is_reused(story: Story):
     assert mended.outcomes["train"] == "reused"
 
 
-def test_a_run_that_begins_with_the_champion_is_not_repeated_once_it_made_the_champion(story: Story):
+def test_training_from_the_champion_is_reused_after_it_produced_the_new_champion(story: Story):
     easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
     begin = ("train.init=models:/colorizer@champion", *easy)
     run = story.run(*begin)
@@ -174,7 +174,7 @@ def test_a_run_that_begins_with_the_champion_is_not_repeated_once_it_made_the_ch
     assert story.aliases()["champion"] == champion
 
 
-def test_mlflow_shows_a_tree_for_each_run_with_the_steps_that_were_not_reused(story: Story):
+def test_mlflow_has_a_run_tree_per_pipeline_run_with_the_executed_steps(story: Story):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}")
@@ -201,7 +201,7 @@ def test_mlflow_shows_a_tree_for_each_run_with_the_steps_that_were_not_reused(st
     assert len(trees) == len(list((story.workspace / "runs").iterdir()))
 
 
-def test_people_were_told_of_each_run(story: Story):
+def test_the_webhook_got_a_message_for_each_run(story: Story):
     told = story.hook.messages
     assert len(told) == len(list((story.workspace / "runs").iterdir()))
     assert (told[0]["outcome"], told[0]["version"], told[0]["verdict"]["outcome"]) == ("SUCCEEDED", 1, "promote")
@@ -213,7 +213,7 @@ def test_people_were_told_of_each_run(story: Story):
     assert not any(secret in log.read_text(encoding="utf-8") for log in story.workspace.glob("runs/*/*"))
 
 
-def test_every_version_says_what_it_is_made_of(story: Story):
+def test_every_version_has_tags_of_its_origin(story: Story):
     from mlflow import MlflowClient
 
     tags = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}").get_model_version("colorizer", "1").tags
@@ -233,12 +233,12 @@ def test_journal_holds_a_line_for_each_step_that_ran(story: Story):
     ]  # fmt: skip
 
 
-def test_no_run_reached_for_the_network(story: Story):
+def test_no_run_tried_to_use_the_network(story: Story):
     log = story.folder / "network.log"
     assert not log.exists(), log.read_text(encoding="utf-8")
 
 
-def test_the_guard_against_the_network_works(tmp_path: Path):
+def test_the_network_guard_blocks_and_logs_a_connection(tmp_path: Path):
     program = "import urllib.request; urllib.request.urlopen('http://192.0.2.1/', timeout=5)"
     environment = {"PYTHONPATH": str(GUARD), "NO_NETWORK_LOG": str(tmp_path / "log")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

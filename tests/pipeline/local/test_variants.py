@@ -1,4 +1,4 @@
-"""Several variants on real photographs in small: run, reused, compared, submitted."""
+"""Tests of several variants on real photographs: runs, reuse, comparison and submission."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def outcomes(result: local_run.RunResult) -> dict[str, str]:
     return {step.step: step.outcome for step in result.steps}
 
 
-def test_a_variant_that_fails_loses_neither_the_others_nor_its_words(place: Path):
+def test_a_failed_variant_keeps_its_error_and_does_not_stop_the_others(place: Path):
     result = run(place, "train.init=nowhere", NAMES[0])
     assert result.exit_status == 1
     assert result.trouble
@@ -45,7 +45,7 @@ def test_a_variant_that_fails_loses_neither_the_others_nor_its_words(place: Path
     assert ended["choose"] == ended["register"] == "not run"
 
 
-def test_what_is_finished_is_reused_and_the_best_goes_to_the_gate(place: Path):
+def test_finished_variants_are_reused_and_the_best_is_promoted(place: Path):
     from components.shared.mlflow import connection, registry, runs
 
     result = run(place, *NAMES)
@@ -63,7 +63,7 @@ def test_what_is_finished_is_reused_and_the_best_goes_to_the_gate(place: Path):
     assert champion.tags["recipe"] == min(NAMES, key=lambda name: scores[name]["l1_ab"])
 
 
-def test_another_set_of_variants_reuses_what_is_unchanged(place: Path):
+def test_another_list_of_variants_reuses_unchanged_steps(place: Path):
     result = run(place, NAMES[1])
     ended = outcomes(result)
     assert result.trouble is None, result
