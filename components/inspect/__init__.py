@@ -1,1 +1,1 @@
-"""The inspect step: what the photographs are like, and how far they have drifted from those of the champion."""
+"""The inspect step: describes the photographs, and measures their drift from the champion's."""

@@ -1,4 +1,4 @@
-"""How a dataset is distributed: photographs counted by bins that never change, so that two datasets can be compared."""
+"""Distributions of a dataset: photographs counted by bins that never change, so that two datasets can be compared."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from model.data.format import PER_SHARD, SPLITS
 from model.data.shards import Shards
 
 SCHEMA_VERSION = 1
-"""Of the distributions; another when a bin changes, for what was counted by other bins cannot be compared."""
+"""Version of the bins: counts by other bins cannot be compared."""
 
 _PIXELS = 1 << 22  # in memory at once: 50 photographs of 286 x 286
 _COLUMNS = ("path", "width", "height", "split", "status", "reason", "label")
@@ -28,15 +28,16 @@ _SPELLINGS = {"jpeg": "jpg", "jpe": "jpg", "jfif": "jpg", "tiff": "tif"}
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that photographs are counted by."""
+    """Describes a number by which photographs are counted."""
 
     unit: str
     meaning: str
     edges: tuple[float, ...]
-    """Between the bins; a value on an edge belongs to the bin above it."""
+    """Edges between the bins; a value on an edge belongs to the bin above it."""
 
     @property
     def bins(self) -> tuple[str, ...]:
+        """Names of the bins in their order."""
         inner = (f"{low:g} to {high:g}" for low, high in zip(self.edges, self.edges[1:], strict=False))
         return (f"below {self.edges[0]:g}", *inner, f"{self.edges[-1]:g} and more")
 
@@ -59,7 +60,7 @@ OF_NAMES = {
     "label": "as preprocess.labels gives it",
     "fate": "kept, or rejected and why, of all files that were taken for photographs",
 }
-"""Counted by names in place of numbers. `label` is absent where no photograph has one."""
+"""Properties counted by names in place of numbers. `label` is absent where no photograph has one."""
 
 MEANINGS = {name: measure.meaning for name, measure in (OF_FILES | OF_PIXELS).items()} | OF_NAMES
 
@@ -69,30 +70,32 @@ Counts = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Distributions:
-    """What distributions.json holds."""
+    """Holds the content of distributions.json."""
 
     data_version: str
     size: int
     """Side of the stored squares in pixels."""
     files: Counts
-    """By fate: train, val, test, rejected, ignored."""
+    """Fate (train, val, test, rejected, ignored) -> files."""
     counts: Mapping[str, Counts]
-    """By the name of the distribution."""
+    """Name of the distribution -> its counts."""
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the content of distributions.json."""
         return {"schema_version": SCHEMA_VERSION, **vars(self)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Distributions":
-        """
+        """Builds it from the content of distributions.json.
+
         Raises:
-            KeyError, TypeError: it is something else.
+            KeyError, TypeError: the content is something else.
         """
         return cls(**{name: content[name] for name in ("data_version", "size", "files", "counts")})
 
 
 def measure(dataset: Path) -> Distributions:
-    """Reads a dataset once, a few photographs at a time: memory does not grow with their number.
+    """Counts the photographs of a dataset, which it reads once, a few at a time.
 
     Numbers and types are those of the kept photographs of all splits. A square scaled to another size keeps its mean
     colors, and loses some contrast when it gets smaller.
@@ -114,7 +117,7 @@ def measure(dataset: Path) -> Distributions:
         _count(numbers, OF_FILES, (width * height / 1e6, np.minimum(width, height), width / height))
     with progress(sum(map(len, splits)), "inspect", "photographs") as advance:
         for stored in (stored for shards in splits for stored in _few(shards)):
-            _count(numbers, OF_PIXELS, _look(stored))
+            _count(numbers, OF_PIXELS, _pixel_values(stored))
             advance(len(stored))
     if names["label"].keys() <= {""}:
         del names["label"]
@@ -125,10 +128,10 @@ def measure(dataset: Path) -> Distributions:
 
 
 def _few(shards: Shards) -> Iterator[NDArray[np.uint8]]:
-    """The photographs in order, a few at a time: (n, 3, S, S). No file stays mapped once it was read."""
+    """Yields the photographs in order, a few at a time: (n, 3, S, S). No file stays mapped after it was read."""
     at_once = max(1, _PIXELS // shards.size**2)
     for first in range(0, len(shards), PER_SHARD):
-        one = copy(shards)  # without the maps
+        one = copy(shards)  # its maps of files end with it
         last = min(first + PER_SHARD, len(shards))
         for start in range(first, last, at_once):
             yield one[start : min(start + at_once, last)]
@@ -139,8 +142,8 @@ def _type(path: str) -> str:
     return _SPELLINGS.get(suffix, suffix)
 
 
-def _look(stored: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
-    """(n, 3, S, S) uint8 stored LAB -> the values of `OF_PIXELS` in their order, (n,) each."""
+def _pixel_values(stored: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
+    """Returns the values of `OF_PIXELS` in their order, (n,) each, from (n, 3, S, S) uint8 stored LAB."""
     lab = decode_lab(torch.from_numpy(stored))
     L, a, b = lab.unbind(1)
     mean_a, mean_b = (channel.mean(dim=(1, 2)) for channel in (a, b))

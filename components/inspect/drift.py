@@ -1,4 +1,4 @@
-"""The population stability index, a distance between two histograms, and what of it may be chance.
+"""The population stability index, a distance between two histograms, and its distribution by chance.
 
 PSI comes from credit scoring (Lewis 1992, "An Introduction to Credit Scoring"; Siddiqi 2006, "Credit Risk Scorecards"),
 as do the customary limits: below 0.1 little has changed, above 0.25 much has. It is Jeffreys' divergence: the sum over
@@ -16,8 +16,8 @@ from components.inspect.config import InspectConfig
 from components.inspect.distributions import Counts, Distributions
 
 CHANCE = 0.001
-"""A drift counts only if two draws from the same photographs would differ as much less often than this. With ten
-distributions, one run in a hundred is alarmed by nothing."""
+"""Probability below which a drift counts: that of two draws from the same photographs differing as much. With ten
+distributions, one run in a hundred has a false alarm."""
 
 _SMOOTHING = 0.5
 
@@ -26,28 +26,28 @@ Verdict = Literal["steady", "warn", "stop"]
 
 @dataclass(frozen=True)
 class Drift:
-    """Of one distribution."""
+    """Holds the drift of one distribution."""
 
     psi: float
     chance: float
-    """How often two draws as large from the same photographs differ as much: 0..1."""
+    """Probability that two draws as large from the same photographs differ as much: 0..1."""
     photographs: int
     champions: int
     verdict: Verdict
 
 
 def psi(ours: Counts, theirs: Counts) -> float:
-    """The population stability index of two histograms: 0 when they are equal, the same when they are swapped.
+    """Returns the population stability index of two histograms: 0 when they are equal, the same when they are swapped.
 
-    Half a photograph is added to each bin that either fills (Krichevsky and Trofimov's estimate), so that a bin that
-    only one of them fills counts, and not infinitely.
+    Half a photograph is added to each bin that either fills (Krichevsky and Trofimov's estimate). So a bin that only
+    one of them fills counts, but not infinitely.
     """
     p, q = _shares(ours, theirs), _shares(theirs, ours)
     return float(((p - q) * (p / q).log()).sum())
 
 
 def chance(psi: float, ours: Counts, theirs: Counts) -> float:
-    """How often two draws of so many photographs from the same population show a PSI as high, or a higher one.
+    """Returns the probability that two draws of as many photographs from one population show this PSI or a higher one.
 
     Of n and m photographs in k bins, PSI / (1 / n + 1 / m) is distributed as chi-squared with k - 1 degrees of freedom,
     so PSI is (k - 1) (1 / n + 1 / m) by chance alone (Yurdakul and Naranjo 2020, "Statistical properties of the
@@ -62,7 +62,7 @@ def chance(psi: float, ours: Counts, theirs: Counts) -> float:
 
 
 def compare(ours: Distributions, theirs: Distributions, config: InspectConfig) -> dict[str, Drift]:
-    """The drift of each distribution that both have."""
+    """Returns the drift of each distribution that both have."""
     found = {}
     for name in ours.counts.keys() & theirs.counts.keys():
         mine, its = ours.counts[name], theirs.counts[name]
@@ -79,7 +79,7 @@ def compare(ours: Distributions, theirs: Distributions, config: InspectConfig) -
 
 
 def named(drifts: Mapping[str, Drift], verdict: Verdict) -> str:
-    """The distributions of a verdict, the farthest first: "hue (PSI 0.41), lightness (PSI 0.27)"."""
+    """Lists the distributions of a verdict, the farthest first: "hue (PSI 0.41), lightness (PSI 0.27)"."""
     far = sorted((name for name in drifts if drifts[name].verdict == verdict), key=lambda name: -drifts[name].psi)
     return ", ".join(f"{name} (PSI {drifts[name].psi:.2f})" for name in far)
 
@@ -95,6 +95,6 @@ def _filled(ours: Counts, theirs: Counts) -> list[str]:
 
 
 def _shares(counts: Counts, others: Counts) -> Tensor:
-    """(k,) float64 of the bins that either fills."""
+    """Returns the smoothed shares of the bins that either fills: (k,) float64."""
     smoothed = torch.tensor([counts.get(name, 0) for name in _filled(counts, others)], dtype=torch.float64) + _SMOOTHING
     return smoothed / smoothed.sum()

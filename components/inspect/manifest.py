@@ -1,4 +1,4 @@
-"""The manifest of a dataset, a few rows at a time."""
+"""Reader of a dataset's manifest, a few rows at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ _ROWS = 1024  # in memory at once
 
 
 def blocks(dataset: Path, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """All rows of manifest.parquet, in lists that are short however many there are.
+    """Yields all rows of manifest.parquet, in lists of at most 1024.
 
     Raises:
         UserError: the file is missing or damaged.

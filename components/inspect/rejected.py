@@ -1,4 +1,4 @@
-"""Examples of rejected photographs, with pictures of them and of what they look like, where these can be had."""
+"""Examples of rejected photographs, with their pictures and those of the photographs that they duplicate."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from model.data.images import decode
 from model.utils.errors import UserError
 
 EACH = 4
-"""Examples of each kind."""
+"""Number of examples of each kind."""
 
 _SIDE = 160  # pixels of a picture
-_LOOKED_AT = ("too small", "colorless", "duplicate", "near-duplicate")  # the others preprocess could not, or may not
+_SHOWN = ("too small", "colorless", "duplicate", "near-duplicate")  # other kinds cannot, or must not, be decoded
 _TWIN = ("the same file as ", "looks like ")
 
 Picture = NDArray[np.uint8]
@@ -29,34 +29,34 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Example:
-    """A rejected photograph."""
+    """Describes a rejected photograph."""
 
     path: str
     width: int | None
     height: int | None
     reason: str
-    """Without its kind."""
+    """Reason without its kind."""
     picture: Picture | None
-    """None where the photographs are not here, or this one is not to be opened."""
+    """Picture of the photograph; None where the file is not here, or must not be opened."""
     twin: str
-    """The path of what it duplicates, or nothing."""
+    """Path of the photograph that it duplicates, or empty."""
     twins_picture: Picture | None
-    """None where that was not kept either."""
+    """Picture of that photograph; None where it was not kept either."""
 
 
 @dataclass
 class Rejected:
-    """Of one kind: how many, and the first few by path."""
+    """Holds the number of rejected photographs of one kind, and the first few by path."""
 
     count: int = 0
     examples: list[Example] = field(default_factory=list)
 
 
 def rejected(dataset: Path, photos: Path | None) -> dict[str, Rejected]:
-    """The rejected photographs by the kind of the reason, the most frequent first.
+    """Returns the rejected photographs by the kind of the reason, the most frequent first.
 
     Args:
-        dataset: of `model.data.shards`.
+        dataset: output folder of preprocess.
         photos: the folder of photographs, None where it is not on this machine.
 
     Raises:
@@ -81,14 +81,14 @@ def _example(row: dict[str, Any], kind: str, reason: str, dataset: Path, photos:
         width=row["width"],
         height=row["height"],
         reason=reason,
-        picture=_picture(photos, row) if photos and kind in _LOOKED_AT else None,
+        picture=_picture(photos, row) if photos and kind in _SHOWN else None,
         twin=twin,
         twins_picture=_stored(dataset, twin) if twin else None,
     )
 
 
 def _picture(photos: Path, row: dict[str, Any]) -> Picture | None:
-    """Of the file that preprocess saw, and of no other that is in its place now."""
+    """Decodes the file that preprocess saw; returns None when another file is in its place now."""
     try:
         content = (photos / row["path"]).read_bytes()
         if hashlib.sha256(content).hexdigest() != row["sha256"]:
@@ -101,7 +101,7 @@ def _picture(photos: Path, row: dict[str, Any]) -> Picture | None:
 
 
 def _stored(dataset: Path, path: str) -> Picture | None:
-    """A kept photograph out of the shards: a split is in the order of SHA-256, so those before it are its place."""
+    """Reads a kept photograph from the shards; a split is sorted by SHA-256, so the rows before it give its index."""
     manifest = ds.dataset(dataset / "manifest.parquet")
     kept = manifest.to_table(["split", "sha256"], (ds.field("path") == path) & (ds.field("status") == "kept"))
     if not len(kept):

@@ -11,12 +11,12 @@ from components.inspect.drift import CHANCE, Drift
 from components.inspect.rejected import EACH, Rejected
 from components.shared.page import render
 
-_NAMES = 12  # of a distribution by names, the most frequent
+_NAMES = 12  # the most frequent names of a distribution by names
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bin: the shares of its photographs, 0..1, of ours and of the champion's, if these are known."""
+    """Holds a bin's share of our photographs and of the champion's, 0..1; None when the latter is unknown."""
 
     name: str
     ours: float
@@ -36,12 +36,12 @@ def write_report(
 
     Args:
         path: of the page.
-        ours: of the dataset.
-        theirs: of the champion's, None where they are not known.
-        drifts: by distribution.
-        result: what drift.json holds.
-        rejected: by the kind of the reason.
-        config: the limits.
+        ours: the distributions of the dataset.
+        theirs: the distributions of the champion's dataset; None when unknown.
+        drifts: distribution -> drift.
+        result: content of drift.json.
+        rejected: kind of the reason -> photographs.
+        config: holds the limits.
     """
     measures = OF_FILES | OF_PIXELS
     page = render(
@@ -67,7 +67,7 @@ def write_report(
 
 
 def _bars(ours: Counts, theirs: Counts | None, names: bool) -> list[Bar]:
-    """Numbers in the order of their bins, from the first that is filled to the last; names by their frequency."""
+    """Returns the bars: numbers in the order of their bins, from the first filled to the last; names by frequency."""
     both = [counts for counts in (ours, theirs) if counts]
     bins = list(dict.fromkeys(name for counts in both for name in counts))
     if names:

@@ -1,4 +1,4 @@
-"""The inspect step: a report on a dataset, and its drift from the data that the champion was trained on."""
+"""The inspect step: writes a report on a dataset, with its drift from the data of the champion."""
 
 import json
 import tempfile
@@ -22,19 +22,19 @@ FILE = "distributions.json"
 def inspect(
     dataset: Path, photos: Path | None, output: Path, config: InspectConfig, champion: str = ""
 ) -> dict[str, Any]:
-    """Describes a dataset, and compares it with the champion's.
+    """Describes a dataset, compares it with the champion's, and raises an error on a large drift.
 
     Args:
-        dataset: what preprocess wrote.
+        dataset: output folder of preprocess.
         photos: the folder of photographs, for pictures of what was rejected; None where it is not on this machine.
         output: gets data.html, distributions.json and drift.json, all at once, also when the drift ends the run.
         config: section `inspect`.
         champion: models:/colorizer/N; empty when there is none.
 
     Returns:
-        What drift.json holds: data_version, champion (its URI), champions_data_version, not_compared (why there is no
-        figure, else empty), psi (by distribution: psi, chance, photographs, champions, verdict) and alarm (a sentence
-        about what lies above a limit, else empty).
+        The content of drift.json: data_version, champion (its URI), champions_data_version, not_compared (the reason
+        why figures are missing, else empty), psi (distribution -> psi, chance, photographs, champions, verdict) and
+        alarm (a sentence that names the distributions above a limit, else empty).
 
     Raises:
         UserError: a distribution has drifted by more than `psi_stop`; the dataset is damaged; MLflow cannot be used.
@@ -73,13 +73,13 @@ def inspect(
 
 
 def _champions(champion: str) -> tuple[Distributions | None, str]:
-    """The distributions of the photographs that the champion was trained on; or None, and why."""
+    """Returns the distributions of the champion's photographs; or None and the reason."""
     if not champion:
         return None, "There is no champion yet."
     with tempfile.TemporaryDirectory() as folder:
-        file = registry.kept(registry.resolve(champion), FILE, Path(folder))
+        file = registry.evaluation_file(registry.resolve(champion), FILE, Path(folder))
         if file is None:
-            return None, f"{champion} was registered without {FILE}: what its photographs were like is not known."
+            return None, f"{champion} was registered without {FILE}: its photographs' distributions are unknown."
         try:
             content = json.loads(file.read_bytes())
             if content["schema_version"] != SCHEMA_VERSION:
@@ -96,4 +96,4 @@ def _alarm(found: Mapping[str, Drift], config: InspectConfig, champion: str) -> 
         for verdict, limit in limits.items()
         if (far := drift.named(found, verdict))
     ]
-    return f"The photographs are unlike those of {champion}: {'; '.join(parts)}." if parts else ""
+    return f"The photographs differ from those of {champion}: {'; '.join(parts)}." if parts else ""

@@ -1,4 +1,4 @@
-"""The gate: whether a challenger replaces the champion, with a reason for each rule. Pure: figures in, verdict out."""
+"""The gate: decides whether a challenger replaces the champion, with a reason for each rule. It touches no file."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ Outcome = Literal["promote", "reject", "unchanged"]
 
 @dataclass(frozen=True)
 class Reason:
-    """What one rule says: which metric, whether it holds, and why in plain words with the numbers."""
+    """Holds the result of one rule: its metric, whether it holds, and a sentence with the numbers."""
 
     metric: str
     holds: bool
@@ -22,9 +22,9 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of the challenger.
+    """Holds the outcome for a challenger.
 
-    promote: all rules hold. reject: one does not, or no comparison was possible. unchanged: it is the champion already.
+    promote: all rules hold. reject: a rule fails, or no comparison was possible. unchanged: it is the champion already.
     """
 
     outcome: Outcome
@@ -32,11 +32,15 @@ class Verdict:
     reasons: tuple[Reason, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Of JSON's types; `promote` is what the pipeline branches on."""
+        """Returns it in JSON's types; the pipeline branches on `promote`."""
         return {"promote": self.outcome == "promote", **asdict(self), "reasons": [asdict(r) for r in self.reasons]}
 
     def to_markdown(self, subject: str) -> str:
-        """A page headed by who was judged and what came of it, with a table of the rules."""
+        """Returns a page in Markdown with a table of the rules.
+
+        Args:
+            subject: the challenger's name, for the heading.
+        """
         lines = [f"# {subject}: {self.outcome}", "", self.summary, ""]
         if self.reasons:
             lines += ["| metric | holds | why |", "| --- | --- | --- |"]
@@ -54,20 +58,20 @@ def judge(
     """Promotes a challenger for which every rule holds.
 
     A rule holds when the challenger's figure is within `bound` and better than the champion's by at least `change`
-    (negative: worse by at most that much), at the worse end of the difference's confidence interval too: a gain that
-    another draw of test photographs may take back is none. Decided cases:
+    (negative: worse by at most that much), also at the worse end of the difference's confidence interval: other test
+    photographs could take such a gain back. Special cases:
 
     - First model (`champion` is None): the bounds alone decide.
     - The challenger's figure is missing, null or not finite: the rule fails.
-    - The champion's is: the rule fails too. Both are scored in one step on the same photographs, so a champion without
-      a figure means a faulty evaluation, and nothing is promoted on a comparison that was not made.
+    - The champion's figure is missing: the rule fails too. One step scores both on the same photographs, so a champion
+      without a figure means a faulty evaluation.
     - The difference has no interval (Frechet distances have none): the rule fails.
     - Equal colorings: a gain of 0, which holds when `change` is 0 or negative and fails when it is positive.
-    - No rules: rejected; the gate promotes nothing unexamined.
+    - No rules: rejected; the gate promotes nothing without a rule.
 
     Args:
         challenger: metric -> value.
-        champion: the same of the model in service; None when there is none.
+        champion: metric -> value of the model in service; None when there is none.
         rules: metric -> rule.
         difference: metric -> challenger minus champion: `low`, `high`, `confidence`.
     """
@@ -84,12 +88,12 @@ def judge(
 
 
 def reject(summary: str) -> Verdict:
-    """A challenger that no rule was applied to."""
+    """Returns the verdict on a challenger to which no rule was applied."""
     return Verdict("reject", summary, ())
 
 
 def unchanged(summary: str) -> Verdict:
-    """A challenger that is the champion."""
+    """Returns the verdict on a challenger that is the champion."""
     return Verdict("unchanged", summary, ())
 
 

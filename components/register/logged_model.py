@@ -1,4 +1,4 @@
-"""A generator as a model in MLflow: logged with its code, requirements, signature and an example, nothing pickled."""
+"""Logging of a generator as a model in MLflow: with code, requirements, signature and example, without pickle."""
 
 import io
 import logging
@@ -14,24 +14,24 @@ from components.shared.mlflow import connection, registry, runs
 
 _SCRIPT = Path(__file__).with_name("pyfunc_model.py")
 _REQUIRED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch")
-"""The distributions that pyfunc_model.py and what it uses of `model` import; pinned to what is installed here."""
+"""Distributions that pyfunc_model.py imports, directly or through `model`; pinned to the installed versions."""
 
 
 def log_model(generator: Path, run: runs.Run, tags: Mapping[str, str]) -> str:
     """Logs a generator folder as a model of `run`.
 
-    What mlflow.pyfunc.log_model does, but for loading the model to try the example, which imports PyTorch and triples
-    the time. The model is READY only when all its files are there.
+    It does what mlflow.pyfunc.log_model does, except that it does not try the example on the loaded model: that imports
+    PyTorch and triples the time. The model is READY only when all its files are uploaded.
 
     Returns:
-        Its id, "m-...".
+        The id of the model, "m-...".
     """
     client = connection.connect()
     import mlflow
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    # MLflow wants to pin pip, which this environment need not have.
+    # MLflow warns that it cannot pin pip, which this environment may lack.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     experiment = client.get_run(run.id).info.experiment_id
     logged = client.create_logged_model(experiment, name=registry.MODEL, source_run_id=run.id, tags=dict(tags))
@@ -39,7 +39,7 @@ def log_model(generator: Path, run: runs.Run, tags: Mapping[str, str]) -> str:
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / Path(registry.GENERATOR).name
             weights.mkdir()
-            for name in ("generator.json", "generator.safetensors"):  # and not training's history and samples
+            for name in ("generator.json", "generator.safetensors"):  # without training's history and samples
                 shutil.copyfile(generator / name, weights / name)
             description = Model(
                 run_id=run.id,
@@ -76,7 +76,7 @@ def _signature() -> Any:
 
 
 def _example() -> tuple[Any, dict[str, int]]:
-    """A table with one small picture, a gray wedge, and the parameters."""
+    """Returns a table with one small picture, a gray gradient, and the parameters."""
     import pandas as pd
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The photographs behind a version: how many there are from where, and under which licences."""
+"""Sources and licences of the photographs that a version was trained on."""
 
 import csv
 import html
@@ -11,23 +11,23 @@ from model.data.format import SOURCES
 from model.utils.errors import UserError
 
 LINEAGE = ("manifest.parquet", SOURCES)
-"""Files that training hands on of its dataset, and that are kept with the version."""
+"""Files of the dataset that train copies into its output; they are kept with the version."""
 
 INSPECTION = ("distributions.json", "drift.json", "data.html")
-"""What inspect writes about the same dataset; kept with the version too, for the next one to be compared with."""
+"""Output files of inspect on the same dataset; kept with the version, for a comparison with the next dataset."""
 
 
 def sources_table(model: Path) -> str:
-    """Markdown: a row for each folder of training photographs, with how many there are under each licence.
+    """Returns a Markdown table: a row for each folder of training photographs, with their number by licence.
 
     Args:
-        model: what train wrote. Without a manifest, or without SOURCES.csv, the text says what is not known.
+        model: output folder of train. Without a manifest or SOURCES.csv, the text says what is unknown.
 
     Raises:
         UserError: SOURCES.csv cannot be read.
     """
     if not (model / "manifest.parquet").is_file():
-        return "No manifest was handed on by training: which photographs these were, the data version alone says."
+        return "No manifest came with the model: only the data version names the photographs."
     table = pq.read_table(model / "manifest.parquet", columns=["path"], filters=[("split", "=", "train")])
     licences = _licences(model / SOURCES)
     folders: dict[str, Counter[str]] = defaultdict(Counter)
@@ -41,7 +41,7 @@ def sources_table(model: Path) -> str:
     if not licences:
         rows += [
             "",
-            f"The photographs came without a `{SOURCES}` (columns file, licence): licences are not known here.",
+            f"The photographs came without a `{SOURCES}` (columns file, licence): their licences are unknown.",
         ]
     return "\n".join(rows)
 
@@ -57,5 +57,5 @@ def _licences(path: Path) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    """Of a table: names of folders and licences come from outside."""
+    """Escapes a cell of a table: names of folders and licences come from outside."""
     return html.escape(text, quote=False).replace("|", "\\|")

@@ -1,7 +1,7 @@
-"""The colorizer as an MLflow pyfunc model: a table of photographs in, the same table in color out.
+"""The colorizer as an MLflow pyfunc model: colors a table of photographs.
 
-MLflow keeps this file as it is (models from code, nothing is pickled) beside a copy of the `model` package and the
-generator folder, and runs it where the model is loaded. It must import nothing else of this repository.
+MLflow stores this file (models from code, nothing is pickled) beside a copy of the `model` package and the generator
+folder, and runs it where the model is loaded. It must import nothing else of this repository.
 """
 
 from pathlib import Path
@@ -12,9 +12,10 @@ import pandas as pd
 
 
 class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Column `image`: files (JPEG, PNG, WebP, TIFF, BMP, GIF) as bytes, of any size; colored in the same format."""
+    """Colors column `image`: files (JPEG, PNG, WebP, TIFF, BMP, GIF) as bytes, of any size, in the same format."""
 
     def load_context(self, context: Any) -> None:
+        """Loads the generator, on a GPU if there is one."""
         import torch
 
         from model.inference.colorizer import Colorizer
@@ -23,8 +24,13 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.colorizer = Colorizer.load(Path(context.artifacts["generator"]), device)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Colors each photograph; `params["seed"]` chooses among its possible colorings, `params["label"]` is what the
-        photographs show, for a model that was trained with labels.
+        """Colors each photograph.
+
+        Args:
+            context: MLflow's.
+            model_input: column `image`.
+            params: `seed` chooses among the possible colorings; `label` names the subject of the photographs, for a
+                model that was trained with labels.
 
         Raises:
             model.utils.errors.UserError: the model does not know the label.

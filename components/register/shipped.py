@@ -1,4 +1,4 @@
-"""A champion as a folder that travels with the repository: out of one registry, into another that is empty.
+"""Export of a version into a folder that travels with the repository, and import into an empty registry.
 
 The folder holds the generator, its evaluation with the model card, and version.json with the version's tags.
 """
@@ -36,7 +36,7 @@ def export(uri: str, folder: Path) -> registry.Version:
 def adopt(folder: Path) -> registry.Version:
     """Registers what `export` wrote, with the tags it had, and promotes it if there is no champion.
 
-    A crash leaves at most a version without an alias; the next call goes on from there.
+    A crash leaves at most a version without an alias; the next call resumes from there.
 
     Raises:
         UserError: a file is missing or damaged; MLflow cannot be used.

@@ -74,7 +74,7 @@ def register(
     metrics = _read(evaluation / "metrics.json")
     if _scored(metrics, "challenger") != weights_sha256:
         raise UserError(f"{evaluation / 'metrics.json'} is of another model than {model}: evaluate this one.")
-    promotion.mend()
+    promotion.repair()
     champion = registry.champion()
     verdict = _judge(weights_sha256, metrics, champion, config)
 

@@ -1,1 +1,1 @@
-"""The exit task: says how the run ended, whatever happened before it."""
+"""The exit task: reports how the run ended, whatever happened before."""

@@ -1,4 +1,4 @@
-"""The exit task: says how a pipeline run ended, to logs, to MLflow and to people. It never fails the run."""
+"""The exit task: reports how a pipeline run ended to logs, MLflow and people. It never fails the run."""
 
 import html
 import json
@@ -10,29 +10,28 @@ from components.report.webhook import VARIABLE, deliver
 from components.shared.mlflow import connection, registry, runs, tree
 
 KFP_UI, MLFLOW_UI = "COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI"
-"""Environment: where people see Kubeflow Pipelines and MLflow; pods know other names for them."""
+"""Environment variables of the addresses under which people see Kubeflow Pipelines and MLflow; pods use others."""
 
-_SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")  # kfp.local says the first, Kubeflow's backend the others
+_SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")  # the first from kfp.local, the others from Kubeflow's backend
 _ACTED = {"promote": "promoted", "reject": "rejected", "unchanged": "the champion already"}
 
 
 def report(state: str, message: str, recipe: str, data_version: str) -> dict[str, Any]:
     """Prints the outcome as one line of JSON, ends the run's tree in MLflow, and posts the outcome to the webhook.
 
-    What the steps found out is looked up in MLflow, for Kubeflow gives an exit task none of their outputs. Where MLflow
-    cannot be used, that part stays empty.
+    Kubeflow gives an exit task no outputs of the steps, so it reads their results from MLflow. Where MLflow cannot be
+    used, that part stays empty.
 
     Args:
-        state: Kubeflow's, of all that came before.
-        message: Its error, which Kubeflow leaves empty or general.
-        recipe: The run's recipe.
-        data_version: The run's data version.
+        state: Kubeflow's state of the run.
+        message: Kubeflow's error message; empty or general.
+        recipe: of the run.
+        data_version: of the run.
 
     Returns:
-        What was printed: outcome, failed_step, message, pipeline_run, recipe, data_version, version, verdict (outcome,
-        summary, reasons), metrics (name -> the version's and the champion's), data_drift (what inspect was alarmed by),
-        links; and text, the gist of it in the
-        form that Slack shows.
+        The content of the line: outcome, failed_step, message, pipeline_run, recipe, data_version, version, verdict
+        (outcome, summary, reasons), metrics (name -> the version's and the champion's), data_drift (the alarm of
+        inspect), links, and text, a summary in the form that Slack shows.
     """
     outcome: dict[str, Any] = {
         "outcome": "SUCCEEDED" if state in _SUCCEEDED else state,
@@ -51,9 +50,9 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
         outcome["links"]["run"] = f"{os.environ[KFP_UI].rstrip('/')}/#/runs/details/{outcome['pipeline_run']}"
     try:
         if outcome["pipeline_run"]:
-            _ask_mlflow(outcome)
+            _add_results(outcome)
     except Exception as error:
-        print(f"MLflow could not be asked about this run: {error}", flush=True)
+        print(f"The results of this run cannot be read from MLflow: {error}", flush=True)
     outcome["text"] = _text(outcome)
     print(json.dumps(outcome), flush=True)
     url = os.environ.get(VARIABLE)
@@ -64,8 +63,8 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
 
 
 @connection.explained()
-def _ask_mlflow(outcome: dict[str, Any]) -> None:
-    """Fills in what MLflow knows, and ends the tree."""
+def _add_results(outcome: dict[str, Any]) -> None:
+    """Adds the results of the steps from MLflow to the outcome, and ends the run's tree."""
     client = connection.connect()
     experiment = runs.experiment_id(client)
     parent = tree.find(client, experiment)
@@ -97,7 +96,7 @@ def _ask_mlflow(outcome: dict[str, Any]) -> None:
 
 
 def _verdict(version: registry.Version) -> dict[str, Any]:
-    """Of the latest judgement. Tags of a champion keep the one that put it in service."""
+    """Returns the latest verdict; the tags of a champion keep the verdict that put it in service."""
     judged = version.tags["judged"]
     if judged == "unchanged":
         return {"outcome": judged, "summary": "These weights are the champion's already.", "reasons": {}}
@@ -111,13 +110,13 @@ def _metrics(version: registry.Version) -> dict[str, dict[str, float | None]]:
 
 
 def _figures(tag: str) -> dict[str, float]:
-    """Those that JSON can hold; none where they are so many that the tag is their checksum."""
+    """Returns the finite figures of a tag; none where they are so many that the tag is their checksum."""
     figures = {} if tag.startswith("sha256:") else json.loads(tag)
     return {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
 
 
 def _text(outcome: dict[str, Any]) -> str:
-    """Lines for people; &, < and > are escaped as Slack wants it."""
+    """Returns lines for people; &, < and > are escaped as Slack requires."""
     headline = f"Retraining of {registry.MODEL} ({outcome['recipe']}): {outcome['outcome'].lower()}"
     verdict = outcome["verdict"]
     if outcome["failed_step"]:

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file, no script and no network: their style, and pictures as a part of them."""
+"""HTML pages that need no other file, no script and no network: style, template and embedded pictures."""
 
 import base64
 import io
@@ -52,7 +52,7 @@ summary { cursor: pointer; }
 
 
 def render(template: Path, **values: Any) -> str:
-    """A page of a template, which finds `style` beside the values, and the filter `picture`. Values are escaped."""
+    """Renders a template with `style` and the filter `picture`, for (H, W, 3) uint8 arrays; escapes values."""
     environment = Environment(
         loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -61,12 +61,17 @@ def render(template: Path, **values: Any) -> str:
 
 
 def uri(kind: str, content: bytes) -> str:
-    """A file of a media type as a data URI."""
+    """Returns a file as a data URI.
+
+    Args:
+        kind: media type.
+        content: of the file.
+    """
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _picture(pixels: NDArray[np.uint8]) -> str:
-    """(H, W, 3) uint8 as a data URI."""
+    """Returns (H, W, 3) uint8 sRGB as the data URI of a JPEG."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=92, subsampling=0)  # full-size chroma: it is what one looks at
+    Image.fromarray(pixels).save(file, "JPEG", quality=92, subsampling=0)  # full-size chroma: the page is about colors
     return uri("image/jpeg", file.getvalue())

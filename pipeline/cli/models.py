@@ -214,7 +214,7 @@ def _photographs(version: "Version") -> tuple[list[dict[str, str]], Path | None]
     from components.shared.mlflow import registry
 
     folder = workspace() / "cache" / "manifests" / str(version.number)
-    manifest = registry.kept(version, "manifest.parquet", folder)
+    manifest = registry.evaluation_file(version, "manifest.parquet", folder)
     if manifest is None:
         return [], None
     return pq.read_table(manifest, columns=["split", "status", "sha256", "path"]).to_pylist(), manifest

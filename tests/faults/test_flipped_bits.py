@@ -82,7 +82,7 @@ def test_a_damaged_champion_in_mlflow_is_refused_until_it_is_restored_or_replace
     require_clean(run, "evaluate")
     assert run.last_line == (
         f"evaluate failed: models:/colorizer/{champion}: the weights in MLflow are damaged (their SHA-256 is not its "
-        "weights_sha256); bring them back from a backup, or put another version in service (`colorize promote V`)."
+        "weights_sha256); restore them from a backup, or put another version in service (`colorize promote V`)."
     )
     assert rig.aliases()["champion"] == champion
     rolled_back = rig.colorize("rollback")

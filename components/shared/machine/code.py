@@ -1,8 +1,7 @@
 """The git commit, and a hash of the code behind each step, so that caches notice a change.
 
-A thin component hides our code from Kubeflow's cache key: the key holds the component's few lines, not what they
-import. So the hash of everything the step can reach goes in as a parameter. `colorize steps --code DIR` writes the
-hashes to files for DVC.
+Kubeflow's cache key holds the few lines of a component, not the code that they import. So the hash of all code that
+the step imports is a parameter of the component. `colorize steps --code DIR` writes the hashes to files for DVC.
 """
 
 import hashlib
@@ -25,9 +24,9 @@ def _imports() -> grimp.ImportGraph:
 
 @cache
 def code_version(step: str) -> str:
-    """SHA-256 (first 16 hex digits) over components/<step>/, all that it imports of ours, and the locked dependencies.
+    """Returns the first 16 hex digits of the SHA-256 of components/<step>/, its imports of ours, and the lock file.
 
-    Its KFP face is left out: Kubeflow's own key has that.
+    The component.py is left out: Kubeflow's own key holds it.
     """
     files = {ROOT / "requirements.txt"}
     files.update(path for path in (ROOT / "components" / step).iterdir() if path.is_file())
@@ -45,7 +44,7 @@ def code_version(step: str) -> str:
 
 
 def git_commit() -> str:
-    """HEAD, with -dirty behind it when tracked files differ, or "unknown" outside git and where there is none."""
+    """Returns HEAD, with -dirty behind it when tracked files differ; "unknown" outside git or without git."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

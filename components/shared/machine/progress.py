@@ -1,4 +1,4 @@
-"""How far a long step is: a bar on a terminal, a line now and then in a log."""
+"""Progress of a long step: a bar on a terminal, a line every ten seconds in a log."""
 
 import sys
 import time
@@ -14,9 +14,12 @@ _SECONDS_BETWEEN_LINES = 10
 
 @contextmanager
 def progress(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Yields a function that is told how many more of `total` are done; shows that on stderr.
+    """Yields a function that takes the number of further items done; shows progress and remaining time on stderr.
 
-    Both ways show the time that is left. Where there is nothing to do, nothing is shown.
+    Args:
+        total: number of items; with none, nothing is shown.
+        label: begins each line.
+        unit: of the items, such as "photographs".
     """
     if not total:
         yield lambda more: None

@@ -1,9 +1,9 @@
-"""What is in service and how that changes: promotion, rollback, rejection, and the history of the alias `champion`.
+"""Promotion, rollback and rejection of versions, and the history of the alias `champion`.
 
-MLflow moves one alias a call, has no transactions, and does not remember where an alias was. A promotion therefore
-writes, in this order: why (tags of the version), `champion`, a line of history, `previous`. Whatever is in service is
-explained, and `mend` writes what a crash left out, from the tags of the version in service. MLflow has no
-compare-and-set either: two promotions at the same moment both go through, and the history has them in some order.
+MLflow moves one alias per call, has no transactions, and forgets where an alias was. A promotion therefore writes in
+this order: the reason (tags of the version), `champion`, an entry of the history, `previous`. So the tags of a version
+in service always hold the reason, and from them `repair` writes what a crash left out. MLflow has no compare-and-set
+either: two promotions at the same moment both succeed, and the history has them in some order.
 """
 
 import getpass
@@ -19,7 +19,7 @@ from components.shared.mlflow.registry import Version
 from model.utils.errors import UserError
 
 PHOTOGRAPH = Path(__file__).with_name("photograph.jpg")
-"""What a version must be able to color: a beach from endless-sky-data in data/, public domain."""
+"""Photograph that a version must color before its promotion: a beach from endless-sky-data in data/, public domain."""
 
 _HISTORY = "history/"
 _MAX_REASON = 1000  # characters
@@ -28,15 +28,15 @@ _MAX_ERROR = 1.0  # CIELAB units of L; the rounding of three channels to 8 bits 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the history of `champion`."""
+    """Holds one move of `champion`."""
 
     at: str
-    """ISO 8601, UTC."""
+    """Time in ISO 8601, UTC."""
     action: str
-    """promote, rollback, or found: where it was moved by other means."""
+    """Kind of move: promote, rollback, or found when other means moved it."""
     version: int
     origin: int | None
-    """The version that it replaced."""
+    """Version that was replaced."""
     by: str
     reason: str
 
@@ -44,20 +44,21 @@ class Entry:
 def promote(
     number: int, reason: str, action: str = "promote", replaces: int | Literal["any"] | None = "any"
 ) -> Version:
-    """Puts a version in service: `champion` moves to it, `previous` to the champion of now.
+    """Puts a version in service: `champion` moves to it, `previous` to the current champion.
 
-    Promoting the champion changes nothing. Two promotions at the same moment leave one champion; the other is told.
+    Promoting the champion changes nothing. Two promotions at the same moment leave one champion; the other raises.
 
     Args:
-        reason: for whoever asks later; the first 1000 characters are kept.
-        action: what the history calls it.
-        replaces: the only version that it may replace, None for none at all.
+        number: of the version.
+        reason: for the history; the first 1000 characters are kept.
+        action: kind of move in the history.
+        replaces: the only version that it may replace; None requires that there is no champion.
 
     Raises:
-        UserError: there is no such version; its files are damaged or do not color a photograph; the champion is another
-            than `replaces`; or `champion`, read back, is another version.
+        UserError: there is no such version; its files are damaged or do not color a photograph; the champion is not
+            `replaces`; or `champion`, read back, is another version.
     """
-    mend()
+    repair()
     version, champion = registry.get(number), registry.champion()
     if champion and champion.number == number:
         return version
@@ -67,13 +68,13 @@ def promote(
     if replaces not in ("any", old):
         raise UserError(
             f"The champion is version {old}, but version {number} was compared with {replaces}: start the run again, "
-            "so that it is compared with the champion of now."
+            "so that it is compared with the current champion."
         )
     entry = Entry(_after(_lines(now)), action, number, old, _user(), reason[:_MAX_REASON])
     registry.set_tags(number, _to_tags(entry))
     registry.set_alias("champion", number)
     _record(entry)
-    mend()
+    repair()
     actual = registry.champion()
     if actual is None or actual.number != number:
         raise UserError(
@@ -84,12 +85,12 @@ def promote(
 
 
 def rollback(reason: str) -> Version:
-    """Puts the version back in service that the champion replaced; a second rollback undoes the first.
+    """Promotes the version that the champion replaced; a second rollback undoes the first.
 
     Raises:
-        UserError: there is none; or as `promote`.
+        UserError: there is no such version; or as `promote`.
     """
-    mend()
+    repair()
     there = registry.model().aliases
     if "previous" not in there or there["previous"] == there.get("champion"):
         raise UserError(
@@ -100,17 +101,17 @@ def rollback(reason: str) -> Version:
 
 
 def reject(number: int, reason: str) -> None:
-    """Marks a version as weighed and found wanting. No alias moves."""
+    """Tags a version as rejected. No alias moves."""
     registry.set_tags(number, {"rejected_at": _now(), "rejected_by": _user(), "rejection_reason": reason})
 
 
 def check(version: Version) -> None:
-    """Brings a version's files from the registry, checks them, and has them color a photograph.
+    """Copies a version's files from the registry, checks them, and colors a photograph with them.
 
     Raises:
-        UserError: they are missing or damaged, do not load, or what comes out is not that photograph with color.
+        UserError: the files are missing or damaged, do not load, or the coloring changes the photograph's lightness.
     """
-    folder = registry.bring(version)
+    folder = registry.refetch(version)
     import torch
 
     from model.color import srgb_to_lab
@@ -128,14 +129,15 @@ def check(version: Version) -> None:
 
 
 def history() -> list[Entry]:
-    """Every move of `champion`, the oldest first; a move by other means from the time when `mend` saw it."""
+    """Returns every move of `champion`, the oldest first; a move by other means has the time when `repair` saw it."""
     lines, latest = _lines(registry.model()), _from_tags(registry.champion())
     return lines if latest is None or latest in lines else [*lines, latest]
 
 
-def mend() -> None:
-    """Sees to it that the last line of the history is how `champion` came to be where it is, and `previous` what it
-    replaced: after a promotion that a crash cut short, two at the same moment, or a move by other means.
+def repair() -> None:
+    """Makes the last entry of the history the latest move of `champion`, and `previous` the version that it replaced.
+
+    It is needed after a promotion that a crash cut short, two at the same moment, or a move by other means.
     """
     champion = registry.champion()
     while champion:
@@ -153,18 +155,18 @@ def mend() -> None:
         if before not in (None, now.aliases.get("previous")) and before in {v.number for v in registry.find_all({})}:
             registry.set_alias("previous", before)
         seen, champion = champion.number, registry.champion()
-        if champion and champion.number == seen:  # else somebody promoted meanwhile, and all this is of before
+        if champion and champion.number == seen:  # else somebody promoted meanwhile: look again
             return
 
 
 def _lines(model: registry.Model) -> list[Entry]:
-    """What is written of the history, the oldest first."""
+    """Returns the written entries of the history, the oldest first."""
     entries = [Entry(**json.loads(text)) for name, text in model.tags.items() if name.startswith(_HISTORY)]
     return sorted(entries, key=lambda entry: entry.at)
 
 
 def _after(lines: list[Entry]) -> str:
-    """Now, and later than all lines whatever the clocks of those who wrote them."""
+    """Returns the current time, or a later one that follows all entries, whose clocks may be ahead."""
     return max(_now(), *(_text(datetime.fromisoformat(line.at) + timedelta(milliseconds=1)) for line in lines[-1:]), "")
 
 
@@ -173,7 +175,7 @@ def _record(entry: Entry) -> None:
 
 
 def _key(entry: Entry) -> str:
-    """Of its line among the tags of the registered model; the same however often it is written."""
+    """Returns the key of an entry among the tags of the registered model; always the same for the same entry."""
     return f"{_HISTORY}{entry.at.removesuffix('+00:00')}/{entry.version}"
 
 
@@ -188,7 +190,7 @@ def _to_tags(entry: Entry) -> dict[str, str]:
 
 
 def _from_tags(version: Version | None) -> Entry | None:
-    """How the version in service came there; None when nobody says, because the alias was moved by other means."""
+    """Returns the move that put a version in service; None without tags: the alias was moved by other means."""
     if version is None or "promoted_at" not in version.tags:
         return None
     tags, origin = version.tags, version.tags.get("promoted_from", "none")
@@ -213,5 +215,5 @@ def _text(moment: datetime) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # the user of a container may have no name
         return f"uid {os.getuid()}"

@@ -1,4 +1,4 @@
-"""The model registry: versions of the registered model `colorizer`, its aliases, and a version's files brought here.
+"""The model registry: versions of the registered model `colorizer`, its aliases, and local copies of their files.
 
 Aliases: `challenger` (newest that was scored), `champion` (in service), `previous` (what a rollback returns to).
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 MODEL = "colorizer"
 GENERATOR = "artifacts/generator"
-"""Where a version's files hold the generator folder."""
+"""Path of the generator folder among a version's files."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model."""
+    """Holds a version of the registered model."""
 
     number: int
     tags: Mapping[str, str]
@@ -37,27 +37,29 @@ class Version:
 
     @property
     def uri(self) -> str:
+        """URI of the version, such as models:/colorizer/3."""
         return f"models:/{MODEL}/{self.number}"
 
     @property
     def evaluation(self) -> str:
-        """Where MLflow has what the version was judged by, and what its photographs were."""
+        """URI of the artifacts that the version was judged by, and of the lists of its photographs."""
         return f"runs:/{self.tags.get('judged_with', self.run_id)}/evaluation"
 
     @property
     def weights_sha256(self) -> str:
+        """SHA-256 of the weights; empty when the version has no such tag."""
         return self.tags.get("weights_sha256", "")
 
 
 @connection.explained()
 def by_alias(alias: str) -> Version | None:
-    """The version that an alias names, None when there is none."""
+    """Returns the version that an alias names; None when there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
         found = connection.connect().get_model_version_by_alias(MODEL, alias)
     except MlflowException as error:
-        # No registered model, and no such alias: MLflow has a code for each.
+        # MLflow has one code for a missing model, and another for a missing alias.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
@@ -65,13 +67,13 @@ def by_alias(alias: str) -> Version | None:
 
 
 def champion() -> Version | None:
-    """The version in service."""
+    """Returns the version in service; None when there is none."""
     return by_alias("champion")
 
 
 @connection.explained()
 def get(number: int) -> Version:
-    """A version by its number.
+    """Returns a version by its number.
 
     Raises:
         UserError: there is no such version.
@@ -88,7 +90,7 @@ def get(number: int) -> Version:
 
 @connection.explained()
 def aliases(number: int) -> list[str]:
-    """The aliases of a version, sorted."""
+    """Returns the aliases of a version, sorted."""
     return sorted(connection.connect().get_model_version(MODEL, str(number)).aliases)
 
 
@@ -100,7 +102,7 @@ def address(number: int) -> str:
 
 @connection.explained()
 def find_all(tags: Mapping[str, str]) -> list[Version]:
-    """The versions with all of these tags, oldest first."""
+    """Returns the versions with all of these tags, oldest first."""
     filters = [f"name = '{MODEL}'", *(f"tags.{key} = '{value}'" for key, value in tags.items())]
     client, found, token = connection.connect(), list[Version](), None
     while True:
@@ -112,13 +114,13 @@ def find_all(tags: Mapping[str, str]) -> list[Version]:
 
 
 def find(tags: Mapping[str, str]) -> Version | None:
-    """The oldest version with all of these tags."""
+    """Returns the oldest version with all of these tags; None when there is none."""
     return next(iter(find_all(tags)), None)
 
 
 @dataclass(frozen=True)
 class Model:
-    """The registered model itself."""
+    """Holds the aliases and tags of the registered model as a whole."""
 
     aliases: Mapping[str, int]
     tags: Mapping[str, str]
@@ -126,7 +128,7 @@ class Model:
 
 @connection.explained()
 def model() -> Model:
-    """Where every alias is, and the tags of the model as a whole; of both none where nothing was registered yet."""
+    """Returns the registered model; without aliases and tags when nothing was registered yet."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -140,23 +142,19 @@ def model() -> Model:
 
 @connection.explained()
 def set_model_tag(key: str, value: str) -> None:
+    """Sets a tag of the registered model as a whole."""
     connection.connect().set_registered_model_tag(MODEL, key, value)
 
 
 @connection.explained()
 def delete(number: int) -> None:
-    """Removes a version; the logged model stays."""
+    """Deletes a version; the logged model stays."""
     connection.connect().delete_model_version(MODEL, str(number))
 
 
 @connection.explained()
 def create(model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
-    """A new version. It has its tags from the first moment: MLflow writes both in one transaction.
-
-    Args:
-        model_id: MLflow's, of a model that was logged completely.
-        run_id: the run that logged it.
-    """
+    """Makes a version of a completely logged model; MLflow writes it and its tags in one transaction."""
     from mlflow.exceptions import MlflowException
 
     client = connection.connect()
@@ -170,6 +168,7 @@ def create(model_id: str, run_id: str, tags: Mapping[str, str]) -> Version:
 
 @connection.explained()
 def set_tags(number: int, tags: Mapping[str, str]) -> None:
+    """Sets tags of a version, one after the other."""
     client = connection.connect()
     for key, value in tags.items():
         client.set_model_version_tag(MODEL, str(number), key, value)
@@ -177,6 +176,7 @@ def set_tags(number: int, tags: Mapping[str, str]) -> None:
 
 @connection.explained()
 def delete_tags(number: int, names: Iterable[str]) -> None:
+    """Deletes tags of a version."""
     client = connection.connect()
     for name in names:
         client.delete_model_version_tag(MODEL, str(number), name)
@@ -184,17 +184,17 @@ def delete_tags(number: int, names: Iterable[str]) -> None:
 
 @connection.explained()
 def set_alias(alias: str, number: int) -> None:
+    """Moves an alias to a version."""
     connection.connect().set_registered_model_alias(MODEL, alias, str(number))
 
 
 def fetch(uri: str) -> Path:
-    """A folder with the generator.safetensors and generator.json of a model, checked against its SHA-256.
+    """Returns a folder with generator.safetensors and generator.json of a model, checked against its SHA-256.
 
-    A version's files are copied once to workspace/cache/models/<sha256>/. Nothing of them is executed.
+    It copies a version's files once to workspace/cache/models/<sha256>/, and executes nothing of them.
 
     Args:
-        uri: "models:/colorizer@champion" or another alias, "models:/colorizer/3", or a generator folder, which is
-            returned as it is.
+        uri: "models:/colorizer@champion" or another alias, "models:/colorizer/3", or a generator folder.
 
     Raises:
         UserError: no such folder, version or alias; its files are missing or damaged; MLflow cannot be reached.
@@ -204,24 +204,24 @@ def fetch(uri: str) -> Path:
             raise UserError(f"{uri} is no generator folder (it has no generator.json) and no models:/ URI.")
         return Path(uri)
     version = resolve(uri)
-    cached = _cached(version)
-    return cached if version.weights_sha256 and checksum(cached) == version.weights_sha256 else bring(version)
+    cached = workspace() / "cache" / "models" / version.weights_sha256
+    return cached if version.weights_sha256 and checksum(cached) == version.weights_sha256 else refetch(version)
 
 
-def bring(version: Version) -> Path:
-    """Copies a version's files here from MLflow, whether there is a copy or not; checked against its SHA-256.
+def refetch(version: Version) -> Path:
+    """Copies a version's files from MLflow even if a copy exists, and checks them against its SHA-256.
 
     Raises:
         UserError: its files are missing or damaged; MLflow cannot be reached.
     """
-    expected, cached = version.weights_sha256, _cached(version)
+    expected, cached = version.weights_sha256, workspace() / "cache" / "models" / version.weights_sha256
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".partial-") as aside:
         downloaded = download(f"{version.uri}/{GENERATOR}", Path(aside))
         if not expected or checksum(downloaded) != expected:
             raise UserError(
                 f"{version.uri}: the weights in MLflow are damaged (their SHA-256 is not its weights_sha256); "
-                "bring them back from a backup, or put another version in service (`colorize promote V`)."
+                "restore them from a backup, or put another version in service (`colorize promote V`)."
             )
         shutil.rmtree(cached, ignore_errors=True)  # damaged, or half removed
         try:
@@ -232,15 +232,11 @@ def bring(version: Version) -> Path:
     return cached
 
 
-def _cached(version: Version) -> Path:
-    return workspace() / "cache" / "models" / version.weights_sha256
-
-
 def resolve(uri: str) -> Version:
-    """The version that "models:/colorizer@alias" or "models:/colorizer/3" names.
+    """Returns the version that "models:/colorizer@alias" or "models:/colorizer/3" names.
 
     Raises:
-        UserError: it is neither, or names nothing.
+        UserError: the URI is neither, or there is no such version.
     """
     named = re.fullmatch(rf"models:/{MODEL}(?:@(?P<alias>[\w-]+)|/(?P<number>[1-9]\d*))", uri)
     if not named:
@@ -258,7 +254,7 @@ def resolve(uri: str) -> Version:
 
 @connection.explained()
 def download(uri: str, folder: Path) -> Path:
-    """Copies what MLflow keeps at "models:/..." or "runs:/..." into a folder, below its own name.
+    """Copies the artifacts at "models:/..." or "runs:/..." into a folder, below their own name.
 
     Raises:
         UserError: it is missing in the artifact store; MLflow cannot be reached.
@@ -273,8 +269,8 @@ def download(uri: str, folder: Path) -> Path:
 
 
 @connection.explained()
-def kept(version: Version, name: str, folder: Path) -> Path | None:
-    """Copies a file that is kept with a version's evaluation into a folder; None where there is none of that name.
+def evaluation_file(version: Version, name: str, folder: Path) -> Path | None:
+    """Copies a file of a version's evaluation into a folder; returns None when there is no file of that name.
 
     Raises:
         UserError: it is missing in the artifact store; MLflow cannot be reached.
@@ -287,7 +283,7 @@ def kept(version: Version, name: str, folder: Path) -> Path | None:
 
 
 def checksum(folder: Path) -> str | None:
-    """SHA-256 of a generator folder's weights; None when they are missing, or other than generator.json says."""
+    """Returns the SHA-256 of a generator folder's weights; None when missing, or other than generator.json says."""
     try:
         described = json.loads((folder / "generator.json").read_bytes())["weights_sha256"]
         with (folder / "generator.safetensors").open("rb") as file:

@@ -105,7 +105,7 @@ def test_darker_and_greener_ones_are_an_alarm_that_everybody_hears(
     assert {"lightness", "hue"} <= {name for name, verdict in verdicts.items() if verdict == "warn"}
     assert verdicts["aspect_ratio"] == "steady"
     assert result["psi"]["lightness"]["psi"] > 0.25
-    assert result["alarm"].startswith(f"The photographs are unlike those of {CHAMPION}: ")
+    assert result["alarm"].startswith(f"The photographs differ from those of {CHAMPION}: ")
     assert "lightness (PSI " in result["alarm"]
     assert result["alarm"].endswith(" above inspect.psi_warn (0.1).")
     assert json.loads((workplace / "inspection" / "drift.json").read_bytes()) == result
@@ -126,7 +126,7 @@ def test_darker_and_greener_ones_are_an_alarm_that_everybody_hears(
     assert told["data_drift"] == result["alarm"]
     assert result["alarm"] in told["text"].splitlines()
     (workplace / "kept").mkdir()
-    kept = registry.kept(registry.get(2), FILE, workplace / "kept")  # what the next one is compared with
+    kept = registry.evaluation_file(registry.get(2), FILE, workplace / "kept")  # what the next one is compared with
     assert kept is not None
     assert json.loads(kept.read_bytes())["data_version"] == "b" * 32
 
@@ -145,7 +145,8 @@ def test_beyond_the_limit_the_run_ends_in_one_sentence_and_the_report_stays(
             str(others), Artifact(shifted), CHAMPION, {"psi_warn": 0.1, "psi_stop": 0.25}, "code", *places
         )
     assert ended.value.code == 1
-    (said,) = capsys.readouterr().err.splitlines()
+    progress, said = capsys.readouterr().err.splitlines()
+    assert progress.startswith("inspect: ")
     assert said.startswith(
         f"error: The photographs differ from those of {CHAMPION} by more than inspect.psi_stop (0.25) in "
     )

@@ -120,7 +120,7 @@ def test_aliases_moved_by_hand_are_found_and_recorded(three: None) -> None:
     promote(1, "the first")
     promote(2, "better")
     registry.set_alias("champion", 3)
-    promotion.mend()
+    promotion.repair()
     assert aliases() == {"champion": 3, "previous": 2}
     registry.set_alias("champion", 1)
     assert rollback("not by hand").number == 3

@@ -88,7 +88,7 @@ def is_sound() -> None:
     """Fails unless there is one champion with a reason, and each version with an alias is complete."""
     numbers = registry.model().aliases
     for number in numbers.values():
-        assert registry.checksum(registry.bring(registry.get(number)))
+        assert registry.checksum(registry.refetch(registry.get(number)))
     champion = registry.champion()
     assert champion
     assert champion.tags["promotion_reason"]
@@ -134,7 +134,7 @@ def test_a_rollback_that_crashed_at_any_call_can_be_completed(workplace: Path, f
         if registry.model().aliases["champion"] == before["champion"]:
             rollback("undone")
         else:
-            promotion.mend()
+            promotion.repair()
         assert registry.model().aliases == {"champion": before["previous"], "previous": before["champion"]}
         if len(made) < calls:
             break

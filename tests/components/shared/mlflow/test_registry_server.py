@@ -155,7 +155,7 @@ def test_a_promotion_or_rollback_interrupted_at_any_request_is_repaired(
         if registry.model().aliases["champion"] == new:
             rollback("worse")
         else:
-            promotion.mend()
+            promotion.repair()
         assert aliases() == {"champion": old, "previous": new}
         for sentence in filter(None, (promoted, undone)):
             assert is_clear(sentence, proxy), sentence
