@@ -1,4 +1,4 @@
-"""Which of several variants is the best, and the page that shows them."""
+"""Tests of the choose step: the best of several variants, and the page that compares them."""
 
 import hashlib
 import json
@@ -33,24 +33,24 @@ from tests.support.tiny import ROOT, tiny_config, tiny_dataset
         ("ab_intersection", [math.inf, None, 0.1], 2),
     ],
 )
-def test_the_best_by_the_metrics_own_direction_the_first_of_equals(by: str, figures: list, place: int):
+def test_the_best_follows_the_metrics_direction_and_ties_go_to_the_first(by: str, figures: list, place: int):
     assert best(figures, by) == place
 
 
 @pytest.mark.parametrize("by", ["colorfulness", "beauty"])
-def test_a_metric_that_says_nothing_about_better_is_refused(by: str):
+def test_a_metric_without_a_direction_is_refused(by: str):
     with pytest.raises(UserError, match=rf"choose.by: {by} .*l1_ab, "):
         load_config(ROOT / "params.yaml", (), (f"choose.by={by}",))
 
 
-def test_no_variant_with_the_metric_is_an_error():
+def test_a_metric_that_no_variant_has_is_an_error():
     with pytest.raises(UserError, match="no variant has a fid"):
         best([None, math.nan], "fid")
 
 
 @pytest.fixture
 def variants(tmp_path: Path) -> dict[str, tuple[Path, Path]]:
-    """Output folders of train and evaluate as choose reads them; the second variant's coloring was not finite."""
+    """Writes outputs of train and evaluate for two variants; the second has no finite metric."""
     made = {}
     for name, l1_ab in {"<b>bold</b>": 8.25, "blown-up": None}.items():
         model, evaluation = tmp_path / name / "model", tmp_path / name / "evaluation"
@@ -72,7 +72,7 @@ def variants(tmp_path: Path) -> dict[str, tuple[Path, Path]]:
     return made
 
 
-def test_the_page_is_escaped_names_variants_left_out_and_is_the_same_each_time(variants: dict[str, tuple[Path, Path]]):
+def test_the_page_escapes_names_lists_omitted_variants_and_is_repeatable(variants: dict[str, tuple[Path, Path]]):
     read = {name: Variant.read(*folders) for name, folders in variants.items()}
     html, again = (page(read, "<b>bold</b>", "l1_ab", ["blown-up"]) for _ in range(2))
     assert html == again
@@ -94,10 +94,10 @@ def test_a_damaged_evaluation_is_an_error(variants: dict[str, tuple[Path, Path]]
         Variant.read(model, evaluation)
 
 
-def test_a_single_variant_is_passed_on_without_a_figure_and_without_a_page(
+def test_a_single_variant_is_copied_without_its_metric_and_without_a_page(
     variants: dict[str, tuple[Path, Path]], tmp_path: Path
 ):
-    """Runs in a process of its own, which says what it imports."""
+    """Runs in a process of its own, which checks its imports."""
     program = """
 import sys
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_another_choice_in_the_same_place_leaves_the_first_model_as_it_was(
     assert (targets[0] / "generator.safetensors").read_bytes() == b"blown-up"
 
 
-def test_two_trained_variants_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_better_of_two_trained_variants_is_chosen_and_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     dataset = tiny_dataset(tmp_path / "dataset", test=4)
@@ -163,7 +163,7 @@ def test_two_trained_variants_are_compared(tmp_path: Path, monkeypatch: pytest.M
     assert json.loads((logged / "results.json").read_text())["two"]["l1_ab"] == figures[1]
 
 
-def test_an_evaluation_leaves_the_counts_and_pictures_of_scored_photographs_alone(
+def test_an_evaluation_writes_histograms_and_pictures_of_the_scored_photographs_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))

@@ -1,4 +1,4 @@
-"""Photographs, generators and one scoring, made once for all tests of the evaluate step."""
+"""Fixtures: photographs, generators and one evaluation, made once for all tests of the evaluate step."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from tests.support.made import HOSTILE, SIZE, TEST, TRAIN, config, make_generato
 
 @pytest.fixture(scope="package")
 def dataset(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real photographs, made small by area; the first of the test split has a hostile name."""
+    """Writes a dataset of small real photographs; the first of the test split has a hostile name."""
     labs: dict[str, np.ndarray[Any, np.dtype[np.uint8]]] = {}
     rows = []
     for path in sorted(photos.rglob("*.jpg"))[:: 412 // (TRAIN + TEST)][: TRAIN + TEST]:
@@ -53,7 +53,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def evaluated(
     dataset: Path, models: dict[str, Path], migrated: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], Path]:
-    """A challenger scored against a champion: what was returned, and the folder of what was written."""
+    """Scores a challenger against a champion; returns the result and the output folder."""
     folder = tmp_path_factory.mktemp("evaluated")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:

@@ -1,4 +1,4 @@
-"""Intervals hold what they should, and noise does not promote."""
+"""Tests of the bootstrap intervals: their coverage, and no promotion by noise."""
 
 from collections import defaultdict
 
@@ -18,11 +18,11 @@ from pipeline.config import load_config
 from tests.support.tiny import ROOT
 
 COUNT = 83
-"""Test photographs of the sample data."""
+"""Number of test photographs in the sample data."""
 
 
 def _histograms(rng: np.random.Generator, centers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """400 pixels around each photograph's a and b: (N, 2) -> (N, 2, BINS)"""
+    """Returns histograms of 400 pixels around each photograph's a and b: (N, 2) to (N, 2, BINS)."""
     pixels = np.clip(rng.normal(centers[..., None], 12, (*centers.shape, 400)) + BINS / 2, 0, BINS - 1).astype(int)
     return np.stack([[np.bincount(channel, minlength=BINS) for channel in one] for one in pixels]).astype(float)
 
@@ -30,7 +30,7 @@ def _histograms(rng: np.random.Generator, centers: NDArray[np.float64]) -> NDArr
 def _colorings(
     rng: np.random.Generator, centers: NDArray[np.float64], shrunk: float = 1.0, noise: float = 10
 ) -> PerImage:
-    """A model that misses each photograph's colors by chance, and is paler than they are where `shrunk` is below 1."""
+    """Simulates a model with random errors of each photograph's colors; `shrunk` below 1 makes it paler."""
     missed = rng.normal(0, noise, centers.shape)
     columns = {"l1_ab": np.abs(missed).mean(axis=1), "colorfulness": np.abs(centers).mean(axis=1) * shrunk}
     return PerImage(columns, _histograms(rng, shrunk * centers + missed), {"kernel": (shrunk * centers + missed) / 25})
@@ -59,9 +59,11 @@ def _some(whole: PerImage, chosen: NDArray[np.int64]) -> PerImage:
 
 
 def _gate(ours: PerImage, theirs: PerImage, truth: PerImage, seed: int) -> tuple[bool, bool]:
-    """Whether the rules of params.yaml promote: with the intervals, and by the figures alone."""
+    """Returns the decisions of the rules of params.yaml: with intervals, and by the metrics alone."""
     rules = {
-        name: Rule(**{**rule.model_dump(), "change": min(rule.change, 0.0)})  # no margin: noise alone would do
+        name: Rule(
+            **{**rule.model_dump(), "change": min(rule.change, 0.0)}
+        )  # no margin, so that noise alone could promote
         for name, rule in load_config(ROOT / "params.yaml").register_.rules.items()
     }
     figures = [
@@ -75,7 +77,7 @@ def _gate(ours: PerImage, theirs: PerImage, truth: PerImage, seed: int) -> tuple
     return with_intervals, alone
 
 
-def test_two_equal_models_are_hardly_ever_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_two_equal_models_is_rarely_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "RESAMPLES", 500)
     promoted = []
     for seed in range(100):
@@ -84,16 +86,16 @@ def test_two_equal_models_are_hardly_ever_promoted(monkeypatch: pytest.MonkeyPat
         promoted.append(_gate(_colorings(rng, centers), _colorings(rng, centers), truth, seed))
     with_intervals, alone = np.sum(promoted, axis=0)
     assert with_intervals <= 5
-    assert alone >= 25  # without intervals noise did promote
+    assert alone >= 25  # without intervals, noise promotes
 
 
-def test_a_model_that_is_better_is_promoted() -> None:
+def test_a_better_model_is_promoted() -> None:
     rng = np.random.default_rng(0)
     centers, truth = _photographs(rng)
     assert _gate(_colorings(rng, centers, noise=6), _colorings(rng, centers, shrunk=0.5), truth, 0) == (True, True)
 
 
-def test_an_interval_holds_the_difference_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_intervals_cover_the_true_difference_with_the_given_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "RESAMPLES", 400)
     rng = np.random.default_rng(0)
     centers, truth = _photographs(rng, 2000)
@@ -114,14 +116,14 @@ def test_an_interval_holds_the_difference_as_often_as_it_says(monkeypatch: pytes
         assert 0.5 < np.mean([high - low for low, high in intervals[name]]) / (4 * np.std(values)) < 2, name
 
 
-def test_a_model_against_itself_differs_by_nothing() -> None:
+def test_a_model_compared_with_itself_has_zero_differences() -> None:
     rng = np.random.default_rng(2)
     centers, truth = _photographs(rng, 20)
     model = _colorings(rng, centers)
     assert set(differences(model, model, truth, 0, 0.95).values()) == {(0.0, 0.0)}
 
 
-def test_what_is_not_finite_has_no_interval() -> None:
+def test_a_non_finite_metric_has_no_interval() -> None:
     rng = np.random.default_rng(3)
     centers, truth = _photographs(rng, 20)
     ours, theirs = _colorings(rng, centers), _colorings(rng, centers)

@@ -1,4 +1,4 @@
-"""Who is scored, the baselines among them, and that colorings are scored as delivered."""
+"""Tests of the candidates and baselines of an evaluation, and of scoring displayable colors."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.support.made import TEST
 from tests.support.tiny import tiny_config, tiny_dataset
 
 
-def test_mean_by_lightness_against_brute_force_and_between_levels(tmp_path: Path) -> None:
+def test_mean_by_lightness_equals_a_direct_mean_and_interpolates_between_levels(tmp_path: Path) -> None:
     lab = np.zeros((2, 3, 4, 4), dtype=np.uint8)
     lab[0, :] = np.array([10, 128 + 6, 128 - 2])[:, None, None]
     lab[1, :] = np.array([10, 128 + 2, 128 + 4])[:, None, None]
@@ -42,7 +42,7 @@ def test_mean_by_lightness_against_brute_force_and_between_levels(tmp_path: Path
     assert ab[0, 0, :, 0, 0].tolist() == pytest.approx(ten, rel=1e-6)
 
 
-def test_mean_by_lightness_is_nearer_than_gray_where_it_learned(dataset: Path) -> None:
+def test_mean_by_lightness_is_nearer_than_gray_on_its_training_photographs(dataset: Path) -> None:
     train = Shards.open(dataset, "train")
     stored = torch.from_numpy(train[:])
     ab = decode_lab(stored)[:, 1:]
@@ -50,8 +50,8 @@ def test_mean_by_lightness_is_nearer_than_gray_where_it_learned(dataset: Path) -
     assert error < 0.99 * ab.square().mean()
 
 
-def test_colorings_are_scored_as_delivered() -> None:
-    """A color that sRGB cannot show keeps L and hue and loses chroma; one that it can show stays."""
+def test_colorings_are_mapped_into_the_srgb_gamut_before_scoring() -> None:
+    """A color outside sRGB keeps L and hue and loses chroma; a color inside stays."""
     lightness = torch.tensor([102, 102], dtype=torch.uint8).view(1, 1, 1, 2)  # L = 40
     ab = torch.tensor([[100.0, 10.0], [-50.0, -5.0]]).view(1, 2, 1, 2)
     lab = to_displayable(lightness, ab)
@@ -63,7 +63,9 @@ def test_colorings_are_scored_as_delivered() -> None:
 
 
 @pytest.mark.parametrize("which", ["challenger", "dropout"])
-def test_colorings_repeat_with_the_seed_and_differ_without(which: str, dataset: Path, models: dict[str, Path]) -> None:
+def test_colorings_repeat_for_the_same_seed_and_differ_for_another(
+    which: str, dataset: Path, models: dict[str, Path]
+) -> None:
     generator, test = load_generator(models[which])[0], Shards.open(dataset, "test")
     lightness = torch.from_numpy(test[:4])[:, :1]
     first, again, other = (
@@ -82,7 +84,7 @@ def test_a_photographs_noise_does_not_depend_on_its_batch(dataset: Path, models:
     torch.testing.assert_close(candidate(lightness[[7, 2]], [7, 2]), together[:, [7, 2]], atol=1e-3, rtol=0)
 
 
-def test_a_generator_with_labels_is_told_those_of_the_photographs(tmp_path: Path) -> None:
+def test_a_generator_with_labels_gets_the_labels_of_the_photographs(tmp_path: Path) -> None:
     test = Shards.open(tiny_dataset(tmp_path, labels=("day", None, "night", "noon")), "train")
     torch.manual_seed(0)
     generator = Generator(tiny_config("generator.labels=[day, night]").generator).eval()

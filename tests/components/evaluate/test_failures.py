@@ -1,4 +1,4 @@
-"""What the evaluate step says when it cannot score, or when what it scores is broken."""
+"""Tests of the evaluate step with broken generators, wrong inputs and wrong arguments."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def no_constant(name: str) -> None:
 RULES = {"l1_ab": Rule(direction="down", change=-100.0, bound=1000.0)}
 
 
-def test_a_generator_that_breaks_gets_null_and_is_rejected(
+def test_a_generator_with_nan_weights_gets_null_metrics_and_is_rejected(
     dataset: Path, models: dict[str, Path], workplace: Path
 ) -> None:
     evaluate(dataset, models["broken"], workplace / "out", config(), champion=str(models["champion"]))
@@ -43,7 +43,7 @@ def test_a_generator_that_breaks_gets_null_and_is_rejected(
     assert judge(written["champion"], None, RULES, {}).outcome == "promote"  # the rules themselves would let it pass
 
 
-def test_a_champion_that_breaks_is_seen_too(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+def test_a_champion_with_nan_weights_gets_null_metrics(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
     result = evaluate(dataset, models["deterministic"], workplace / "out", config(), champion=str(models["broken"]))
     assert result["champion"]["l1_ab"] is None
     assert "champion" in result["absent"]["champion.l1_ab"]
@@ -59,7 +59,7 @@ def refused(*arguments: Any, **keywords: Any) -> str:
     return message
 
 
-def test_mistakes_get_one_sentence_and_leave_no_output(
+def test_wrong_inputs_are_named_in_one_line_and_leave_no_output(
     dataset: Path, models: dict[str, Path], workplace: Path, tmp_path: Path
 ) -> None:
     out, challenger = workplace / "out", models["challenger"]
@@ -74,7 +74,7 @@ def test_mistakes_get_one_sentence_and_leave_no_output(
     assert not out.exists()
 
 
-def test_a_dataset_without_test_photographs(models: dict[str, Path], workplace: Path) -> None:
+def test_a_dataset_without_test_photographs_is_refused(models: dict[str, Path], workplace: Path) -> None:
     empty = workplace / "empty"
     empty.mkdir()
     rows = [Row("a.jpg", "a" * 64, 16, 16, "train", "kept", "")]
@@ -93,7 +93,9 @@ def command_line(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_the_command_line(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+def test_the_command_writes_the_evaluation_and_names_a_missing_dataset(
+    dataset: Path, models: dict[str, Path], workplace: Path
+) -> None:
     challenger = str(models["challenger"])
     done = command_line(
         workplace, "--dataset", str(dataset), "--model", challenger, "--out", "out", "--set", "evaluate.seed=3"

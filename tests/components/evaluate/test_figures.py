@@ -1,4 +1,4 @@
-"""The evaluate step on real photographs: what it scores, what it writes, where that lands."""
+"""Tests of the evaluate step on real photographs: metrics, protocol, output files and MLflow."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ def true_lab(dataset: Path) -> torch.Tensor:
     return decode_lab(torch.from_numpy(Shards.open(dataset, "test")[:]))
 
 
-def test_everybody_gets_every_figure(evaluated: tuple[dict[str, Any], Path]) -> None:
+def test_every_candidate_and_baseline_gets_every_metric(evaluated: tuple[dict[str, Any], Path]) -> None:
     result, out = evaluated
     for figures in (result, result["champion"], result["gray"], result["mean_by_lightness"]):
         assert figures.keys() >= ALWAYS
@@ -50,7 +50,7 @@ def test_everybody_gets_every_figure(evaluated: tuple[dict[str, Any], Path]) -> 
     ]
 
 
-def test_of_many_photographs_so_many_are_scored(
+def test_only_the_configured_number_of_photographs_is_scored(
     evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
     some = evaluate(dataset, models["challenger"], tmp_path / "out", config(photographs=5, batch_size=3))
@@ -62,7 +62,7 @@ def test_of_many_photographs_so_many_are_scored(
     assert some["psnr"] == pytest.approx(rows["psnr"].mean())
 
 
-def test_every_difference_to_the_champion_has_its_interval(evaluated: tuple[dict[str, Any], Path]) -> None:
+def test_every_difference_to_the_champion_has_a_confidence_interval(evaluated: tuple[dict[str, Any], Path]) -> None:
     result, out = evaluated
     assert result["difference"].keys() == ALWAYS - {"colorfulness_real"}
     for name, difference in result["difference"].items():
@@ -73,21 +73,25 @@ def test_every_difference_to_the_champion_has_its_interval(evaluated: tuple[dict
     assert "95 %" in page
 
 
-def test_the_champion_is_scored_as_a_challenger_would_be(
+def test_the_champion_gets_the_same_metrics_as_when_evaluated_alone(
     evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path], workplace: Path
 ) -> None:
-    alone = evaluate(dataset, models["champion"], workplace / "out", config(batch_size=9))  # nor does the batch matter
+    alone = evaluate(
+        dataset, models["champion"], workplace / "out", config(batch_size=9)
+    )  # the batch size has no effect either
     assert "champion" not in alone
     assert {name: alone[name] for name in ALWAYS} == pytest.approx(evaluated[0]["champion"], rel=1e-3, abs=1e-5)
 
 
-def test_the_same_weights_get_the_same_figures(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+def test_equal_weights_get_equal_metrics(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
     copy = Path(shutil.copytree(models["challenger"], workplace / "copy"))
     result = evaluate(dataset, models["challenger"], workplace / "out", config(), champion=str(copy))
     assert result["champion"] == {name: result[name] for name in result["champion"]}
 
 
-def test_gray_agrees_with_an_independent_computation(evaluated: tuple[dict[str, Any], Path], dataset: Path) -> None:
+def test_metrics_of_gray_agree_with_an_independent_computation(
+    evaluated: tuple[dict[str, Any], Path], dataset: Path
+) -> None:
     gray = evaluated[0]["gray"]
     lab = true_lab(dataset)
     true = to_uint8(lab_to_srgb(lab)).permute(0, 2, 3, 1).numpy()
@@ -101,7 +105,9 @@ def test_gray_agrees_with_an_independent_computation(evaluated: tuple[dict[str, 
     assert gray["diversity"] == 0
 
 
-def test_rows_for_photographs_average_to_the_figures(evaluated: tuple[dict[str, Any], Path], dataset: Path) -> None:
+def test_metrics_are_the_means_of_the_rows_per_photograph(
+    evaluated: tuple[dict[str, Any], Path], dataset: Path
+) -> None:
     result, out = evaluated
     table = pq.read_table(out / "per_photograph.parquet").to_pydict()
     test = Shards.open(dataset, "test")
@@ -115,7 +121,7 @@ def test_rows_for_photographs_average_to_the_figures(evaluated: tuple[dict[str, 
     assert all(0 <= value <= 1 for value in table["ab_intersection"])
 
 
-def test_every_figure_has_its_protocol(
+def test_every_metric_has_its_protocol(
     evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path]
 ) -> None:
     protocol = evaluated[0]["protocol"]
@@ -131,7 +137,7 @@ def test_every_figure_has_its_protocol(
     assert protocol["champion"]["uri"] == str(models["champion"])
 
 
-def test_what_is_absent_says_why_and_what_to_do(evaluated: tuple[dict[str, Any], Path]) -> None:
+def test_every_absent_metric_has_a_reason_and_a_remedy(evaluated: tuple[dict[str, Any], Path]) -> None:
     result, out = evaluated
     page = (out / "report.html").read_text()
     assert result["absent"].keys() == {"fid", "kid", "lpips", "diversity_lpips", "fd_efflite0"}
@@ -146,7 +152,7 @@ def test_what_is_absent_says_why_and_what_to_do(evaluated: tuple[dict[str, Any],
         assert words[0] in page
 
 
-def test_frechet_distances_begin_where_the_covariance_is_regular() -> None:
+def test_frechet_distances_need_enough_photographs_for_a_regular_covariance() -> None:
     space = Space("kernel", "frechet", 50, torch.nn.Identity())
     rng = torch.Generator().manual_seed(0)
     real, generated = torch.randn(60, 4, generator=rng), torch.randn(60, 4, generator=rng) + 1
@@ -155,7 +161,7 @@ def test_frechet_distances_begin_where_the_covariance_is_regular() -> None:
     assert distances(space, real[:1], generated[:1]) == {}
 
 
-def test_diversity_is_zero_without_noise_and_not_with_it(
+def test_diversity_is_zero_without_noise_and_positive_with_noise(
     evaluated: tuple[dict[str, Any], Path], dataset: Path, models: dict[str, Path], workplace: Path
 ) -> None:
     assert evaluated[0]["diversity"] > 0.1
@@ -163,7 +169,7 @@ def test_diversity_is_zero_without_noise_and_not_with_it(
     assert result["diversity"] == 0
 
 
-def test_fid_kid_and_lpips_with_weights(
+def test_fid_kid_and_lpips_are_computed_with_given_weights(
     dataset: Path, models: dict[str, Path], workplace: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     torch.manual_seed(0)
@@ -184,7 +190,9 @@ def test_fid_kid_and_lpips_with_weights(
     assert result["champion"]["diversity_lpips"] > 0
 
 
-def test_figures_land_in_the_run_that_trained(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+def test_metrics_are_logged_to_the_mlflow_run_of_the_training(
+    dataset: Path, models: dict[str, Path], workplace: Path
+) -> None:
     with runs.start_run("train") as trained:
         trained.log_metrics({"reconstruction": 0.1}, step=1000)
     model = Path(shutil.copytree(models["deterministic"], workplace / "model"))

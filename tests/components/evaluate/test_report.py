@@ -1,4 +1,4 @@
-"""The report and the pictures: what they show, and that a page of it runs nothing."""
+"""Tests of the evaluation report and its pictures: their content, and a page that runs no scripts."""
 
 import shutil
 from html.parser import HTMLParser
@@ -20,7 +20,7 @@ from tests.support.made import HOSTILE, SIZE, config
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: elements, what they load, the text."""
+    """Parses a page as a browser would: elements, loaded addresses, event handlers and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_report_stands_alone_and_runs_nothing(evaluated: tuple[dict[str, Any], Path]) -> None:
+def test_the_report_loads_no_other_file_and_runs_no_script(evaluated: tuple[dict[str, Any], Path]) -> None:
     text = (evaluated[1] / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert not {"script", "link", "iframe", "object", "embed"} & set(page.elements)
@@ -66,7 +66,7 @@ def test_the_report_shows_hostile_names_as_text(models: dict[str, Path], photos:
     assert "script" not in page.elements
 
 
-def test_the_report_shows_figures_and_photographs(evaluated: tuple[dict[str, Any], Path]) -> None:
+def test_the_report_shows_metrics_and_photographs(evaluated: tuple[dict[str, Any], Path]) -> None:
     result, out = evaluated
     page = Page((out / "report.html").read_text(encoding="utf-8"))
     for column in ("challenger", "champion", "mean by lightness", "gray"):
@@ -77,10 +77,10 @@ def test_the_report_shows_figures_and_photographs(evaluated: tuple[dict[str, Any
     assert page.text.count("sample 3") == 3
 
 
-def test_samples_show_gray_colored_and_true(evaluated: tuple[dict[str, Any], Path]) -> None:
+def test_the_samples_picture_shows_gray_colored_and_true_photographs(evaluated: tuple[dict[str, Any], Path]) -> None:
     with Image.open(evaluated[1] / "samples.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
-    spread = (pixels.max(2) - pixels.min(2)).max(0)  # of each column of pixels: 0 where all is gray
+    spread = (pixels.max(2) - pixels.min(2)).max(0)  # per column of pixels; 0 in gray columns
     tile = 160
     first_gray, first_colored, first_true = (spread[8 + place * (tile + 8) :][:tile].max() for place in range(3))
     assert first_gray <= 4
@@ -89,7 +89,7 @@ def test_samples_show_gray_colored_and_true(evaluated: tuple[dict[str, Any], Pat
 
 
 @given(st.lists(st.floats(0, 50) | st.just(float("nan")), min_size=1, max_size=20))
-def test_best_median_and_worst_are_distinct_and_in_order(values: list[float]) -> None:
+def test_best_median_and_worst_photographs_are_distinct_and_in_order(values: list[float]) -> None:
     groups = choose(torch.tensor(values, dtype=torch.float64))
     chosen = [index for group in groups.values() for index in group]
     assert len(set(chosen)) == len(chosen) <= 9

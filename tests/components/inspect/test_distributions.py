@@ -1,4 +1,4 @@
-"""What is counted, of a dataset made by hand; and that memory does not grow with it."""
+"""Tests of the distributions of a dataset: counts, serialization, memory and damaged input."""
 
 import json
 import tracemalloc
@@ -26,7 +26,7 @@ def flat(L: float, ab: tuple[float, float]) -> np.ndarray:
 
 
 def made(folder: Path) -> Path:
-    """Two green ones, a red one, a blue one, of which the last is half black; two that were rejected, one ignored."""
+    """Writes two green pictures, a red and a half-black blue one, with two rejected files and one ignored."""
     labs = {"a": flat(15, GREEN), "b": flat(55, GREEN), "c": flat(55, RED), "d": flat(60, BLUE)}
     labs["d"][0, : SIZE // 2] = 0
     rows = [
@@ -47,7 +47,7 @@ def filled(counts: distributions.Counts) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def test_everything_is_counted_once_and_in_its_bin(tmp_path: Path) -> None:
+def test_every_photograph_is_counted_once_in_the_right_bin(tmp_path: Path) -> None:
     found = measure(made(tmp_path / "dataset"))
     assert found.files == {"train": 2, "val": 1, "test": 1, "rejected": 2, "ignored": 1}
     assert {name: filled(counts) for name, counts in found.counts.items()} == {
@@ -64,23 +64,23 @@ def test_everything_is_counted_once_and_in_its_bin(tmp_path: Path) -> None:
     }
 
 
-def test_through_json_and_back(tmp_path: Path) -> None:
+def test_distributions_survive_a_round_trip_through_json(tmp_path: Path) -> None:
     found = measure(made(tmp_path / "dataset"))
     assert Distributions.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
-def test_without_labels_there_is_no_such_distribution(tmp_path: Path) -> None:
+def test_a_dataset_without_labels_has_no_label_distribution(tmp_path: Path) -> None:
     assert "label" not in measure(tiny_dataset(tmp_path / "dataset")).counts
 
 
-def test_in_one_piece_or_in_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_does_not_change_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = tiny_dataset(tmp_path / "dataset", train=40)
     whole = measure(dataset)
     monkeypatch.setattr(distributions, "_PIXELS", 3 * 24**2)
     assert measure(dataset) == whole
 
 
-def test_memory_does_not_grow_with_the_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_number_of_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributions, "_PIXELS", 100 * 24**2)
     peaks = []
     for count in (2000, 8000):

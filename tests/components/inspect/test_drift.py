@@ -1,4 +1,4 @@
-"""The population stability index: a distance, and silent about what chance does."""
+"""Tests of the population stability index (PSI) and its alarms, which tolerate chance."""
 
 import numpy as np
 import pytest
@@ -20,20 +20,20 @@ def described(**distributions: Counts) -> Distributions:
 
 
 @given(counts)
-def test_zero_for_equal_ones(ours: Counts) -> None:
+def test_psi_of_equal_distributions_is_zero(ours: Counts) -> None:
     assert psi(ours, ours) == 0
     assert chance(0, ours, ours) == 1
 
 
 @given(counts, counts)
-def test_symmetric_and_never_negative(ours: Counts, theirs: Counts) -> None:
+def test_psi_is_symmetric_and_never_negative(ours: Counts, theirs: Counts) -> None:
     assert psi(ours, theirs) == pytest.approx(psi(theirs, ours), abs=1e-12)
     assert np.isfinite(psi(ours, theirs))
     assert psi(ours, theirs) >= -1e-12
 
 
 @given(counts, st.data())
-def test_grows_with_what_moves_to_another_bin(ours: Counts, data: st.DataObject) -> None:
+def test_psi_grows_with_the_count_moved_to_another_bin(ours: Counts, data: st.DataObject) -> None:
     filled = [name for name, count in ours.items() if count]
     assume(len(filled) > 1)
     source, target = data.draw(st.permutations(filled))[:2]
@@ -47,24 +47,24 @@ def test_grows_with_what_moves_to_another_bin(ours: Counts, data: st.DataObject)
 
 
 @given(counts, st.sampled_from("abcxyz"))
-def test_a_bin_that_nobody_fills_changes_nothing(ours: Counts, name: str) -> None:
+def test_an_empty_bin_does_not_change_psi(ours: Counts, name: str) -> None:
     theirs = {"a": 3, "b": 9}
     assert psi({**ours, "empty": 0}, theirs) == psi(ours, theirs)
 
 
-def test_against_the_formula_and_a_bin_that_only_one_fills() -> None:
+def test_psi_equals_the_formula_with_a_bin_that_only_one_side_fills() -> None:
     p, q = np.array([60.5, 40.5, 0.5]) / 101.5, np.array([30.5, 60.5, 10.5]) / 101.5
     assert psi({"a": 60, "b": 40}, {"a": 30, "b": 60, "c": 10}) == pytest.approx(((p - q) * np.log(p / q)).sum())
 
 
-def test_chance_is_the_tail_of_chi_squared() -> None:
+def test_chance_equals_the_tail_of_chi_squared() -> None:
     ours, theirs = {"a": 60, "b": 40, "c": 0}, {"a": 30, "b": 60, "c": 10}
     assert chance(0.05, ours, theirs) == pytest.approx(chi2.sf(0.05 / (1 / 100 + 1 / 100), df=2))
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(60, 60), (100, 609), (600, 600)])
-def test_draws_from_the_same_photographs_are_no_alarm(ours: int, theirs: int) -> None:
-    """Ten distributions: one run in a hundred is alarmed, where PSI alone would alarm every one of few photographs."""
+def test_samples_of_the_same_distribution_rarely_raise_an_alarm(ours: int, theirs: int) -> None:
+    """About one run in a hundred has an alarm; with few photographs, PSI alone would raise one in every run."""
     rng, runs = np.random.default_rng(0), 1000
     shares = rng.dirichlet(np.full(10, 1.0), size=10)
     alarms = above = 0
@@ -80,7 +80,7 @@ def test_draws_from_the_same_photographs_are_no_alarm(ours: int, theirs: int) ->
     assert above / runs > (1 if ours <= 100 else 0)
 
 
-def test_verdicts_and_their_order() -> None:
+def test_verdicts_follow_the_limits_and_are_listed_by_psi() -> None:
     ours = described(
         same={"a": 500, "b": 500}, some={"a": 500, "b": 500}, far={"a": 500, "b": 500}, farther={"a": 990, "b": 10},
         alone={"a": 1},

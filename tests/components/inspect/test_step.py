@@ -1,4 +1,4 @@
-"""The step on real photographs: as they are, darkened and greener; what it says, writes, refuses and shows."""
+"""Tests of the inspect step on real photographs, unchanged and darkened: alarms, outputs, refusals and page."""
 
 import json
 import shutil
@@ -42,8 +42,8 @@ def photographs(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def as_they_are(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two of three photographs."""
+def unchanged(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a dataset of two thirds of the photographs, unchanged."""
     folder = tmp_path_factory.mktemp("as-they-are") / "photos"
     folder.mkdir()
     for number, path in enumerate(photographs(photos)):
@@ -54,7 +54,7 @@ def as_they_are(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def others(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The third ones, darkened and made greener; and some that are rejected."""
+    """Returns a folder with the other third, darker and greener, and with files that are rejected."""
     folder = tmp_path_factory.mktemp("others") / "photos"
     (folder / HOSTILE).parent.mkdir(parents=True)
     files = photographs(photos)[::3]
@@ -79,25 +79,25 @@ def shifted(others: Path) -> Path:
 
 
 @pytest.fixture
-def champion(workplace: Path, as_they_are: Path) -> dict[str, Any]:
-    """Version 1, trained on the photographs as they are."""
+def champion(workplace: Path, unchanged: Path) -> dict[str, Any]:
+    """Registers version 1, trained on the unchanged photographs, as champion."""
     model = trained(workplace / "model")
-    inspect(as_they_are, None, workplace / "inspection", WARN)
+    inspect(unchanged, None, workplace / "inspection", WARN)
     record = register(model, evaluated(model, 0.5), workplace / "out", RULES, TAGS, workplace / "inspection")
     promote(workplace / "out")
     return record
 
 
 @pytest.mark.usefixtures("champion")
-def test_the_same_photographs_have_not_drifted(as_they_are: Path, workplace: Path) -> None:
-    result = inspect(as_they_are, None, workplace / "again", STOP, CHAMPION)
+def test_the_same_photographs_have_no_drift(unchanged: Path, workplace: Path) -> None:
+    result = inspect(unchanged, None, workplace / "again", STOP, CHAMPION)
     assert {each["psi"] for each in result["psi"].values()} == {0}
     assert (result["alarm"], result["not_compared"], result["champions_data_version"]) == ("", "", "a" * 32)
-    assert set(result["psi"]) == measure(as_they_are).counts.keys()
+    assert set(result["psi"]) == measure(unchanged).counts.keys()
 
 
 @pytest.mark.usefixtures("champion")
-def test_darker_and_greener_ones_are_an_alarm_that_everybody_hears(
+def test_darker_and_greener_photographs_raise_an_alarm_in_mlflow_registry_and_report(
     shifted: Path, others: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = inspect(shifted, others, workplace / "inspection", WARN, CHAMPION)
@@ -126,13 +126,13 @@ def test_darker_and_greener_ones_are_an_alarm_that_everybody_hears(
     assert told["data_drift"] == result["alarm"]
     assert result["alarm"] in told["text"].splitlines()
     (workplace / "kept").mkdir()
-    kept = registry.evaluation_file(registry.get(2), FILE, workplace / "kept")  # what the next one is compared with
+    kept = registry.evaluation_file(registry.get(2), FILE, workplace / "kept")  # the next version is compared with it
     assert kept is not None
     assert json.loads(kept.read_bytes())["data_version"] == "b" * 32
 
 
 @pytest.mark.usefixtures("champion")
-def test_beyond_the_limit_the_run_ends_in_one_sentence_and_the_report_stays(
+def test_drift_beyond_psi_stop_ends_the_run_and_keeps_the_page(
     shifted: Path, others: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Artifact:
@@ -156,14 +156,14 @@ def test_beyond_the_limit_the_run_ends_in_one_sentence_and_the_report_stays(
     assert "above inspect.psi_stop (0.25)" in page.text
 
 
-def test_without_a_champion_or_its_distributions_that_is_said(
-    retrain: Callable[..., Any], as_they_are: Path, workplace: Path
+def test_a_missing_champion_or_missing_distributions_are_named(
+    retrain: Callable[..., Any], unchanged: Path, workplace: Path
 ) -> None:
-    result = inspect(as_they_are, None, workplace / "inspection", STOP)
+    result = inspect(unchanged, None, workplace / "inspection", STOP)
     assert (result["psi"], result["alarm"]) == ({}, "")
     assert result["not_compared"] == "There is no champion yet."
     retrain(0.5)
-    result = inspect(as_they_are, None, workplace / "inspection", STOP, CHAMPION)
+    result = inspect(unchanged, None, workplace / "inspection", STOP, CHAMPION)
     assert result["not_compared"].startswith(f"{CHAMPION} was registered without {FILE}")
     assert "was registered without" in Page((workplace / "inspection" / "data.html").read_text(encoding="utf-8")).text
 
@@ -178,7 +178,7 @@ def test_without_a_champion_or_its_distributions_that_is_said(
     ],
 )
 @pytest.mark.usefixtures("champion")
-def test_distributions_that_are_of_no_use_are_said_to_be(workplace: Path, content: str, why: str) -> None:
+def test_unusable_distributions_of_the_champion_are_explained(workplace: Path, content: str, why: str) -> None:
     for path in workplace.glob(f"workspace/mlartifacts/**/evaluation/{FILE}"):
         path.write_text(content, encoding="utf-8")
     dataset = tiny_dataset(workplace / "dataset")
@@ -186,16 +186,14 @@ def test_distributions_that_are_of_no_use_are_said_to_be(workplace: Path, conten
 
 
 @pytest.mark.usefixtures("champion")
-def test_a_registry_that_cannot_be_asked_is_no_champion_without_distributions(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_registry_is_an_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be used"):
         inspect(tiny_dataset(workplace / "dataset"), None, workplace / "inspection", STOP, CHAMPION)
 
 
-def test_examples_of_the_rejected_show_what_may_be_shown(shifted: Path, others: Path) -> None:
+def test_examples_of_rejected_files_show_only_readable_photographs(shifted: Path, others: Path) -> None:
     found = rejected(shifted, others)
     assert {kind: group.count for kind, group in found.items() if kind not in ("colorless", "near-duplicate")} == {
         "duplicate": 1, "too small": 1, "unreadable": 1, "outside": 1,
@@ -215,7 +213,7 @@ def test_examples_of_the_rejected_show_what_may_be_shown(shifted: Path, others: 
         assert each.twins_picture is not None
         side = min(each.picture.shape[:2])
         square = Image.fromarray(each.picture).crop(_center(each.picture.shape, side)).resize((32, 32))
-        assert np.abs(np.asarray(square).astype(int) - each.twins_picture).mean() < 12  # it is the twin, and no other
+        assert np.abs(np.asarray(square).astype(int) - each.twins_picture).mean() < 12  # it shows the twin
 
 
 def _center(shape: tuple[int, ...], side: int) -> tuple[int, int, int, int]:
@@ -223,7 +221,7 @@ def _center(shape: tuple[int, ...], side: int) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-def test_a_file_that_has_changed_since_is_not_shown(shifted: Path, others: Path, tmp_path: Path) -> None:
+def test_a_file_that_changed_after_preprocessing_is_not_shown(shifted: Path, others: Path, tmp_path: Path) -> None:
     changed = tmp_path / "photos"
     shutil.copytree(others, changed, symlinks=True)
     shutil.copy(changed / "001.jpg", changed / "zopy.jpg")
@@ -232,7 +230,7 @@ def test_a_file_that_has_changed_since_is_not_shown(shifted: Path, others: Path,
 
 
 @pytest.mark.usefixtures("champion")
-def test_the_page_stands_alone_runs_nothing_and_shows_hostile_names_as_text(
+def test_the_page_loads_no_other_file_runs_no_script_and_escapes_hostile_names(
     shifted: Path, others: Path, workplace: Path
 ) -> None:
     inspect(shifted, others, workplace / "inspection", WARN, CHAMPION)

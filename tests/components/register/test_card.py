@@ -1,4 +1,4 @@
-"""The model card says whose photographs it learned from, what it is bad at, and what it is not for."""
+"""Tests of the model card: sources of the photographs, limits and intended uses."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_sources_are_counted_by_folder_and_licence(tmp_path: Path) -> None:
     (model / SOURCES).write_text("file,licence,more\n0.png,<b>|CC0,x\n1.png,<b>|CC0,x\n3.png,GPL-3,x\n", "utf-8")
     table = sources_table(model)
     assert r"| . | 3 | &lt;b&gt;\|CC0: 2, unknown: 1 |" in table
-    assert "GPL" not in table  # of a photograph for validation
+    assert "GPL" not in table  # it belongs to a validation photograph
     (model / "manifest.parquet").unlink()
     assert "No manifest" in sources_table(model)
 

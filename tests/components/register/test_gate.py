@@ -1,4 +1,4 @@
-"""The gate's every decision, and its general laws."""
+"""Tests of the gate: its decisions, its reasons, and general properties."""
 
 import math
 from typing import Any
@@ -20,7 +20,7 @@ CHAMPION = {"ab_intersection": 0.5, "l1_ab": 8.0}
 
 
 def judge(challenger: dict[str, Any], champion: dict[str, Any] | None, rules: dict[str, Rule]) -> Verdict:
-    """With the differences known exactly, wherever both have a figure."""
+    """Judges with exact differences for each metric that both have."""
     both = [name for name in rules if all(isinstance(each.get(name), float) for each in (challenger, champion or {}))]
     return gate.judge(
         challenger, champion, rules, {name: exactly(challenger[name] - champion[name]) for name in both if champion}
@@ -48,7 +48,9 @@ def _reasons(verdict: Verdict) -> dict[str, bool]:
         ({"l1_ab": 7.0}, (False, True)),
     ],
 )
-def test_against_a_champion(challenger: dict[str, Any], holds: tuple[bool, bool]) -> None:
+def test_a_challenger_must_satisfy_every_rule_against_the_champion(
+    challenger: dict[str, Any], holds: tuple[bool, bool]
+) -> None:
     verdict = judge(challenger, CHAMPION, RULES)
     assert _reasons(verdict) == dict(zip(RULES, holds, strict=True))
     assert verdict.outcome == ("promote" if all(holds) else "reject")
@@ -64,23 +66,23 @@ def test_against_a_champion(challenger: dict[str, Any], holds: tuple[bool, bool]
         ({}, "reject"),
     ],
 )
-def test_the_first_model_is_held_to_the_bounds_alone(challenger: dict[str, Any], outcome: str) -> None:
+def test_the_first_model_must_satisfy_only_the_bounds(challenger: dict[str, Any], outcome: str) -> None:
     assert judge(challenger, None, RULES).outcome == outcome
 
 
-def test_bounds_hold_against_a_champion_too() -> None:
+def test_bounds_also_apply_against_a_champion() -> None:
     verdict = judge({"ab_intersection": 0.19, "l1_ab": 7.0}, {"ab_intersection": 0.1, "l1_ab": 8.0}, RULES)
     assert _reasons(verdict) == {"ab_intersection": False, "l1_ab": True}
 
 
 @pytest.mark.parametrize("missing", [{}, {"l1_ab": None}, {"l1_ab": math.nan}])
-def test_a_champion_without_the_figure_ends_the_comparison(missing: dict[str, Any]) -> None:
+def test_a_champion_without_the_metric_rejects_the_challenger(missing: dict[str, Any]) -> None:
     verdict = judge({"ab_intersection": 0.6, "l1_ab": 7.0}, {"ab_intersection": 0.5, **missing}, RULES)
     assert verdict.outcome == "reject"
     assert _reasons(verdict) == {"ab_intersection": True, "l1_ab": False}
 
 
-def test_equal_scores_pass_where_no_gain_is_asked_for() -> None:
+def test_equal_scores_pass_a_rule_that_requires_no_gain() -> None:
     rules = {"psnr": Rule(direction="up", change=0.0, bound=10.0)}
     verdict = judge({"psnr": 22.0}, {"psnr": 22.0}, rules)
     assert verdict.outcome == "promote"
@@ -97,7 +99,7 @@ def test_equal_scores_pass_where_no_gain_is_asked_for() -> None:
         ({"low": 0.004, "high": 0.03}, "reject"),  # better by enough on these photographs, not surely on others
     ],
 )
-def test_a_gain_counts_at_the_worse_end_of_its_interval(difference: dict[str, float], outcome: str) -> None:
+def test_a_gain_is_judged_by_the_worse_end_of_its_interval(difference: dict[str, float], outcome: str) -> None:
     up = {"m": Rule(direction="up", change=0.005, bound=0.0)}
     down = {"m": Rule(direction="down", change=0.005, bound=1.0)}
     mirrored = {"low": -difference["high"], "high": -difference["low"]}
@@ -108,17 +110,17 @@ def test_a_gain_counts_at_the_worse_end_of_its_interval(difference: dict[str, fl
         assert "+0.03 with 95 % confidence" in verdict.reasons[0].text
 
 
-def test_a_difference_without_an_interval_promotes_nothing() -> None:
+def test_a_difference_without_an_interval_is_rejected() -> None:
     verdict = gate.judge({"fid": 5.0}, {"fid": 50.0}, {"fid": Rule(direction="down", change=0.0, bound=100.0)}, {})
     assert verdict.outcome == "reject"
     assert "has no confidence interval" in verdict.reasons[0].text
 
 
-def test_nothing_is_promoted_without_a_rule() -> None:
+def test_a_gate_without_rules_rejects_every_model() -> None:
     assert judge({"l1_ab": 1.0}, None, {}).outcome == "reject"
 
 
-def test_reasons_are_written_with_the_numbers() -> None:
+def test_reasons_state_values_changes_and_limits() -> None:
     verdict = judge({"ab_intersection": 0.5012, "l1_ab": 8.5}, CHAMPION, RULES)
     texts = {reason.metric: reason.text for reason in verdict.reasons}
     assert texts["ab_intersection"] == (
@@ -146,14 +148,14 @@ rules = st.builds(Rule, direction=st.sampled_from(["up", "down"]), change=figure
 
 
 @given(figures, figures, rules, st.floats(min_value=0, max_value=1e3))
-def test_doing_better_never_loses_a_promotion(value: float, champion: float, rule: Rule, gain: float) -> None:
+def test_a_better_score_never_loses_a_promotion(value: float, champion: float, rule: Rule, gain: float) -> None:
     better = value + gain if rule.direction == "up" else value - gain
     before, after = (judge({"m": v}, {"m": champion}, {"m": rule}).outcome for v in (value, better))
     assert (before, after) != ("promote", "reject")
 
 
 @given(figures, figures, rules)
-def test_up_and_down_are_mirror_images(value: float, champion: float, rule: Rule) -> None:
+def test_rules_of_opposite_directions_mirror_each_other(value: float, champion: float, rule: Rule) -> None:
     mirrored = Rule(direction="down" if rule.direction == "up" else "up", change=rule.change, bound=-rule.bound)
     ours, theirs = (
         judge({"m": value}, {"m": champion}, {"m": rule}),

@@ -1,4 +1,4 @@
-"""The model as MLflow keeps it: no pickle, loads anywhere, comes through a server as well as from a file."""
+"""Tests of the logged MLflow model: files without pickle, its own requirements, and storage on a server."""
 
 import base64
 import contextlib
@@ -26,7 +26,7 @@ from model.utils.errors import UserError
 from tests.support.retrained import RULES, TAGS, aliases, evaluated
 
 
-def test_the_logged_model_holds_no_pickle_and_nothing_of_training(
+def test_the_logged_model_holds_no_pickle_and_no_training_files(
     workplace: Path, retrain: Callable[..., dict[str, Any]]
 ) -> None:
     retrain(0.5)
@@ -49,7 +49,7 @@ def test_the_logged_model_holds_no_pickle_and_nothing_of_training(
 
 
 def _site(folder: Path, names: list[str]) -> Path:
-    """A site-packages folder with links to these distributions and all that they require, and to nothing else."""
+    """Makes a site-packages folder with links to these distributions and their requirements only."""
     folder.mkdir()
     waiting, done = [Requirement(name) for name in names], set()
     while waiting:
@@ -86,7 +86,7 @@ assert sys.modules["model"].__file__.endswith("code/model/__init__.py"), sys.mod
 """
 
 
-def test_the_champion_loads_and_colors_where_only_its_requirements_are(
+def test_the_champion_loads_and_colors_with_only_its_requirements_installed(
     workplace: Path, tmp_path_factory: pytest.TempPathFactory, retrain: Callable[..., dict[str, Any]]
 ) -> None:
     retrain(0.5)
@@ -123,7 +123,7 @@ def test_the_champion_loads_and_colors_where_only_its_requirements_are(
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server on loopback that keeps the artifacts itself."""
+    """Yields the address of an MLflow server on loopback that stores the artifacts itself."""
     home = tmp_path_factory.mktemp("server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -147,7 +147,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_server_serves_as_well_as_a_file(
+def test_registration_on_a_server_works_as_in_a_sqlite_file(
     workplace: Path, server: str, retrain: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)

@@ -1,4 +1,4 @@
-"""`mlflow models serve` serves the registered version: for teams whose platform speaks MLflow's protocol."""
+"""Tests of `mlflow models serve` with the registered version."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ from components.shared.mlflow import connection
 
 @pytest.fixture
 def scoring(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> Iterator[str]:
-    """The address of the champion's scoring server."""
+    """Yields the address of the champion's scoring server."""
     retrain(0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -53,7 +53,7 @@ def scoring(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> Iterator
 
 
 @pytest.mark.slow  # a server's start takes ten seconds
-def test_it_serves_what_pyfunc_predicts(scoring: str):
+def test_mlflow_serve_returns_the_predictions_of_pyfunc(scoring: str):
     content = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 31), dtype=np.uint8)).save(content, "PNG")
     photograph = content.getvalue()

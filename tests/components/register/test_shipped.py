@@ -1,4 +1,4 @@
-"""The champion that travels: out of one registry into an empty one, the same to the byte, or not at all."""
+"""Tests of exporting the champion from one registry and importing it into an empty one."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ Retrain = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def shipped(retrain: Retrain, workplace: Path) -> Path:
-    """champion/ of a registry that is then forgotten."""
+    """Returns the folder of an exported champion."""
     retrain(0.5)
     export("models:/colorizer@champion", workplace / "champion")
     return workplace / "champion"
@@ -28,7 +28,7 @@ def shipped(retrain: Retrain, workplace: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(workplace: Path, migrated: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty registry."""
+    """Returns a folder with an empty registry, as the current folder."""
     folder = workplace / "elsewhere"
     (folder / "workspace").mkdir(parents=True)
     shutil.copy(migrated, folder / "workspace" / "mlflow.db")
@@ -36,7 +36,7 @@ def elsewhere(workplace: Path, migrated: Path, shipped: Path, monkeypatch: pytes
     return folder
 
 
-def test_it_arrives_as_it_was(shipped: Path, elsewhere: Path) -> None:
+def test_an_imported_champion_has_the_same_tags_weights_and_evaluation(shipped: Path, elsewhere: Path) -> None:
     described = json.loads((shipped / "version.json").read_text(encoding="utf-8"))["tags"]
     assert registry.find({}) is None
     version = adopt(shipped)
@@ -53,11 +53,11 @@ def test_it_arrives_as_it_was(shipped: Path, elsewhere: Path) -> None:
     assert {"metrics.json", "card.md", "samples.png"} <= arrived.keys()
 
 
-def test_twice_is_once(shipped: Path, elsewhere: Path) -> None:
+def test_importing_twice_makes_one_version(shipped: Path, elsewhere: Path) -> None:
     assert adopt(shipped).number == adopt(shipped).number == 1
 
 
-def test_damage_is_noticed(shipped: Path, elsewhere: Path) -> None:
+def test_a_damaged_or_incomplete_export_is_refused(shipped: Path, elsewhere: Path) -> None:
     weights = shipped / "generator.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -70,7 +70,7 @@ def test_damage_is_noticed(shipped: Path, elsewhere: Path) -> None:
     assert registry.find({}) is None
 
 
-def test_a_stranger_s_folder_is_not_replaced(retrain: Retrain, workplace: Path) -> None:
+def test_an_export_does_not_replace_a_folder_with_other_files(retrain: Retrain, workplace: Path) -> None:
     retrain(0.5)
     mine = workplace / "mine"
     mine.mkdir()

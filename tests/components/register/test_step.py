@@ -1,4 +1,4 @@
-"""Registration and the gate's two branches, on a real SQLite store."""
+"""Tests of registration and of promoting or rejecting a version, in a real SQLite store."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from tests.support.retrained import PROTOCOL, RULES, TAGS, aliases, evaluated, t
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_first_model_becomes_champion_with_everything_said(
+def test_the_first_model_becomes_champion_with_tags_verdict_and_artifacts(
     workplace: Path, retrain: Callable[..., dict[str, Any]]
 ) -> None:
     record = retrain(0.5)
@@ -54,7 +54,9 @@ def test_the_first_model_becomes_champion_with_everything_said(
         assert fact in card
 
 
-def test_a_better_model_takes_over_and_a_worse_one_does_not(retrain: Callable[..., dict[str, Any]]) -> None:
+def test_a_better_model_becomes_champion_and_a_model_without_enough_gain_does_not(
+    retrain: Callable[..., dict[str, Any]],
+) -> None:
     retrain(0.5)
     assert retrain(0.51, 0.5)["champion"] == 1
     assert aliases() == {"challenger": 2, "champion": 2, "previous": 1}
@@ -70,7 +72,7 @@ def test_a_better_model_takes_over_and_a_worse_one_does_not(retrain: Callable[..
 
 
 @pytest.mark.parametrize("score", [None, math.nan, 0.1])
-def test_a_first_model_without_a_sound_figure_is_no_champion(
+def test_a_first_model_with_a_missing_or_bad_metric_is_rejected(
     retrain: Callable[..., dict[str, Any]], score: float | None
 ) -> None:
     assert retrain(score)["outcome"] == "reject"
@@ -90,10 +92,12 @@ def test_registering_again_gives_the_same_version(workplace: Path, retrain: Call
     other = RegisterConfig(rules={"l1_ab": Rule(direction="down", change=0.0, bound=20.0)})
     register(model, workplace / "evaluation", workplace / "again", other, TAGS)
     reasons = {name for name in registry.get(2).tags if name.startswith("gate.")}
-    assert reasons == {"gate.summary", "gate.l1_ab"}  # and not what another rule said before
+    assert reasons == {"gate.summary", "gate.l1_ab"}  # reasons of former rules are gone
 
 
-def test_other_data_make_another_version(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+def test_another_data_version_makes_another_model_version(
+    workplace: Path, retrain: Callable[..., dict[str, Any]]
+) -> None:
     retrain(0.5)
     other = register(
         workplace / "model-1", workplace / "evaluation", workplace / "other", RULES, TAGS | {"data_version": "d2"}
@@ -102,7 +106,7 @@ def test_other_data_make_another_version(workplace: Path, retrain: Callable[...,
     assert (other["outcome"], other["promote"]) == ("unchanged", False)
 
 
-def test_the_champion_again_stays_and_keeps_its_reasons(
+def test_registering_the_champion_again_keeps_it_and_its_reasons(
     workplace: Path, retrain: Callable[..., dict[str, Any]]
 ) -> None:
     retrain(0.5)
@@ -119,7 +123,7 @@ def test_the_champion_again_stays_and_keeps_its_reasons(
     assert aliases() == {"challenger": 1, "champion": 1}
 
 
-def test_a_champion_that_was_not_scored_stays(retrain: Callable[..., dict[str, Any]]) -> None:
+def test_a_champion_without_scores_stays(retrain: Callable[..., dict[str, Any]]) -> None:
     retrain(0.5)
     record = retrain(0.9)
     assert record["outcome"] == "reject"
@@ -127,7 +131,7 @@ def test_a_champion_that_was_not_scored_stays(retrain: Callable[..., dict[str, A
     assert aliases() == {"challenger": 2, "champion": 1}
 
 
-def test_scores_beside_a_former_champion_do_not_count(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+def test_scores_against_a_former_champion_are_rejected(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
     retrain(0.5)
     slow = trained(workplace / "slow")
     late = evaluated(slow, 0.9, 0.5).rename(workplace / "late")
@@ -144,7 +148,7 @@ def test_scores_of_another_model_are_refused(workplace: Path) -> None:
     assert registry.by_alias("challenger") is None
 
 
-def test_a_verdict_against_a_former_champion_is_not_acted_on(
+def test_a_verdict_against_a_former_champion_is_refused(
     workplace: Path, retrain: Callable[..., dict[str, Any]]
 ) -> None:
     retrain(0.5)
@@ -156,7 +160,7 @@ def test_a_verdict_against_a_former_champion_is_not_acted_on(
     assert aliases()["champion"] == 3
 
 
-def test_only_a_promotion_is_promoted(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
+def test_a_rejected_version_is_not_promoted(workplace: Path, retrain: Callable[..., dict[str, Any]]) -> None:
     retrain(0.1)
     with pytest.raises(UserError, match="not to be promoted"):
         promote(workplace / "registration")
@@ -164,7 +168,7 @@ def test_only_a_promotion_is_promoted(workplace: Path, retrain: Callable[..., di
 
 
 @pytest.mark.parametrize("at", ["log_model_artifacts", "create_model_version", "set_registered_model_alias"])
-def test_a_crash_leaves_no_alias_on_a_half_made_version_and_is_mended(
+def test_a_crash_leaves_no_alias_on_a_partial_version_and_can_be_repeated(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     model = trained(workplace / "model")
@@ -200,7 +204,7 @@ def test_damaged_or_missing_input_is_refused(workplace: Path) -> None:
     assert registry.by_alias("challenger") is None
 
 
-def test_the_command_line_registers_judges_and_promotes(workplace: Path) -> None:
+def test_the_command_registers_judges_and_promotes(workplace: Path) -> None:
     model = trained(workplace / "model")
     evaluation = evaluated(model, 0.5)
     inspection = workplace / "inspection"

@@ -1,4 +1,4 @@
-"""The exit task: what it finds out, and its webhook against a real server that also misbehaves."""
+"""Tests of the report step: its message for each outcome, and its webhook on a real and faulty server."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ def in_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_run")
-def test_a_promotion_is_told_with_figures_reasons_and_links(
+def test_the_report_of_a_promotion_has_metrics_reasons_and_links(
     retrain: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     retrain(0.5)
@@ -65,7 +65,9 @@ def test_a_promotion_is_told_with_figures_reasons_and_links(
 
 
 @pytest.mark.usefixtures("in_run")
-def test_a_rejection_and_a_champion_that_stays(retrain: Callable[..., dict[str, Any]], workplace: Path) -> None:
+def test_the_report_of_a_rejection_has_reasons_and_the_version(
+    retrain: Callable[..., dict[str, Any]], workplace: Path
+) -> None:
     retrain(0.1)
     told = report("SUCCEEDED", "", "demo", "abc.dir")
     assert told["verdict"]["outcome"] == "reject"
@@ -75,9 +77,7 @@ def test_a_rejection_and_a_champion_that_stays(retrain: Callable[..., dict[str, 
 
 
 @pytest.mark.usefixtures("in_run")
-def test_a_figure_that_is_no_number_is_left_out(
-    retrain: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_omits_a_nan_metric(retrain: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     retrain(math.nan)
     with receiver(200) as hook:
         monkeypatch.setenv("COLORIZE_WEBHOOK_URL", hook.url)
@@ -88,7 +88,7 @@ def test_a_figure_that_is_no_number_is_left_out(
 
 
 @pytest.mark.usefixtures("in_run")
-def test_a_run_that_had_nothing_to_do_says_so(retrain: Callable[..., dict[str, Any]]) -> None:
+def test_the_report_of_a_run_without_new_inputs_states_that(retrain: Callable[..., dict[str, Any]]) -> None:
     retrain(0.5)
     registry.set_tags(1, {"judged_in": "an earlier run"})
     told = report("SUCCEEDED", "", "demo", "latest")
@@ -97,7 +97,7 @@ def test_a_run_that_had_nothing_to_do_says_so(retrain: Callable[..., dict[str, A
 
 
 @pytest.mark.usefixtures("in_run")
-def test_a_failure_is_told_with_its_step_and_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_of_a_failure_has_the_step_and_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit), step("preprocess"):
         raise UserError("data/ has 3 usable photographs, <min_photographs> wants more & more")
     with receiver(200) as hook:
@@ -116,13 +116,13 @@ def test_a_failure_is_told_with_its_step_and_its_words(monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("in_run")
 @pytest.mark.parametrize(("state", "outcome"), [("RUNNING", "SUCCEEDED"), ("CANCELED", "CANCELED")])
-def test_kubeflows_other_states(retrain: Callable[..., dict[str, Any]], state: str, outcome: str) -> None:
+def test_kubeflow_states_map_to_outcomes(retrain: Callable[..., dict[str, Any]], state: str, outcome: str) -> None:
     retrain(0.5)
     told = report(state, "", "demo", "abc.dir")
     assert told["outcome"] == outcome
 
 
-def test_without_mlflow_the_outcome_is_told_all_the_same(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outcome_is_reported_without_mlflow(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KFP_RUN_ID", RUN)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -148,7 +148,7 @@ def test_without_mlflow_the_outcome_is_told_all_the_same(workplace: Path, monkey
     ],
     ids=str,
 )
-def test_whatever_the_server_does_the_run_goes_on_and_the_address_stays_secret(
+def test_a_faulty_webhook_server_does_not_fail_the_run_or_reveal_the_address(
     workplace: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -191,8 +191,8 @@ def test_whatever_the_server_does_the_run_goes_on_and_the_address_stays_secret(
         ("http://hooks.team.svc.cluster.local:9/T00", True),
     ],
 )
-def test_plain_http_goes_no_further_than_the_cluster(url: str, allowed: bool) -> None:
-    trouble = deliver(url, {}, timeout=0.1, backoff=0, limit=0.5)  # nobody listens at any of these
+def test_plain_http_is_allowed_only_inside_the_cluster(url: str, allowed: bool) -> None:
+    trouble = deliver(url, {}, timeout=0.1, backoff=0, limit=0.5)  # no server listens at these addresses
     assert trouble
     assert ("must be https" in trouble) != allowed
     assert "T00" not in trouble
