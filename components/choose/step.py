@@ -12,6 +12,7 @@ from components.choose.config import ChooseConfig
 from components.shared.mlflow import registry, runs
 from model.metrics.table import directed
 from model.utils.errors import Damaged, UserError
+from model.utils.files import folder_aside
 
 
 def choose(
@@ -41,8 +42,10 @@ def choose(
             f"{chosen[0]}: generator.safetensors is missing or damaged (generator.json has its SHA-256); train again.",
             chosen[0],
         )
-    for source, target in zip(chosen, (model, evaluation), strict=True):
-        shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
+    outputs = (model, "generator.json"), (evaluation, "metrics.json")
+    for source, (output, marker) in zip(chosen, outputs, strict=True):
+        with folder_aside(output, marker) as aside:
+            shutil.copytree(source, aside, copy_function=_link, dirs_exist_ok=True)
     return position
 
 
@@ -61,7 +64,6 @@ def best(figures: Sequence[Any], by: str) -> int:
 
 def _link(source: str, target: str) -> None:
     """Links a file, or copies it to another disk. No step ever writes into an output that exists."""
-    Path(target).unlink(missing_ok=True)
     try:
         os.link(source, target)
     except OSError:

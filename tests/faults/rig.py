@@ -23,8 +23,8 @@ STEPS = (
     "inspect",
     "train",
     "evaluate",
+    "choose",
     "register",
-    "gate",
     "promote",
     "report",
 )
@@ -82,14 +82,13 @@ class Started:
 
     def step(self, name: str) -> psutil.Process:
         """Waits for the process of a step; returns it."""
-        function = "report_outcome" if name == "report" else name
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None and time.monotonic() < deadline:
             for pid in (step for shell in _children(self.process.pid) for step in _children(shell)):
                 with suppress(psutil.NoSuchProcess):
                     process = psutil.Process(pid)
                     command = process.cmdline()
-                    if command[1:2] == ["-m"] and command[-1] == function:
+                    if command[1:2] == ["-m"] and command[-1] == name:
                         return process
             time.sleep(0.03)
         raise AssertionError(f"there was no {name}:\n{self.output.read_text()}")
@@ -167,7 +166,7 @@ class Rig:
         """Returns the seconds of each step of the last run, from its journal."""
         journal = max((self.workspace / "runs").glob("*/journal.jsonl"))
         entries = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
-        return {entry["step"]: entry["seconds"] for entry in entries}
+        return {entry["step"].split()[0]: entry["seconds"] for entry in entries}
 
     def aliases(self) -> dict[str, int]:
         from mlflow import MlflowClient

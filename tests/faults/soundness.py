@@ -20,10 +20,10 @@ def require_sound(workspace: Path) -> None:
     pipeline = workspace / "pipeline"
     for dataset in pipeline.glob("*/merge/dataset"):
         verify(dataset)
-    for generator in pipeline.glob("*/train/generator"):
-        assert checksum(generator), generator
-        assert json.loads((generator / "training.json").read_bytes())["images"] > 0
-    for evaluation in pipeline.glob("*/evaluate/evaluation"):
+    for model in (*pipeline.glob("*/train/model"), *pipeline.glob("*/choose/model")):
+        assert checksum(model), model
+        assert json.loads((model / "training.json").read_bytes())["images"] > 0
+    for evaluation in (*pipeline.glob("*/evaluate/evaluation"), *pipeline.glob("*/choose/evaluation")):
         assert {path.name for path in evaluation.iterdir()} >= EVALUATION
         json.loads((evaluation / "metrics.json").read_bytes())
     for registration in pipeline.glob("*/register/registration"):

@@ -34,11 +34,11 @@ def test_damaged_outputs_of_an_earlier_run_fail_the_step_and_are_made_again(fini
     assert again.outcomes["merge"] == "done"
     assert rig.aliases()["challenger"] == 2
 
-    generator = max(rig.workspace.glob("pipeline/*/train/generator"))
-    flip(generator / "generator.safetensors")
+    model = max(rig.workspace.glob("pipeline/*/train/model"))
+    flip(model / "generator.safetensors")
     run = rig.run("train.seed=1")
-    require_clean(run, "evaluate", "register")
-    assert str(generator) in run.last_line
+    require_clean(run, "evaluate", "choose")
+    assert str(model) in run.last_line
     assert "damaged" in run.last_line
     again = rig.run("train.seed=1")
     assert again.status == 0, again.output
