@@ -8,7 +8,6 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from model.utils.settings import Section
-from model.utils.settings import check as check  # for the steps
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -27,6 +26,8 @@ Limits = Annotated[tuple[Weight, Weight], Field(strict=False), AfterValidator(_o
 
 
 class GeneratorConfig(Section):
+    """Checks `train.generator`; the U-Net has `levels`, of which a pretrained encoder sets five."""
+
     encoder: Literal["none", "efficientnet_lite0", "resnet18", "resnet34", "convnext_tiny"]
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
     levels: Annotated[int, Field(ge=2, le=9)]
@@ -52,6 +53,8 @@ class GeneratorConfig(Section):
 
 
 class DiscriminatorConfig(Section):
+    """Checks `train.discriminator`; `receptive_field` is the side of a patch in pixels."""
+
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
     receptive_field: Literal[1, 16, 34, 70, 142, 286]
     conditional: bool
@@ -59,6 +62,8 @@ class DiscriminatorConfig(Section):
 
 
 class ObjectiveConfig(Section):
+    """Checks `train.objective`: the losses and their weights, of which one must remain."""
+
     adversarial: Literal["vanilla", "lsgan", "hinge", "none"]
     adversarial_weight: Weight
     reconstruction: Literal["l1", "l2", "none"]
@@ -74,11 +79,15 @@ class ObjectiveConfig(Section):
 
 
 class ShuffleConfig(Section):
+    """Checks `train.shuffle`: how a set that is streamed is shuffled."""
+
     lanes: Positive
     window: NotNegative
 
 
 class HealthConfig(Section):
+    """Checks `train.health`: limits of the figures in each row of the history."""
+
     d_accuracy: Limits
     ab_spread: Limits
     z_sensitivity: Weight
@@ -86,6 +95,8 @@ class HealthConfig(Section):
 
 
 class TrainConfig(Section):
+    """Checks section `train`, and that its values fit together; params.yaml tells what each means."""
+
     seed: NotNegative
     init: str
     images: Positive

@@ -15,4 +15,6 @@ def _has_direction(by: str) -> str:
 
 
 class ChooseConfig(Section):
+    """Checks the metric by which the best variant is chosen."""
+
     by: Annotated[str, AfterValidator(_has_direction)]

@@ -9,6 +9,8 @@ from model.utils.settings import Section
 
 
 class EvaluateConfig(Section):
+    """Checks how many photographs are scored, and by which feature networks."""
+
     batch_size: Positive
     photographs: Positive
     samples: Annotated[int, Field(ge=2, le=64)]

@@ -9,6 +9,8 @@ from model.utils.settings import Section
 
 
 class InspectConfig(Section):
+    """Checks the limits of drift, in PSI; `psi_stop` 0 never stops."""
+
     psi_warn: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     psi_stop: Weight
 

@@ -9,6 +9,8 @@ from model.utils.settings import Section
 
 
 class PreprocessConfig(Section):
+    """Checks which photographs are kept, and how they are split and stored."""
+
     size: Annotated[int, Field(ge=16, le=2048)]
     min_side: Positive
     min_chroma: Annotated[float, Field(ge=0, le=128)]

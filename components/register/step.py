@@ -20,7 +20,7 @@ from model.utils.errors import Damaged, UserError
 from model.utils.files import folder_aside
 
 TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
-"""What the caller says of the run; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
+"""Tags that the caller gives; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
 
 And of the latest judgement: metrics_champion (the champion of then), judged (the verdict's outcome), judged_in (the
 pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in (the MLflow run that trained it),
@@ -203,7 +203,7 @@ def _training_run(model: Path) -> str | None:
 
 
 def _training(model: Path) -> dict[str, Any]:
-    """What training.json holds; nothing where there is none."""
+    """Returns the content of training.json; empty without the file."""
     path = model / "training.json"
     return _read(path) if path.exists() else {}
 

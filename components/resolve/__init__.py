@@ -1,1 +1,1 @@
-"""What a run is made of, settled when it begins."""
+"""The resolve step: names that move become versions when a run begins."""

@@ -1,4 +1,4 @@
-"""kfp.local made quiet: of all that it prints, the terminal gets the steps' own lines, and a log gets everything."""
+"""Filter of what kfp.local prints: the terminal gets the lines of the steps, and a log gets everything."""
 
 import builtins
 import contextlib
@@ -15,7 +15,7 @@ _WARNING = re.compile(r"\[KFP Executor [^]]* WARNING\]: (.*)")
 
 @contextlib.contextmanager
 def quiet(log: TextIO) -> Iterator[None]:
-    """Silences kfp's account of every task: the steps speak for themselves."""
+    """Silences kfp's account of every task; the lines of the steps remain."""
     logging.disable(logging.ERROR)
     printing = builtins.print  # kfp's threads, of a loop, replace it and do not put it back in order
     try:
@@ -30,8 +30,8 @@ def quiet(log: TextIO) -> Iterator[None]:
 class _StepLines(io.TextIOBase):
     """Keeps all that is printed in a log, and passes the steps' own lines on to the terminal.
 
-    What is not theirs: kfp's rules and blank lines, the indentation it adds, and its executor's account of its input,
-    a line that begins with "[KFP Executor" and JSON between two lone braces.
+    It drops what kfp adds: rules, blank lines, indentation, and its executor's account of its input, which is a line
+    that begins with "[KFP Executor" and JSON between two lone braces.
     """
 
     def __init__(self, terminal: TextIO, log: TextIO) -> None:

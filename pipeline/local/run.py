@@ -1,4 +1,4 @@
-"""The whole graph on this machine, through kfp.local."""
+"""Runner of the whole graph on this machine, through kfp.local."""
 
 import contextlib
 import fcntl
@@ -33,7 +33,7 @@ from pipeline.variants import Variants
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run's steps in order, and the folders that `register` saw: generator, evaluation, registration."""
+    """Holds the steps of a run in order, and the folders that they noted, such as registration."""
 
     steps: tuple[StepResult, ...]
     folders: dict[str, Path]
@@ -42,7 +42,7 @@ class RunResult:
 
     @property
     def trouble(self) -> StepResult | None:
-        """The step that ended the run, if one did."""
+        """Returns the step that ended the run, if one did."""
         return next((step for step in self.steps if step.outcome in ("failed", "interrupted")), None)
 
     @property
@@ -97,7 +97,7 @@ class _Session:
             stack.enter_context(_environment(self.journal, self.run_id))
             stack.enter_context(_stoppable())
             self.journal.parent.mkdir(parents=True, exist_ok=True)
-            for name in ("cache", "checkpoints", "pipeline"):  # kfp has no words for a folder that is closed to it
+            for name in ("cache", "checkpoints", "pipeline"):  # kfp reports no reason when it may not write
                 (self.workspace / name).mkdir(exist_ok=True)
                 tempfile.TemporaryFile(dir=self.workspace / name).close()
             for half_made in (self.workspace / "pipeline").glob("*/*/.*.partial"):  # of runs that were killed
@@ -164,10 +164,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Passes SIGTERM and Ctrl-C on to the step that is at work, and lets the run come to its end by that.
+    """Passes SIGTERM and Ctrl-C on to the step at work, so that the run ends with it.
 
     Raises:
-        Interrupted: none was.
+        Interrupted: no step was at work.
     """
 
     def stop(*_: object) -> None:
@@ -186,7 +186,7 @@ def _stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(journal_file: Path, run_id: str) -> Iterator[None]:
-    """What the steps' processes inherit."""
+    """Sets the environment that the steps' processes inherit, and restores it."""
     ours = {
         JOURNAL: str(journal_file),
         RUN_ID: run_id,

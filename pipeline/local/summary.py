@@ -1,4 +1,4 @@
-"""What a run came to, for people: steps, metrics, the version with its aliases, where the report and picture are."""
+"""Summary of a run for people: steps, metrics, the version with its aliases, and where report and picture are."""
 
 import json
 import shutil
