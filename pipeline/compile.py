@@ -11,7 +11,7 @@ from model.utils.errors import UserError
 from pipeline import ROOT, dvcfile, graph
 from pipeline.cli import reference
 from pipeline.cluster.settings import load_cluster
-from pipeline.steps import rows
+from pipeline.steps import table
 
 COMPILED = Path(__file__).with_name("retraining.yaml")
 DVC = ROOT / "dvc.yaml"
@@ -115,6 +115,5 @@ def _contents(cluster: Path | None) -> dict[Path, str]:
 
 def _table() -> str:
     """Returns the table of steps as Markdown."""
-    listed = rows()
-    lines = [list(listed[0]), ["---"] * len(listed[0]), *(list(row.values()) for row in listed)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    titles, *lines = table()
+    return "".join(f"| {' | '.join(line)} |\n" for line in (titles, ["---"] * len(titles), *lines))

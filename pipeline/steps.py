@@ -82,17 +82,35 @@ def steps(pipeline: GraphComponent = graph.retraining) -> tuple[Step, ...]:
     return tuple(walk(spec["root"]["dag"]["tasks"], False))
 
 
-def rows() -> list[dict[str, str]]:
-    """Returns the table of steps: of each its folders, whether it is reused, and what its pod asks for by default."""
+def rows() -> list[dict[str, Any]]:
+    """Returns what is known of each step: its folders, whether it is reused, and what its pod asks for by default."""
     return [
         {
             "step": step.name,
-            "inputs": ", ".join(name for name, folder in step.inputs.items() if folder),
-            "outputs": ", ".join(name for name, folder in step.outputs.items() if folder),
-            "reused": "yes" if step.cached else "",
-            "GPU": step.resources.get("accelerator", {}).get("resourceCount", ""),
-            "CPU": "{resourceCpuRequest} to {resourceCpuLimit}".format_map(step.resources),
-            "memory": "{resourceMemoryRequest} to {resourceMemoryLimit}".format_map(step.resources),
+            "inputs": [name for name, folder in step.inputs.items() if folder],
+            "outputs": [name for name, folder in step.outputs.items() if folder],
+            "reused": step.cached,
+            "gpus": int(step.resources.get("accelerator", {}).get("resourceCount", 0)),
+            "cpu": [step.resources["resourceCpuRequest"], step.resources["resourceCpuLimit"]],
+            "memory": [step.resources["resourceMemoryRequest"], step.resources["resourceMemoryLimit"]],
         }
         for step in steps(graph.build(load_cluster()))
     ]
+
+
+def table() -> list[list[str]]:
+    """Returns `rows` as text, below a line of titles."""
+    titles = ["step", "inputs", "outputs", "reused", "GPU", "CPU", "memory"]
+    lines = [
+        [
+            row["step"],
+            ", ".join(row["inputs"]),
+            ", ".join(row["outputs"]),
+            "yes" if row["reused"] else "",
+            str(row["gpus"] or ""),
+            " to ".join(row["cpu"]),
+            " to ".join(row["memory"]),
+        ]
+        for row in rows()
+    ]
+    return [titles, *lines]

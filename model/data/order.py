@@ -10,7 +10,7 @@ from model.utils.seeds import seeded
 
 
 class _Window(NamedTuple):
-    """Holds photographs of a lane that are shuffled together, and the position in the lane's stream where they begin."""
+    """Holds photographs of a lane that are shuffled together, and where they begin in the stream of the lane."""
 
     begin: int
     photographs: Tensor

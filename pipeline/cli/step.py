@@ -86,7 +86,7 @@ def steps(
 
     from components.shared.machine.code import code_version
     from pipeline.dvcfile import stages
-    from pipeline.steps import rows
+    from pipeline.steps import rows, table
 
     if code:
         code.mkdir(parents=True, exist_ok=True)
@@ -95,8 +95,8 @@ def steps(
     elif as_json:
         print_json(rows())
     else:
-        listed = rows()
-        table = Table(*listed[0])
-        for row in listed:
-            table.add_row(*row.values())
-        print_table(table)
+        titles, *lines = table()
+        shown = Table(*titles)
+        for line in lines:
+            shown.add_row(*line)
+        print_table(shown)

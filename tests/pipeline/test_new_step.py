@@ -91,7 +91,7 @@ def test_the_compiled_files_hold_the_new_step(checkout: Checkout) -> None:
 
 def test_the_commands_list_the_new_step(checkout: Checkout) -> None:
     listed = {row["step"]: row for row in json.loads(checkout.colorize("steps", "--json"))}
-    assert listed["toy"]["inputs"] == "dataset"
+    assert listed["toy"]["inputs"] == ["dataset"]
     order = checkout.run(sys.executable, "-c", JOURNAL).split()
     assert order.index("inspect") < order.index("toy") < order.index("train")
     checkout.colorize("steps", "--code", "outputs/code")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from model.data.batches import Batches
-from model.utils.seeds import seeded
 from model.data.shards import Shards
+from model.utils.seeds import seeded
 from tests.support.tiny import tiny_dataset
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from model.utils.seeds import seeded
 from model.color import encode_lab, srgb_to_lab
 from model.data.damage import DAMAGES, damaged, damaged_at_random
 from model.data.images import decode
+from model.utils.seeds import seeded
 
 SIDE = 128
 names = st.sampled_from(sorted(DAMAGES))

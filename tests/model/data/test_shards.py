@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.writer import write_dataset
 from model.data import writer
-from model.utils.errors import UserError
 from model.data.format import Row, verify
 from model.data.shards import Shards
+from model.data.writer import write_dataset
+from model.utils.errors import UserError
 
 SIZE = 4
 
