@@ -16,7 +16,6 @@ PROGRAMS = {
 
 # Exceptions that still exist. Only remove entries; a test names those that are no longer needed.
 LONG_NOT_YET: set[str] = {
-    "components/register/step.py:register",
     "pipeline/graph.py:build",  # the graph is one function, read from top to bottom
     "pipeline/graph.py:retraining",
 }

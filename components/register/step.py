@@ -20,11 +20,11 @@ from model.utils.errors import Damaged, UserError
 from model.utils.files import folder_aside
 
 TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
-"""Tags that the caller gives; the step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
+"""Tags that the caller gives. The step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
 
-And of the latest judgement: metrics_champion (the champion of then), judged (the verdict's outcome), judged_in (the
-pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in (the MLflow run that trained it),
-data_drift (what inspect was alarmed by).
+It also adds those of the latest judgement: metrics_champion (figures of the champion at evaluation time), judged (the
+verdict's outcome), judged_in (the pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in
+(the MLflow run that trained it), data_drift (the alarm of inspect).
 """
 
 
@@ -36,84 +36,44 @@ def register(
     tags: Mapping[str, str],
     inspection: Path | None = None,
 ) -> dict[str, Any]:
-    """Makes or finds the model's version, makes it the challenger, judges it, and marks it when the gate rejects it.
-
-    A verdict to promote is left to `promote`.
+    """Registers a model as challenger, judges it, and marks it when the gate rejects it. `promote` does the rest.
 
     A crash leaves at most a logged model without a version; the next call makes another. A version has its tags from
     the moment it exists, and an alias only after that.
 
     Args:
-        model: generator folder, as train writes it. Its training.json names the MLflow run that is written to, unless
-            MLFLOW_RUN_ID does.
-        evaluation: what evaluate wrote: metrics.json, report.html, samples.png.
+        model: output of train; its training.json names the MLflow run to write to, unless MLFLOW_RUN_ID does.
+        evaluation: output of evaluate: metrics.json, report.html, samples.png.
         output: folder for registration.json and verdict.md.
         config: the gate's rules.
-        tags: those of `TAGS`, and others. pipeline_run_id may be left to the environment (`tree.RUN_ID`): who starts a
-            run on Kubeflow does not know its id.
-        inspection: what inspect wrote about the photographs; None where nobody looked at them.
+        tags: those of `TAGS`, and others; `tree.RUN_ID` in the environment stands in for pipeline_run_id.
+        inspection: output of inspect about the photographs; None where nobody looked at them.
 
     Returns:
-        What registration.json holds: version, model_uri, run_id, weights_sha256, champion (the version it was judged
-        against, or null), data_drift (what inspect was alarmed by, or nothing), and the verdict: promote, outcome,
-        summary, reasons.
+        The content of registration.json: version, model_uri, run_id, weights_sha256, champion (the version it was
+        judged against, or null), data_drift (the alarm of inspect, or empty), promote, outcome, summary, reasons.
 
     Raises:
         UserError: a file is missing or damaged (`Damaged`: of the model), a tag is missing, MLflow cannot be reached.
     """
     tags = {**tags, "pipeline_run_id": tags.get("pipeline_run_id") or tree.pipeline_run_id()}
-    missing = [name for name in TAGS if not tags.get(name)]
-    if missing:
-        raise UserError(f"tags: {', '.join(missing)} missing; a version is registered with all of {', '.join(TAGS)}.")
-    weights_sha256 = registry.checksum(model)
-    if weights_sha256 is None:
-        raise Damaged(
-            f"{model}: generator.safetensors is missing or damaged (generator.json has its SHA-256); train again.",
-            model,
-        )
-    metrics = _read(evaluation / "metrics.json")
-    if _scored(metrics, "challenger") != weights_sha256:
-        raise UserError(f"{evaluation / 'metrics.json'} is of another model than {model}: evaluate this one.")
+    weights_sha256, metrics = _require_whole(model, evaluation, tags)
     promotion.repair()
     champion = registry.champion()
     verdict = _judge(weights_sha256, metrics, champion, config)
-
     identity = {"weights_sha256": weights_sha256, "data_version": tags["data_version"]}
-    figures = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
     data_drift = _read(inspection / "drift.json")["alarm"] if inspection else ""
-    renewed = {
-        "metrics": _short(figures),
-        "metrics_protocol": _short(metrics["protocol"]),
-        "metrics_champion": _short(metrics.get("champion") or {}),
-        "judged": verdict.outcome,
-        "judged_in": tags["pipeline_run_id"],
-        "trained_in": _training_run(model) or "",
-        "data_drift": data_drift[: runs.MAX_TAG],
-    }
+    latest = _latest(metrics, verdict, tags["pipeline_run_id"], _training_run(model) or "", data_drift)
     version = registry.find(identity)
-    if not (version and champion and version.number == champion.number):  # whose verdict says why it is in service
-        renewed |= _tags(verdict)
+    if not (version and champion and version.number == champion.number):  # its verdict says why it is in service
+        latest |= _tags(verdict)
     with runs.start_run("register", run_id=version.run_id if version else _training_run(model)) as run:
-        renewed["judged_with"] = run.id
-        if version is None:
-            model_id = log_model(model, run, identity)
-            version = _the_one(registry.create(model_id, run.id, {**tags, **identity, **renewed}), identity)
-        else:
-            registry.set_tags(version.number, renewed)
-            if "gate" in renewed:  # reasons of an earlier verdict, by rules that are no more
-                registry.delete_tags(version.number, _reasons(version.tags) - renewed.keys())
+        latest["judged_with"] = run.id
+        version = _keep(version, run, model, identity, tags, latest)
         registry.set_alias("challenger", version.number)
-        for name in ("metrics.json", "report.html", "samples.png"):
-            run.log_artifact(evaluation / name, "evaluation")
-        for name in LINEAGE:
-            if (model / name).is_file():
-                run.log_artifact(model / name, "evaluation")
-        if inspection:
-            for name in INSPECTION:
-                run.log_artifact(inspection / name, "evaluation")
+        _log_files(run, model, evaluation, inspection)
         described = _read(model / "generator.json"), _training(model), metrics, {**tags, **identity}
-        card = model_card(*described, sources_table(model))
-        run.log_text(card, "evaluation/card.md")
+        run.log_text(model_card(*described, sources_table(model)), "evaluation/card.md")
     record = {
         "schema_version": 1,
         "version": version.number,
@@ -124,9 +84,7 @@ def register(
         "data_drift": data_drift,
         **verdict.to_json(),
     }
-    with folder_aside(output, marker="registration.json") as folder:
-        (folder / "registration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        (folder / "verdict.md").write_text(verdict.to_markdown(f"Version {version.number}"), encoding="utf-8")
+    _write(output, record, verdict.to_markdown(f"Version {version.number}"))
     if not record["promote"]:
         _keep_champion(record)
     return record
@@ -144,6 +102,73 @@ def promote(registration: Path) -> None:
     promotion.promote(record["version"], f"gate: {record['summary']}", replaces=record["champion"])
 
 
+def _require_whole(model: Path, evaluation: Path, tags: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Returns the checksum of the weights and their figures, if nothing is missing and they belong together."""
+    missing = [name for name in TAGS if not tags.get(name)]
+    if missing:
+        raise UserError(f"tags: {', '.join(missing)} missing; a version is registered with all of {', '.join(TAGS)}.")
+    weights_sha256 = registry.checksum(model)
+    if weights_sha256 is None:
+        raise Damaged(
+            f"{model}: generator.safetensors is missing or damaged (generator.json has its SHA-256); train again.",
+            model,
+        )
+    metrics = _read(evaluation / "metrics.json")
+    if _scored(metrics, "challenger") != weights_sha256:
+        raise UserError(f"{evaluation / 'metrics.json'} is of another model than {model}: evaluate this one.")
+    return weights_sha256, metrics
+
+
+def _latest(
+    metrics: Mapping[str, Any], verdict: gate.Verdict, pipeline_run: str, training_run: str, data_drift: str
+) -> dict[str, str]:
+    """Returns the tags that every judgement of a version renews."""
+    return {
+        "metrics": _short({name: value for name, value in metrics.items() if not isinstance(value, dict)}),
+        "metrics_protocol": _short(metrics["protocol"]),
+        "metrics_champion": _short(metrics.get("champion") or {}),
+        "judged": verdict.outcome,
+        "judged_in": pipeline_run,
+        "trained_in": training_run,
+        "data_drift": data_drift[: runs.MAX_TAG],
+    }
+
+
+def _keep(
+    version: registry.Version | None,
+    run: runs.Run,
+    model: Path,
+    identity: Mapping[str, str],
+    tags: Mapping[str, str],
+    latest: Mapping[str, str],
+) -> registry.Version:
+    """Creates the model's version, or renews the tags of the one that exists; returns it."""
+    if version is None:
+        model_id = log_model(model, run, identity)
+        return _the_one(registry.create(model_id, run.id, {**tags, **identity, **latest}), identity)
+    registry.set_tags(version.number, latest)
+    if "gate" in latest:  # an earlier verdict gave reasons by rules that no longer exist
+        registry.delete_tags(version.number, _reasons(version.tags) - latest.keys())
+    return version
+
+
+def _log_files(run: runs.Run, model: Path, evaluation: Path, inspection: Path | None) -> None:
+    for name in ("metrics.json", "report.html", "samples.png"):
+        run.log_artifact(evaluation / name, "evaluation")
+    for name in LINEAGE:
+        if (model / name).is_file():
+            run.log_artifact(model / name, "evaluation")
+    if inspection:
+        for name in INSPECTION:
+            run.log_artifact(inspection / name, "evaluation")
+
+
+def _write(output: Path, record: Mapping[str, Any], verdict: str) -> None:
+    with folder_aside(output, marker="registration.json") as folder:
+        (folder / "registration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (folder / "verdict.md").write_text(verdict, encoding="utf-8")
+
+
 def _keep_champion(record: Mapping[str, Any]) -> None:
     """Marks a rejected version in the registry and says why the champion stays in service."""
     if record["outcome"] == "reject":
@@ -152,7 +177,7 @@ def _keep_champion(record: Mapping[str, Any]) -> None:
 
 
 def _the_one(made: registry.Version, identity: Mapping[str, str]) -> registry.Version:
-    """The oldest version of a model, when two were made of it at the same moment; everybody keeps that one."""
+    """Returns the oldest version of a model and deletes the other, when two runs made one at the same moment."""
     oldest = registry.find(identity) or made
     if oldest.number != made.number:
         registry.delete(made.number)
@@ -174,7 +199,7 @@ def _judge(
 
 
 def _scored(metrics: Mapping[str, Any], who: str) -> str | None:
-    """The SHA-256 of the weights behind the challenger's or the champion's figures."""
+    """Returns the SHA-256 of the weights behind the challenger's or the champion's figures."""
     scored = metrics.get("protocol", {}).get(who, {}).get("weights_sha256")
     return str(scored) if scored else None
 
