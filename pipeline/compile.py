@@ -11,7 +11,7 @@ from model.utils.errors import UserError
 from pipeline import ROOT, dvcfile, graph
 from pipeline.cli import reference
 from pipeline.cluster.settings import load_cluster
-from pipeline.steps import table
+from pipeline.steps import steps, table
 
 COMPILED = Path(__file__).with_name("retraining.yaml")
 DVC = ROOT / "dvc.yaml"
@@ -114,6 +114,10 @@ def _contents(cluster: Path | None) -> dict[Path, str]:
 
 
 def _table() -> str:
-    """Returns the table of steps as Markdown."""
+    """Returns the table of steps as Markdown, and below it what each does and what its folders hold."""
     titles, *lines = table()
-    return "".join(f"| {' | '.join(line)} |\n" for line in (titles, ["---"] * len(titles), *lines))
+    parts = ["".join(f"| {' | '.join(line)} |\n" for line in (titles, ["---"] * len(titles), *lines))]
+    for step in steps():
+        held = "".join(f"\n- `{name}`: {content}" for name, content in step.contents.items())
+        parts.append(f"## {step.name}\n\n{step.description}\n" + (f"{held}\n" if held else ""))
+    return "\n".join(parts)

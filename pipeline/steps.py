@@ -6,6 +6,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from typing import Any
 
+from docstring_parser import parse
 from google.protobuf.json_format import MessageToDict
 from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
@@ -41,6 +42,12 @@ class Step:
     def description(self) -> str:
         """Returns the first sentence of the component's docstring."""
         return str(self.component.description).split("\n")[0]
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """Returns what each folder that the step writes holds, as the component's docstring says."""
+        said = {param.arg_name: param.description or "" for param in parse(self.component.python_func.__doc__).params}
+        return {name: " ".join(said[name].split()) for name, folder in self.outputs.items() if folder}
 
     @property
     def inputs(self) -> dict[str, bool]:

@@ -26,7 +26,7 @@ def evaluate(
         variant: As in train; only its name matters here.
         config: Section `evaluate` of params.yaml.
         code: Hash of the code behind this step; it keys the cache.
-        evaluation: metrics.json, report.html, pictures, per_photograph.parquet, histograms.npz, contact_sheet.npz.
+        evaluation: metrics.json, report.html, samples.png, per_photograph.parquet, histograms.npz, contact_sheet.npz.
         metrics: The challenger's figures.
         report: The report as a page.
     """
