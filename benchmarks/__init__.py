@@ -1,1 +1,1 @@
-"""How fast and how good, against whom; results on file."""
+"""Benchmarks of speed and quality, with their results on file."""

@@ -3,16 +3,9 @@
 import ast
 from collections.abc import Iterator
 
-from tests.support.source import outside, sources
+from tests.support.source import sources
 
 UNWANTED = {"Of", "What", "Whether", "Those", "As", "How", "Why", "Where", "When"}
-
-# Files and folders that still have such docstrings. Only remove entries; a test names those that are clean.
-NOT_YET: tuple[str, ...] = (
-    "benchmarks",
-    "components/images",
-)
-NOT_YET_DOCUMENTED: tuple[str, ...] = ()
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -40,7 +33,6 @@ def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
     found = [
         f"{path}:{line}: a docstring begins with {word!r}; begin with a verb, such as Returns, or with a noun"
         for path, tree in sources()
-        if outside(path, NOT_YET)
         for line, word in unwanted(tree)
     ]
     assert not found, "\n" + "\n".join(found)
@@ -50,21 +42,6 @@ def test_every_public_name_in_model_has_a_docstring() -> None:
     found = [
         f"{path}:{line}: {name} has no docstring"
         for path, tree in sources("model")
-        if outside(path, NOT_YET_DOCUMENTED)
         for line, name in undocumented(tree)
     ]
     assert not found, "\n" + "\n".join(found)
-
-
-def test_docstring_exceptions_are_needed() -> None:
-    files = list(sources())
-    clean = [
-        entry
-        for entry in NOT_YET
-        if not any(list(unwanted(tree)) for path, tree in files if not outside(path, (entry,)))
-    ] + [
-        entry
-        for entry in NOT_YET_DOCUMENTED
-        if not any(list(undocumented(tree)) for path, tree in files if not outside(path, (entry,)))
-    ]
-    assert not clean, f"remove from the lists above: {', '.join(clean)}"

@@ -13,7 +13,7 @@ FILE = Path(__file__).resolve().parents[2] / "k8s" / "images" / "kustomization.y
 
 
 def image(name: str, file: Path = FILE) -> str:
-    """What kustomize makes of an image's name: with tag, digest, or both.
+    """Returns an image's full name, with the tag, the digest, or both, as kustomize sets them.
 
     Raises:
         UserError: the file does not say.

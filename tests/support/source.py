@@ -13,8 +13,3 @@ def sources(*packages: str) -> Iterator[tuple[str, ast.Module]]:
     for package in packages or PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
-
-
-def outside(path: str, listed: tuple[str, ...]) -> bool:
-    """Returns True unless a path is one of the listed files or below one of the listed folders."""
-    return not any(path == entry or path.startswith(f"{entry}/") for entry in listed)
