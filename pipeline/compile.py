@@ -52,9 +52,7 @@ def check(cluster: Path | None = None) -> list[Path]:
     """
     files = _contents(cluster)
     for path, content in files.items():
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
-            command = f"colorize compile --cluster {cluster}" if cluster else "colorize compile"
-            raise UserError(f"{path} is not what the graph compiles to; run `{command}` and commit it.")
+        _require_current(path, content, cluster)
     return list(files)
 
 
@@ -83,13 +81,14 @@ def write_manifests(path: Path, namespace: str, cluster: Path | None = None) -> 
 
 
 def digest(cluster: Path | None = None) -> str:
-    """Returns the first 16 hex digits of the SHA-256 of the YAML in the repository.
+    """Returns the first 16 hex digits of the SHA-256 of retraining.yaml in the repository.
 
     Raises:
-        UserError: a file in the repository is not current.
+        UserError: it is not current.
     """
-    check(cluster)
-    return hashlib.sha256(COMPILED.read_bytes()).hexdigest()[:16]
+    content = to_yaml(cluster)
+    _require_current(COMPILED, content, cluster)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def to_yaml(cluster: Path | None = None) -> str:
@@ -102,6 +101,12 @@ def to_yaml(cluster: Path | None = None) -> str:
         path = Path(folder) / COMPILED.name
         compiler.Compiler().compile(graph.build(load_cluster(cluster)), str(path))
         return path.read_text(encoding="utf-8")
+
+
+def _require_current(path: Path, content: str, cluster: Path | None) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != content:
+        command = f"colorize compile --cluster {cluster}" if cluster else "colorize compile"
+        raise UserError(f"{path} is not what the graph compiles to; run `{command}` and commit it.")
 
 
 def _contents(cluster: Path | None) -> dict[Path, str]:
