@@ -183,7 +183,7 @@ def test_a_folder_without_a_dataset_is_not_replaced(album: Path, tmp_path: Path)
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="choose another folder"):
         preprocess(album, tmp_path, CONFIG, data_version="", workers=1)
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         preprocess(album / "nowhere", tmp_path / "out", CONFIG, data_version="", workers=1)
 
 
