@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -106,9 +107,15 @@ def test_reader_processes_survive_the_sigterm_of_torchrun(dataset: Path) -> None
     loader.pin_memory = False  # so that the test needs no GPU
     before = {child.pid for child in psutil.Process().children()}
     left = iter(loader)
-    next(left)
+    for _ in range(4):  # one from each reader: all have begun
+        next(left)
     readers = [child for child in psutil.Process().children() if child.pid not in before]
-    assert len(readers) == 4
-    for reader in readers:
-        reader.terminate()
-    assert len(list(left)) == 99
+    try:
+        assert len(readers) == 4
+        for reader in readers:
+            reader.terminate()
+        assert len(list(left)) == 96
+    finally:  # a reader that survives would keep pytest from ending
+        for reader in readers:
+            with suppress(psutil.NoSuchProcess):
+                reader.kill()
