@@ -203,7 +203,7 @@ def test_the_command_exits_with_75_on_sigterm_and_resumes(workplace: Path, datas
 
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert "train: 1600 of 1600 images" in result.stdout
+    assert "train: 1600 of 1600 images" in result.stderr
     client = connection.connect()
     (run,) = client.search_runs([client.get_experiment_by_name("colorizer").experiment_id])
     assert run.info.status == "FINISHED"

@@ -74,9 +74,9 @@ def test_two_processes_exit_and_resume_like_one(workplace: Path, dataset: Path) 
     assert "Signal 9 (SIGKILL)" in errors
 
     process = start(dataset, "model", *LONGER)
-    output, errors = process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert output.count("train: 1600 of 1600 images") == 1
+    assert errors.count("train: 1600 of 1600 images") == 1
     assert json.loads(Path("model/training.json").read_text())["processes"] == 2
     client = connection.connect()
     (run,) = client.search_runs([client.get_experiment_by_name("colorizer").experiment_id])
