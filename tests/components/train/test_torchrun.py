@@ -69,7 +69,7 @@ def test_two_processes_exit_and_resume_like_one(workplace: Path, dataset: Path) 
     while process.poll() is None and len(children := psutil.Process(process.pid).children()) < 2:
         time.sleep(0.01)
     children[1].kill()
-    output, errors = process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 1, errors
     assert "Signal 9 (SIGKILL)" in errors
 
