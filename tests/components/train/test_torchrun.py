@@ -56,7 +56,7 @@ def test_two_processes_exit_and_resume_like_one(workplace: Path, dataset: Path) 
     process = start(dataset, "model", *LONGER)
     wait_for_a_checkpoint(process, workplace)
     process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 75, errors
     (said,) = re.findall(
         r"^interrupted: (\d+) of 1600 images are trained and saved in .*; run the same command again",
