@@ -60,10 +60,14 @@ def stop_at(images: int, how: Callable[[int], None]) -> Reporter:
     return Recorder(lambda seen: how(seen) if seen == images else None)
 
 
+def logged(folder: Path) -> list[dict[str, Any]]:
+    """Returns the rows of history.jsonl."""
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
 def history(folder: Path) -> list[dict[str, Any]]:
     """Returns the rows of history.jsonl without images_per_second, which depends on the clock."""
-    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
+    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in logged(folder)]
 
 
 def same(one: Generator, other: Generator) -> bool:

@@ -1,8 +1,6 @@
 """Tests of the training steps: the terms of the objective and the effect of each."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
@@ -13,6 +11,7 @@ from model.data.shards import Shards
 from model.training.checkpoint import checkpoints
 from model.training.loop import train
 from tests.support.tiny import tiny_config, tiny_dataset
+from tests.support.trainings import logged
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,10 +19,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return Shards.open(tiny_dataset(tmp_path_factory.mktemp("tiny")), "train")
-
-
-def _history(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
 def _state(folder: Path) -> dict[str, Tensor]:
@@ -64,7 +59,7 @@ def test_each_term_of_the_objective_can_be_switched_off(
 ) -> None:
     config = tiny_config("images=40", "warmup_images=16", *overrides)
     train(config, shards, tmp_path, {})
-    row = _history(tmp_path)[-1]
+    row = logged(tmp_path)[-1]
     assert present <= row.keys()
     assert not absent & row.keys()
     state = _state(tmp_path)

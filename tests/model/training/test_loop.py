@@ -1,6 +1,5 @@
 """Tests of the training loop: learning, events that are due, and failures."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from model.training.checkpoint import checkpoints
 from model.training.loop import Due, train
 from model.utils.errors import TrainingFailed, UserError
 from tests.support.tiny import tiny_config, tiny_dataset
-from tests.support.trainings import Recorder
+from tests.support.trainings import Recorder, logged
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,10 +23,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return Shards.open(tiny_dataset(tmp_path_factory.mktemp("tiny")), "train")
-
-
-def _history(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
 # Learning
@@ -39,13 +34,13 @@ def test_training_overfits_a_tiny_dataset(tmp_path: Path) -> None:
         "images=1600", "warmup_images=1600", "learning_rate=0.005", "decay=none", "log_every=160", "generator.levels=3"
     )
     train(config, few, tmp_path / "run", {})
-    losses = [row["reconstruction"] for row in _history(tmp_path / "run")]
+    losses = [row["reconstruction"] for row in logged(tmp_path / "run")]
     assert losses[-1] < 0.35 * losses[0]
 
 
 def test_history_has_warm_up_rows_and_then_adversarial_rows(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config("checkpoint_every=32"), shards, tmp_path, {})
-    rows = _history(tmp_path)
+    rows = logged(tmp_path)
     assert [(row["images"], row["phase"]) for row in rows] == [
         (16, "warmup"),
         (32, "warmup"),
@@ -73,7 +68,7 @@ def test_history_has_the_learning_rates_that_were_used(tmp_path: Path, shards: S
     config = tiny_config("discriminator_learning_rate=0.001", "log_every=8", "decay_from=0.25")
     train(config, shards, tmp_path, {})
     factors = [1, 1, 1, 1 - 8 / 48, 1 - 16 / 48, 1 - 24 / 48, 1 - 32 / 48, 1 - 40 / 48]
-    rows = _history(tmp_path)
+    rows = logged(tmp_path)
     assert [row["learning_rate"] for row in rows] == pytest.approx([2e-4 * factor for factor in factors])
     assert [row["discriminator_learning_rate"] for row in rows] == pytest.approx([1e-3 * factor for factor in factors])
 
@@ -99,7 +94,7 @@ def test_durations_count_images_for_any_batch_size(tmp_path: Path, shards: Shard
     reporter = Recorder(on_sample=lambda images, _: sampled.append(images))
     trained = train(config, shards, tmp_path, {}, reporter=reporter)
     assert trained.images == 54  # whole batches
-    assert [row["images"] for row in _history(tmp_path)] == [12, 24, 30, 42, 54]
+    assert [row["images"] for row in logged(tmp_path)] == [12, 24, 30, 42, 54]
     assert sampled == [30, 54]
     assert [path.stem for path in checkpoints(tmp_path)] == ["checkpoint-000000000042", "checkpoint-000000000024"]
 
@@ -137,7 +132,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(
     for words in ("at 48 images", "phase full", "reconstruction", "checkpoint-000000000032.safetensors"):
         assert words in message
     assert [path.stem for path in checkpoints(tmp_path)] == ["checkpoint-000000000032", "checkpoint-000000000016"]
-    rows = _history(tmp_path)
+    rows = logged(tmp_path)
     assert [(row["images"], row.get("health_alarm")) for row in rows] == [(16, None), (32, None), (48, 1)]
     assert "reconstruction" not in rows[2]  # JSON knows no NaN
 

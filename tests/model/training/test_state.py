@@ -1,8 +1,6 @@
 """Tests of the training state: the files of a training's folder, and resuming from them."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +9,7 @@ from model.training.checkpoint import checkpoints, newest_checkpoint
 from model.training.loop import train
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config, tiny_dataset
-from tests.support.trainings import CrashError, Recorder, crash, history, same, stop_at
+from tests.support.trainings import CrashError, Recorder, crash, history, logged, same, stop_at
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -19,10 +17,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return Shards.open(tiny_dataset(tmp_path_factory.mktemp("tiny")), "train")
-
-
-def _history(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, shards: Shards) -> None:
@@ -39,12 +33,12 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, shards: Sha
 
 def test_a_damaged_history_is_rewritten_from_the_checkpoint(tmp_path: Path, shards: Shards) -> None:
     train(tiny_config(), shards, tmp_path, {})
-    rows = _history(tmp_path)
+    rows = logged(tmp_path)
     for damaged in ("", "{", (tmp_path / "history.jsonl").read_text() * 2):
         (tmp_path / "history.jsonl").write_text(damaged)
         train(tiny_config(), shards, tmp_path, {})
-        assert _history(tmp_path)[:3] == rows[:3]
-        assert len(_history(tmp_path)) == 4
+        assert logged(tmp_path)[:3] == rows[:3]
+        assert len(logged(tmp_path)) == 4
 
 
 class _Files(Recorder):
@@ -65,7 +59,7 @@ def test_a_single_checkpoint_file_suffices_to_resume(tmp_path: Path, shards: Sha
     checkpoint = newest_checkpoint(tmp_path / "node")
     assert checkpoint
     assert checkpoint.files == {"steps": b"6"}
-    assert checkpoint.history == _history(tmp_path / "lost")
+    assert checkpoint.history == logged(tmp_path / "lost")
     resumed = train(config, shards, tmp_path / "node", {})
     assert same(resumed.generator, whole.generator)
     assert resumed.snapshot == whole.snapshot
