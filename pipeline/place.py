@@ -11,7 +11,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_context import Pipeline
 from kubernetes.utils.quantity import parse_quantity
 
-from components.images.names import GPU_IMAGE
+from components.images.names import CPU_IMAGE, GPU_IMAGE
 from components.shared.machine.workspace import SHARD_CACHE
 from components.shared.mlflow.tree import RUN_ID
 from components.train.environment import POD, PROCESSES, TRAINJOB
@@ -30,6 +30,9 @@ SECRETS = {
     "colorizer-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
 }
 """Secrets and their keys that every step finds in its environment."""
+
+STEP_LABELS = {"app.kubernetes.io/name": "colorizer-step", "app.kubernetes.io/part-of": "colorizer"}
+"""Labels of every step's pod, by which the network policies select it. Kubeflow's drivers do not get them."""
 
 WEBHOOK = {"colorizer-webhook": ("COLORIZE_WEBHOOK_URL",)}
 """Secret that the exit task alone finds."""
@@ -81,6 +84,8 @@ def _give(task: dsl.PipelineTask, needs: Resources) -> None:
     kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=needs.scratch)  # the image's root may be read-only
     kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
+    for key, value in STEP_LABELS.items():
+        kubernetes.add_pod_label(task, key, value)
     _environment(task, SETTINGS, SECRETS)
 
 
@@ -104,7 +109,10 @@ def train_job(cluster: Cluster) -> dict[str, Any]:
 
 
 def _place_on_gpu(task: dsl.PipelineTask, gpu: Gpu) -> None:
-    task.set_accelerator_type(gpu.resource).set_accelerator_limit(gpu.count)
+    if gpu.count:
+        task.set_accelerator_type(gpu.resource).set_accelerator_limit(gpu.count)
+    else:
+        task.set_container_image(CPU_IMAGE)  # holds all that train imports, and is smaller
     if gpu.count > 1:
         _annotate(task, PROCESSES, str(gpu.count))
     for key, value in gpu.labels.items():

@@ -13,7 +13,7 @@ SECRETS = {
 }
 """Secrets that docs/operate/cluster.md creates, with their keys."""
 
-FOREIGN_LABELS = {"workflows.argoproj.io/workflow", "colorizer/trains"}
+FOREIGN_LABELS = {"workflows.argoproj.io/workflow"}
 """Labels of pods that other programs create: Argo, and Kubeflow Trainer (components/train/trainjob/manifest.py)."""
 
 
@@ -190,7 +190,7 @@ def _policy_selectors(policy: Object) -> Iterator[tuple[str, Object]]:
 
 def _foreign(selector: Object) -> bool:
     keys = {rule["key"] for rule in selector.get("matchExpressions", [])} | selector.get("matchLabels", {}).keys()
-    return bool(keys & FOREIGN_LABELS)
+    return bool(keys & FOREIGN_LABELS) or selector == {"matchLabels": {"app.kubernetes.io/name": "colorizer-train"}}
 
 
 def _open(container: Object) -> set[str | int]:

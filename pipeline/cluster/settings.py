@@ -58,13 +58,19 @@ class Requirement(Section):
 
 class Gpu(Section):
     resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")]
-    count: Positive
+    count: NotNegative
     nodes: Positive
     labels: dict[str, str]
     node_selector: dict[str, str]
     affinity: list[Requirement]
     tolerations: list[Toleration]
     shared_memory: Bytes
+
+    @model_validator(mode="after")
+    def _several_nodes_have_gpus(self) -> Self:
+        if self.nodes > 1 and not self.count:
+            raise ValueError(f"gpu.count is 0, which trains on the CPU of one node; gpu.nodes is {self.nodes}")
+        return self
 
 
 class Retry(Section):

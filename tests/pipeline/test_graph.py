@@ -12,11 +12,12 @@ from google.protobuf.json_format import MessageToDict
 from kfp import compiler
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
+from components.images.names import CPU_IMAGE
 from model.utils.errors import UserError
 from pipeline import compile as compiled
 from pipeline.cluster.settings import load_cluster
 from pipeline.graph import build, retraining
-from pipeline.place import train_job
+from pipeline.place import STEP_LABELS, train_job
 
 CLUSTER = load_cluster()
 STEPS = {
@@ -109,6 +110,7 @@ def test_every_step_has_its_environment_a_scratch_folder_and_runs_as_non_root(do
         scratch = {"mountPath": "/tmp", "sizeLimit": CLUSTER.resources(step).scratch, "volumeName": "scratch"}
         assert scratch in pod["emptyDirMounts"], step
         assert pod["securityContext"] == {"runAsNonRoot": True}, step
+        assert pod["podMetadata"]["labels"] == STEP_LABELS, step
 
 
 def test_only_training_requests_a_gpu_node(documents: list[dict]):
@@ -188,7 +190,7 @@ def test_cluster_settings_change_the_training_pod_and_the_address_of_shards(tmp_
     )
     train = pods.pop("train")
     before.pop("train")
-    assert train["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "colorizer-training"}
+    assert train["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "colorizer-training"} | STEP_LABELS
     assert train["nodeSelector"]["labels"] == {"pool": "training"}
     (affinity,) = train["nodeAffinity"]
     assert affinity["matchExpressions"] == [
@@ -223,6 +225,14 @@ def compiled_for(tmp_path: Path, gpu: str) -> tuple[dict, dict, dict]:
     return steps(spec["deploymentSpec"])["train"]["container"]["resources"], pod, values
 
 
+def test_no_gpu_gives_the_image_without_cuda(tmp_path: Path):
+    (tmp_path / "cluster.yaml").write_text("gpu: {count: 0}", encoding="utf-8")
+    spec, _ = yaml.safe_load_all(compiled.to_yaml(tmp_path / "cluster.yaml"))
+    pods = {step: each["container"] for step, each in steps(spec["deploymentSpec"]).items()}
+    assert not any("accelerator" in pod["resources"] for pod in pods.values())
+    assert {pod["image"] for pod in pods.values()} == {CPU_IMAGE}
+
+
 def test_several_gpus_give_as_many_processes(tmp_path: Path):
     resources, _, variables = compiled_for(tmp_path, "count: 4")
     assert resources["accelerator"]["resourceCount"] == "4"
@@ -237,7 +247,7 @@ def test_several_nodes_give_a_train_job_and_a_small_step_pod(tmp_path: Path):
     assert "accelerator" not in resources
     assert resources["resourceMemoryLimit"] == CLUSTER.resources("resolve").memory[1]
     assert not pod.keys() & {"tolerations", "nodeSelector", "nodeAffinity"}
-    assert "labels" not in pod["podMetadata"]
+    assert pod["podMetadata"]["labels"] == STEP_LABELS
     assert {name: variables[name] for name in variables if name.startswith("POD_")} == {
         "POD_NAME": "metadata.name",
         "POD_UID": "metadata.uid",
@@ -261,7 +271,8 @@ def test_several_nodes_give_a_train_job_and_a_small_step_pod(tmp_path: Path):
     (patch,) = job["spec"]["runtimePatches"]
     (nodes,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     placed = nodes["template"]["spec"]["template"]
-    assert placed["metadata"]["labels"] == {"colorizer/trains": "true", "team": "vision"}  # Kueue takes the whole job
+    own = {"app.kubernetes.io/name": "colorizer-train", "app.kubernetes.io/part-of": "colorizer"}
+    assert placed["metadata"]["labels"] == own | {"team": "vision"}  # Kueue takes the whole job
     assert placed["spec"]["nodeSelector"] == {"pool": "training"}
     assert placed["spec"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     terms = placed["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]

@@ -10,6 +10,11 @@ from components.train.environment import POD
 
 _GROUP = "trainer.kubeflow.org"
 _KUEUE = "kueue.x-k8s.io/"
+_RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}  # what Pod Security asks for
+_LABELS = {
+    "app.kubernetes.io/name": "colorizer-train",
+    "app.kubernetes.io/part-of": "colorizer",
+}  # for network policies
 _RESTARTS = 3  # of the processes of a node by torchrun; then the pod fails, and Kubernetes starts that again
 _STORE = {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"}  # see components/train/torchrun.py
 
@@ -67,19 +72,18 @@ def _pod(gpu: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     labels = {key: value for key, value in gpu["labels"].items() if not key.startswith(_KUEUE)}  # Kueue queues the job
     return {
-        # The network policies of k8s/components/trainer select the pods by this label.
-        "metadata": {"labels": {"colorizer/trains": "true"} | labels},
+        "metadata": {"labels": labels | _LABELS},
         "spec": {
             "nodeSelector": gpu["node_selector"],
             **({"affinity": affinity} if gpu["affinity"] else {}),
             "tolerations": [{key: value for key, value in each.items() if value} for each in gpu["tolerations"]],
-            "securityContext": {"runAsNonRoot": True},
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
             "terminationGracePeriodSeconds": 60,  # torchrun gives its processes 30
             "volumes": [
                 {"name": "scratch", "emptyDir": {"sizeLimit": scratch}},
                 {"name": "shared-memory", "emptyDir": shared_memory},
             ],
-            "containers": [{"name": "node", "volumeMounts": mounts}],
+            "containers": [{"name": "node", "volumeMounts": mounts, "securityContext": _RESTRICTED}],
         },
     }
 

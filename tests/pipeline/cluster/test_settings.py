@@ -26,7 +26,8 @@ def test_a_step_without_an_entry_gets_the_default():
     ("text", "words"),
     [
         ("gpu: {cont: 2}", "gpu.cont is not a known key; pipeline/cluster/settings.yaml lists them all"),
-        ("gpu: {count: 0}", "gpu.count is 0"),
+        ("gpu: {count: -1}", "gpu.count is -1"),
+        ("gpu: {count: 0, nodes: 2}", "gpu.count is 0, which trains on the CPU of one node; gpu.nodes is 2"),
         ("gpu: {nodes: 0}", "gpu.nodes is 0"),
         ("gpu: {resource: gpu}", "gpu.resource is 'gpu'"),
         ("gpu: {shared_memory: 5 Gi}", "gpu.shared_memory is '5 Gi'"),
