@@ -61,6 +61,9 @@ def place(cluster: Cluster) -> None:
         on_gpu = task.container_spec.image == GPU_IMAGE
         several_nodes = on_gpu and cluster.gpu.nodes > 1
         _give(task, cluster.resources(DEFAULT if several_nodes else name))  # the pods of a TrainJob ask for the rest
+        if on_gpu:
+            for key, value in cluster.gpu.annotations.items():
+                kubernetes.add_pod_annotation(task, key, value)
         if several_nodes:
             _start_train_job(task, cluster)
         elif on_gpu:

@@ -61,6 +61,7 @@ class Gpu(Section):
     count: NotNegative
     nodes: Positive
     labels: dict[str, str]
+    annotations: dict[str, str]
     node_selector: dict[str, str]
     affinity: list[Requirement]
     tolerations: list[Toleration]

@@ -157,6 +157,7 @@ gpu:
   resource: amd.com/gpu
   count: 2
   labels: {kueue.x-k8s.io/queue-name: colorizer-training}
+  annotations: {karpenter.sh/do-not-disrupt: "true"}
   node_selector: {pool: training}
   affinity:
     - {key: gpu.example/model, operator: In, values: [mi300x, mi325x]}
@@ -191,6 +192,7 @@ def test_cluster_settings_change_the_training_pod_and_the_address_of_shards(tmp_
     train = pods.pop("train")
     before.pop("train")
     assert train["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "colorizer-training"} | STEP_LABELS
+    assert train["podMetadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
     assert train["nodeSelector"]["labels"] == {"pool": "training"}
     (affinity,) = train["nodeAffinity"]
     assert affinity["matchExpressions"] == [
@@ -243,11 +245,13 @@ def test_several_gpus_give_as_many_processes(tmp_path: Path):
 def test_several_nodes_give_a_train_job_and_a_small_step_pod(tmp_path: Path):
     gpu = "nodes: 3, count: 2, node_selector: {pool: training}, affinity: [{key: zone, operator: In, values: [a]}]"
     labels = "labels: {kueue.x-k8s.io/queue-name: colorizer-training, team: vision}"
-    resources, pod, variables = compiled_for(tmp_path, f"{gpu}, {labels}")
+    annotations = "annotations: {karpenter.sh/do-not-disrupt: 'true'}"
+    resources, pod, variables = compiled_for(tmp_path, f"{gpu}, {labels}, {annotations}")
     assert "accelerator" not in resources
     assert resources["resourceMemoryLimit"] == CLUSTER.resources("resolve").memory[1]
     assert not pod.keys() & {"tolerations", "nodeSelector", "nodeAffinity"}
     assert pod["podMetadata"]["labels"] == STEP_LABELS
+    assert pod["podMetadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
     assert {name: variables[name] for name in variables if name.startswith("POD_")} == {
         "POD_NAME": "metadata.name",
         "POD_UID": "metadata.uid",
@@ -273,6 +277,7 @@ def test_several_nodes_give_a_train_job_and_a_small_step_pod(tmp_path: Path):
     placed = nodes["template"]["spec"]["template"]
     own = {"app.kubernetes.io/name": "colorizer-train", "app.kubernetes.io/part-of": "colorizer"}
     assert placed["metadata"]["labels"] == own | {"team": "vision"}  # Kueue takes the whole job
+    assert placed["metadata"]["annotations"] == {"karpenter.sh/do-not-disrupt": "true"}
     assert placed["spec"]["nodeSelector"] == {"pool": "training"}
     assert placed["spec"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     terms = placed["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]

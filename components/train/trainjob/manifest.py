@@ -72,7 +72,7 @@ def _pod(gpu: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
     labels = {key: value for key, value in gpu["labels"].items() if not key.startswith(_KUEUE)}  # Kueue queues the job
     return {
-        "metadata": {"labels": labels | _LABELS},
+        "metadata": {"labels": labels | _LABELS, "annotations": gpu["annotations"]},
         "spec": {
             "nodeSelector": gpu["node_selector"],
             **({"affinity": affinity} if gpu["affinity"] else {}),
