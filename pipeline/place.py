@@ -22,7 +22,7 @@ from pipeline.cluster.settings import DEFAULT, STREAMING, Cluster, Gpu, Resource
 SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 """Keys of the ConfigMap `colorizer` that every step finds in its environment."""
 
-LINKS = ("COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI")
+LINKS = ("COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI", "COLORIZE_KFP_API")
 """Keys of the same ConfigMap that the exit task alone finds."""
 
 SECRETS = {

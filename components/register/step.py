@@ -100,6 +100,7 @@ def promote(registration: Path) -> None:
     if not record["promote"]:
         raise UserError(f"{registration}: version {record['version']} is not to be promoted: {record['summary']}")
     promotion.promote(record["version"], f"gate: {record['summary']}", replaces=record["champion"])
+    runs.conclude("promoted", record["summary"])
 
 
 def _require_whole(model: Path, evaluation: Path, tags: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -171,8 +172,10 @@ def _write(output: Path, record: Mapping[str, Any], verdict: str) -> None:
 
 def _keep_champion(record: Mapping[str, Any]) -> None:
     """Marks a rejected version in the registry and says why the champion stays in service."""
-    if record["outcome"] == "reject":
+    rejected = record["outcome"] == "reject"
+    if rejected:
         promotion.reject(record["version"], f"gate: {record['summary']}")
+    runs.conclude("rejected" if rejected else "unchanged", record["summary"])
     print(f"Version {record['version']} is not promoted ({record['outcome']}): {record['summary']}", flush=True)
 
 

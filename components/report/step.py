@@ -4,16 +4,22 @@ import html
 import json
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
+from components.report import kubeflow
+from components.report.outcome import SUCCESSES, Outcome, of_states, of_steps
 from components.report.webhook import VARIABLE, deliver
 from components.shared.mlflow import connection, registry, runs, tree
 
 KFP_UI, MLFLOW_UI = "COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI"
 """Environment variables of the addresses under which people see Kubeflow Pipelines and MLflow; pods use others."""
 
-_SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")  # the first from kfp.local, the others from Kubeflow's backend
-_ACTED = {"promote": "promoted", "reject": "rejected", "unchanged": "the champion already"}
+_HEADLINES = {
+    "promoted": "succeeded; version {version} is promoted",
+    "rejected": "succeeded; version {version} is rejected",
+    "unchanged": "succeeded; version {version} is the champion already",
+}
 
 
 def report(state: str, message: str, recipe: str, data_version: str) -> dict[str, Any]:
@@ -23,20 +29,21 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
     used, that part stays empty.
 
     Args:
-        state: Kubeflow's state of the run.
+        state: Kubeflow's state of the run, for what it is worth (`kubeflow`).
         message: Kubeflow's error message; empty or general.
         recipe: of the run.
         data_version: of the run.
 
     Returns:
-        The content of the line: outcome, failed_step, message, pipeline_run, recipe, data_version, version, verdict
-        (outcome, summary, reasons), metrics (name -> the version's and the champion's), data_drift (the alarm of
-        inspect), links, and text, a summary in the form that Slack shows.
+        The content of the line: outcome (promoted, rejected, unchanged, nothing new, failed, canceled, unknown),
+        failed_step, message, pipeline_run, recipe, data_version, version, verdict (outcome, summary, reasons), metrics
+        (name -> the version's and the champion's), data_drift (the alarm of inspect), earlier (runs that told nobody
+        how they ended), links, and text, a summary in the form that Slack shows.
     """
-    outcome: dict[str, Any] = {
-        "outcome": "SUCCEEDED" if state in _SUCCEEDED else state,
+    content: dict[str, Any] = {
+        "outcome": None,
         "failed_step": None,
-        "message": message,
+        "message": "",
         "pipeline_run": tree.pipeline_run_id(),
         "recipe": recipe,
         "data_version": data_version,
@@ -44,55 +51,89 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
         "verdict": None,
         "metrics": {},
         "data_drift": "",
-        "links": {},
+        "earlier": [],
+        "links": {"run": page} if (page := _page(tree.pipeline_run_id())) else {},
     }
-    if os.environ.get(KFP_UI):
-        outcome["links"]["run"] = f"{os.environ[KFP_UI].rstrip('/')}/#/runs/details/{outcome['pipeline_run']}"
-    try:
-        if outcome["pipeline_run"]:
-            _add_results(outcome)
-    except Exception as error:
-        print(f"The results of this run cannot be read from MLflow: {error}", flush=True)
-    outcome["text"] = _text(outcome)
-    print(json.dumps(outcome), flush=True)
+    run = _attempt("Kubeflow's API says nothing of this run", kubeflow.this_run)
+    _attempt("The results of this run cannot be read from MLflow", _add_results, content, run)
+    if content["outcome"] is None:
+        _add_outcome(content, of_states(state, message, run))
+    if run:
+        content["earlier"] = _attempt("Earlier runs cannot be looked up", _untold, run) or []
+    content["text"] = _text(content)
+    print(json.dumps(content), flush=True)
     url = os.environ.get(VARIABLE)
     if url:
-        trouble = deliver(url, outcome)
+        trouble = deliver(url, content)
         print(f"webhook: not delivered: {trouble}" if trouble else "webhook: delivered", flush=True)
-    return outcome
+    return content
+
+
+def _attempt(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns what a function returns; prints its error and returns None where it raises one."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        print(f"{what}: {error}", flush=True)
+        return None
+
+
+def _add_outcome(content: dict[str, Any], outcome: Outcome) -> None:
+    content["outcome"], content["failed_step"], content["message"] = outcome.word, outcome.step or None, outcome.message
 
 
 @connection.explained()
-def _add_results(outcome: dict[str, Any]) -> None:
-    """Adds the results of the steps from MLflow to the outcome, and ends the run's tree."""
+def _add_results(content: dict[str, Any], run: kubeflow.Run | None) -> None:
+    """Adds outcome and results of the steps from MLflow, and ends the run's tree there."""
+    if not content["pipeline_run"]:
+        raise LookupError(f"{tree.RUN_ID} is not set")
     client = connection.connect()
     experiment = runs.experiment_id(client)
-    parent = tree.find(client, experiment)
-    version = registry.find({"judged_in": outcome["pipeline_run"]})
-    if parent and outcome["outcome"] != "SUCCEEDED":
-        failed = tree.failed_step(client, experiment, parent)
-        if failed:
-            outcome["outcome"] = "FAILED"
-            outcome["failed_step"], outcome["message"] = failed
-        elif version and outcome["outcome"] == "RUNNING":
-            outcome["outcome"] = "SUCCEEDED"  # Kubeflow is late with the state of nested graphs
+    parent = client.get_run(tree.ensure_parent_run(client, experiment))  # resolve may not have come so far
+    _add_outcome(content, of_steps(client, experiment, parent, run))
     address = os.environ.get(MLFLOW_UI) or connection.redacted(connection.uri())
     ui = address.rstrip("/") if address.startswith("http") else None
+    version = registry.find({"judged_in": content["pipeline_run"]})
     if version:
-        outcome["version"] = version.number
-        outcome["data_version"] = version.tags["data_version"]  # the run may have been given another name for it
-        outcome["verdict"] = _verdict(version)
-        outcome["metrics"] = _metrics(version)
-        outcome["data_drift"] = version.tags.get("data_drift", "")
+        content["version"] = version.number
+        content["data_version"] = version.tags["data_version"]  # the run may have been given another name for it
+        content["verdict"] = _verdict(version)
+        content["metrics"] = _metrics(version)
+        content["data_drift"] = version.tags.get("data_drift", "")
         if ui:
-            outcome["links"]["version"] = f"{ui}/#/models/{registry.MODEL}/versions/{version.number}"
-    elif outcome["outcome"] == "SUCCEEDED":
-        outcome["message"] = "Nothing is new: a version was made of the same data, code and recipe. No training."
-    if parent:
-        if ui:
-            outcome["links"]["mlflow"] = f"{ui}/#/experiments/{experiment}/runs/{parent}"
-        succeeded = outcome["outcome"] == "SUCCEEDED"
-        tree.close(client, experiment, parent, succeeded, {name: outcome[name] for name in ("recipe", "data_version")})
+            content["links"]["version"] = f"{ui}/#/models/{registry.MODEL}/versions/{version.number}"
+    if ui:
+        content["links"]["mlflow"] = f"{ui}/#/experiments/{experiment}/runs/{parent.info.run_id}"
+    tags = {name: content[name] for name in ("recipe", "data_version")} | {tree.REPORTED: content["outcome"]}
+    tree.close(client, experiment, parent, content["outcome"] in SUCCESSES, tags)
+
+
+@connection.explained()
+def _untold(run: kubeflow.Run) -> list[dict[str, str]]:
+    """Returns the earlier runs whose end nobody was told, and marks them as told.
+
+    Such a run had no exit task, or one whose pod could not start; or it was reported as failed, and succeeded when it
+    was started again, for Kubeflow does not repeat an exit task.
+    """
+    client = connection.connect()
+    experiment = runs.experiment_id(client)
+    found = []
+    for other in kubeflow.ended_before(run):
+        parent = tree.find(client, experiment, other.id)
+        told = tree.told(parent) if parent else ""
+        if told and not (told in ("failed", "canceled") and other.state == "SUCCEEDED"):
+            continue
+        concluded = tree.conclusion(parent) if parent else None
+        outcome = concluded[0] if concluded else other.state.lower()
+        client.set_tag(tree.ensure_parent_run(client, experiment, other.id), tree.REPORTED, outcome)
+        found.append({"pipeline_run": other.id, "name": other.name, "outcome": outcome, "link": _page(other.id)})
+    return found
+
+
+def _page(run: str) -> str:
+    """Returns the address of a run's page; empty where none is known."""
+    ui = os.environ.get(KFP_UI)
+    return f"{ui.rstrip('/')}/#/runs/details/{run}" if ui else ""
 
 
 def _verdict(version: registry.Version) -> dict[str, Any]:
@@ -115,15 +156,18 @@ def _figures(tag: str) -> dict[str, float]:
     return {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
 
 
-def _text(outcome: dict[str, Any]) -> str:
+def _text(content: dict[str, Any]) -> str:
     """Returns lines for people; &, < and > are escaped as Slack requires."""
-    headline = f"Retraining of {registry.MODEL} ({outcome['recipe']}): {outcome['outcome'].lower()}"
-    verdict = outcome["verdict"]
-    if outcome["failed_step"]:
-        headline += f" in {outcome['failed_step']}"
+    outcome, verdict, number = content["outcome"], content["verdict"], content["version"]
+    how = _HEADLINES.get(outcome, outcome).format(version=number)
+    if content["failed_step"]:
+        how += f" in {content['failed_step']}"
+    lines = [f"Retraining of {registry.MODEL} ({content['recipe']}): {how}", content["message"], content["data_drift"]]
     if verdict:
-        headline += f"; version {outcome['version']} is {_ACTED[verdict['outcome']]}"
-    lines = [headline, outcome["message"], outcome["data_drift"]]
-    if verdict:
-        lines += [verdict["summary"], *(f"{name} {reason}" for name, reason in verdict["reasons"].items())]
-    return html.escape("\n".join(filter(None, [*lines, *outcome["links"].values()])), quote=False)
+        if outcome not in SUCCESSES:
+            lines.append(f"The gate had judged version {number}: {verdict['summary']}")
+        lines += [f"{name} {reason}" for name, reason in verdict["reasons"].items()]
+    for run in content["earlier"]:
+        said = f"An earlier run, {run['name']}, told nobody how it ended: {run['outcome']}. {run['link']}"
+        lines.append(said.rstrip())
+    return html.escape("\n".join(filter(None, [*lines, *content["links"].values()])), quote=False)

@@ -40,6 +40,7 @@ def resolve(
     from pathlib import Path
 
     from components.resolve.step import resolve as run
+    from components.shared.mlflow import runs
     from components.shared.step import step
 
     with step("resolve"):
@@ -51,5 +52,6 @@ def resolve(
         Path(origins).write_text(json.dumps(found.origins), encoding="utf-8")
         if only_if_changed and found.nothing_new:
             print(found.nothing_new, flush=True)
+            runs.conclude("nothing new", found.nothing_new)
             return False
         return True

@@ -88,6 +88,7 @@ ENVIRONMENT = {
 REPORT = {
     "COLORIZE_KFP_UI": "colorizer",
     "COLORIZE_MLFLOW_UI": "colorizer",
+    "COLORIZE_KFP_API": "colorizer",
     "COLORIZE_WEBHOOK_URL": "colorizer-webhook",
 }
 """Source of each variable (pod label, ConfigMap or Secret): for every step, and further ones for the exit task."""

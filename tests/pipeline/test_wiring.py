@@ -44,6 +44,7 @@ def test_every_step_keeps_its_wiring() -> None:
     # Tags hold the git commit: in a variant they would make every commit train anew. Only choose reads them.
     expected["choose"]["inputs"]["origins"] = "resolve.origins"
     del expected["choose"]["inputs"]["dataset"]  # choose reads the pictures that evaluate writes
+    expected["report"]["pod"]["environment"]["COLORIZE_KFP_API"] = "colorizer"
     spec, platform = yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8"))
     found = wiring(spec, platform)
     assert found.keys() == expected.keys()

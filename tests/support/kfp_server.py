@@ -98,6 +98,10 @@ class KfpServer:
             case ["POST", "runs"]:
                 self._references(body)
                 return self._new(self.runs, "run_id", "V2beta1Run", body | {"state": "PENDING"})
+            case ["GET", "runs"]:
+                found = [run for run in self.runs.values() if run["experiment_id"] == query["experiment_id"]]
+                found.sort(key=lambda run: run["created_at"], reverse=query.get("sort_by") == "created_at desc")
+                return self._page("runs", found, query)
             case ["GET", "runs", run]:
                 now = self.story.pop(0) if len(self.story) > 1 else self.story[0]
                 return self._get(self.runs, run, "run") | now

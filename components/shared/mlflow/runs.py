@@ -127,6 +127,21 @@ def begin_pipeline_run() -> None:
         tree.ensure_parent_run(client, experiment_id(client))
 
 
+@explained()
+def conclude(outcome: str, sentence: str) -> None:
+    """Notes for the exit task how this pipeline run ended; does nothing outside a pipeline run.
+
+    The step that decides it calls this last of all: a run without this note has failed.
+
+    Args:
+        outcome: promoted, rejected, unchanged or nothing new.
+        sentence: the reason, for people.
+    """
+    if tree.pipeline_run_id():
+        client = connect()
+        tree.conclude(client, experiment_id(client), outcome, sentence[:MAX_TAG])
+
+
 def note_failure(name: str, reason: str) -> None:
     """Tags a step's run with the reason of its failure, for the exit task; does nothing outside a pipeline run."""
     if tree.pipeline_run_id():

@@ -204,10 +204,10 @@ def test_mlflow_has_a_run_tree_per_pipeline_run_with_the_executed_steps(story: S
 def test_the_webhook_got_a_message_for_each_run(story: Story):
     told = story.hook.messages
     assert len(told) == len(list((story.workspace / "runs").iterdir()))
-    assert (told[0]["outcome"], told[0]["version"], told[0]["verdict"]["outcome"]) == ("SUCCEEDED", 1, "promote")
+    assert (told[0]["outcome"], told[0]["version"], told[0]["verdict"]["outcome"]) == ("promoted", 1, "promote")
     assert told[2]["verdict"]["outcome"] == "unchanged"
     assert told[3]["verdict"]["outcome"] == "reject"
-    failures = [(message["failed_step"], message["version"]) for message in told if message["outcome"] == "FAILED"]
+    failures = [(message["failed_step"], message["version"]) for message in told if message["outcome"] == "failed"]
     assert failures == [("merge", None), ("inspect", None), ("evaluate small", None)]
     secret = story.hook.url.rpartition("/")[2]
     assert not any(secret in log.read_text(encoding="utf-8") for log in story.workspace.glob("runs/*/*"))

@@ -84,7 +84,8 @@ def failed(client: MlflowClient) -> tuple[str, str] | None:
     experiment = runs.experiment_id(client)
     parent = tree.find(client, experiment)
     assert parent
-    return tree.failed_step(client, experiment, parent)
+    failure = tree.failure(client, experiment, parent)
+    return (failure.step, failure.reason) if failure else None
 
 
 def end(client: MlflowClient, succeeded: bool) -> None:
