@@ -91,9 +91,10 @@ faults-others:
 k8s-check: setup  ## renders the manifests and checks them against schemas and our rules
 	$(BIN)/python -m k8s.check
 
-# With REGISTRY=ghcr.io/acme the images are pushed and their digests written to k8s/images.
+# With REGISTRY=ghcr.io/acme the images are pushed and their digests written to k8s/images. With TARGETS="cpu serving" only
+# these are built, with NO_CACHE=1 without layers of earlier builds.
 images: setup  ## builds the container images, tagged by commit
-	$(BIN)/colorize images build $(if $(REGISTRY),--push $(REGISTRY))
+	$(BIN)/colorize images build $(if $(REGISTRY),--push $(REGISTRY)) $(addprefix --target ,$(TARGETS)) $(if $(NO_CACHE),--no-cache)
 	$(BIN)/colorize compile
 
 # Builds on a base made here, with podman, runc and debootstrap.

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from components.shared.machine.code import code_version, git_commit
+from components.images.hashes import code_version
+from components.shared.machine.code import git_commit
 from pipeline.graph import retraining
 from pipeline.variants import Variants
 

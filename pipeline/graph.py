@@ -62,7 +62,8 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
             run = resolve(
                 photos=photos, data_version=data_version, only_if_changed=only_if_changed,
                 preprocess_config=preprocess_config, variants=variants,
-                preprocess_code=preprocess_code, train_code=train_code, tags=tags,
+                preprocess_code=preprocess_code, inspect_code=inspect_code, train_code=train_code,
+                evaluate_code=evaluate_code, tags=tags,
             )  # fmt: skip
             version, champion, settled = run.outputs["version"], run.outputs["champion"], run.outputs["settled"]
 

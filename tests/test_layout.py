@@ -9,7 +9,8 @@ MAX_FUNCTION_LINES = 60
 PROGRAMS = {
     "pipeline/cli/main.py",
     "components/train/worker.py",  # torchrun starts it
-    "components/images/without_cuda.py",  # the image build runs it
+    "components/images/hashes.py",  # the image build runs it
+    "components/images/without_cuda.py",  # so does it run this
     "k8s/check/__main__.py",
     "benchmarks/__main__.py",
     "k8s/base/backup/backup.py",  # a CronJob mounts and runs it

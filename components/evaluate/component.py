@@ -38,7 +38,7 @@ def evaluate(
     from components.shared.step import step
     from model.utils.settings import check
 
-    with step(f"evaluate {variant['name']}"):
+    with step(f"evaluate {variant['name']}", evaluate=code):
         scores = run(
             dataset.path,
             Path(model.path),

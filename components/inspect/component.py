@@ -35,7 +35,7 @@ def inspect(
     from components.shared.step import step
     from model.utils.settings import check
 
-    with step("inspect"):
+    with step("inspect", inspect=code):
         result = run(
             Path(dataset.path),
             None if is_s3(photos) else Path(photos),

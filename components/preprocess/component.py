@@ -80,7 +80,7 @@ def partition(
     from components.shared.step import step
     from model.utils.settings import check
 
-    with step("partition"):
+    with step("partition", preprocess=code):
         section = check(PreprocessConfig, config, "preprocess")
         count = run(
             photos,
@@ -122,7 +122,7 @@ def preprocess(
     from components.shared.step import step
     from model.utils.settings import check
 
-    with step("preprocess"):
+    with step("preprocess", preprocess=code):
         section = check(PreprocessConfig, config, "preprocess")
         known = Store(store, section, code)
         part.metadata.update(prepare_part(photos, Path(listing.path), number, Path(part.path), section, store=known))
@@ -160,7 +160,7 @@ def merge(
     from components.shared.step import step
     from model.utils.settings import check
 
-    with step("merge"):
+    with step("merge", preprocess=code):
         section = check(PreprocessConfig, config, "preprocess")
         folders = [Path(part.path) for part in parts]
         summary = run(

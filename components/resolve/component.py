@@ -13,7 +13,9 @@ def resolve(
     preprocess_config: dict,
     variants: list,
     preprocess_code: str,
+    inspect_code: str,
     train_code: str,
+    evaluate_code: str,
     tags: dict,
     version: dsl.OutputPath(str),
     champion: dsl.OutputPath(str),
@@ -29,7 +31,9 @@ def resolve(
         preprocess_config: Section `preprocess` of params.yaml.
         variants: The name of each variant and its section `train`.
         preprocess_code: Hash of the code behind the step.
+        inspect_code: Hash of the code behind the step.
         train_code: Hash of the code behind the step.
+        evaluate_code: Hash of the code behind the step.
         tags: Tags of the registered version that are known beforehand; a variant's name is its recipe.
         version: Version of the photographs.
         champion: URI of the model in service, models:/colorizer/N, or empty when there is none.
@@ -44,7 +48,12 @@ def resolve(
     from components.shared.step import step
 
     with step("resolve"):
-        codes = {"preprocess": preprocess_code, "train": train_code}
+        codes = {
+            "preprocess": preprocess_code,
+            "inspect": inspect_code,
+            "train": train_code,
+            "evaluate": evaluate_code,
+        }
         found = run(photos, data_version, preprocess_config, variants, codes, tags)
         Path(version).write_text(found.data_version, encoding="utf-8")
         Path(champion).write_text(found.champion, encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.shared.machine.code import require_submitted
 from components.shared.mlflow import registry, runs
 from components.shared.photos.remote import LATEST
 from components.shared.photos.source import remote
@@ -51,13 +52,14 @@ def resolve(
         data_version: names the photographs, such as their MD5 as DVC computes it; or `LATEST`.
         preprocess: section `preprocess`, which was checked when the run was started.
         variants: name and train (section `train`) of each.
-        codes: hash of the code behind the steps preprocess and train.
+        codes: hash of the code behind each step of the run, as it was submitted; preprocess and train make a version.
         tags: tags of a version that are known beforehand.
 
     Raises:
         UserError: nothing was published, or no photograph is there; `train.init` names no version; MLflow or S3 cannot
-            be reached.
+            be reached; the image holds other code than the run was submitted with.
     """
+    require_submitted(codes, tags.get("git_commit", ""))
     if data_version == LATEST:
         data_version = _latest(photos)
     settled: list[dict[str, Any]] = []

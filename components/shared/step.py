@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from components.shared.machine.code import require_submitted
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import runs
 from model.utils.errors import Damaged, Interrupted, UserError
@@ -44,7 +45,7 @@ _NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # a failed write raises the
 
 
 @contextmanager
-def step(name: str) -> Iterator[dict[str, str]]:
+def step(name: str, **code: str) -> Iterator[dict[str, str]]:
     """Runs the body of a step and ends it properly; yields a mapping of notes for the journal's line.
 
     A UserError or an error of the disk becomes one line on stderr and exit status 1, without a traceback. SIGTERM and
@@ -53,6 +54,7 @@ def step(name: str) -> Iterator[dict[str, str]]:
 
     Args:
         name: of the step, in the journal and in MLflow.
+        code: hash of the code that the run was submitted with, by the step's folder; an image with other code fails.
     """
     notes: dict[str, str] = {}
 
@@ -63,6 +65,7 @@ def step(name: str) -> Iterator[dict[str, str]]:
 
     try:
         with _marked_at_work(), _ctrl_c_ignored(), stoppable(f"it was told to stop; {AGAIN}."):
+            require_submitted(code)
             yield notes
         if os.environ.get(JOURNAL):
             require_room()  # kfp writes the outputs after this, and its error on a full disk is a traceback

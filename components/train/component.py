@@ -31,7 +31,7 @@ def train(
     from components.train.launch import train as run
     from model.utils.settings import check
 
-    with step(f"train {variant['name']}"):
+    with step(f"train {variant['name']}", train=code):
         run(
             dataset.path,
             Path(model.path),

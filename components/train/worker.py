@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+from components.shared.machine.code import require_submitted
 from components.shared.machine.workspace import workspace
 from components.shared.s3.client import Address, is_s3
 from components.shared.s3.folders import upload_folder
@@ -24,8 +25,10 @@ def run(work: Arguments) -> None:
     """Trains as one of the processes; the main process uploads an output in S3.
 
     Raises:
-        UserError, Interrupted: as in `components.train.step.train`; S3 refuses the output.
+        UserError, Interrupted: as in `components.train.step.train`; S3 refuses the output; this node's image holds
+            other code than the run was submitted with.
     """
+    require_submitted({"train": work["code_version"]})
     output = workspace() / "model" if is_s3(work["output"]) else Path(work["output"])
     train(
         work["dataset"],

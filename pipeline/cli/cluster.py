@@ -142,10 +142,15 @@ def build(
         list[str] | None,
         typer.Option("--build-arg", metavar="NAME=VALUE", help="Build argument of the Dockerfile; repeatable."),
     ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="IMAGE", help="cpu, gpu or serving; repeatable. Default: all."),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Build without layers of earlier builds.")] = False,
 ) -> None:
     """Builds the container images and records their names in k8s/images/kustomization.yaml."""
     from components.images.names import FILE
     from pipeline.cluster import images
 
-    images.build(push, tool, build_args or ())
+    images.build(push, tool, build_args or (), targets or (), use_cache=not no_cache)
     print(f"{FILE.relative_to(ROOT)} names the images; `colorize compile` writes them into the pipeline.")

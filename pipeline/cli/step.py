@@ -84,7 +84,7 @@ def steps(
     """Lists the steps of the graph: inputs, outputs, reused or not, GPU, requests."""
     from rich.table import Table
 
-    from components.shared.machine.code import code_version
+    from components.images.hashes import code_version
     from pipeline.dvcfile import stages
     from pipeline.steps import rows, table
 

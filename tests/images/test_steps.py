@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,12 @@ from docker.types import Mount
 from kfp import local
 from PIL import Image
 
+from components.images.hashes import code_version
 from components.shared.machine.workspace import VARIABLE
 from components.shared.mlflow import registry
 from components.shared.mlflow.tree import RUN_ID
 from components.shared.step import JOURNAL
+from pipeline import ROOT
 from pipeline.cluster.images import IMAGES
 from pipeline.local import run as local_run
 from pipeline.variants import Variants
@@ -73,11 +76,42 @@ def test_folders_outside_the_mounts_are_read_only(steps: Steps, target: str, pla
 
 
 @TARGETS
+def test_an_image_knows_its_code_and_refuses_a_run_that_was_submitted_with_other_code(
+    steps: Steps, target: str
+) -> None:
+    written = json.loads(steps.run(target, "cat", "/app/image.json"))
+    assert written["git_commit"] == TAG
+    assert written["code"] == {folder: code_version(folder) for folder in written["code"]}
+    program = (
+        "import sys; from components.shared.step import step\nwith step('train', train=sys.argv[1]): print('at work')"
+    )
+    assert steps.run(target, "python", "-c", program, code_version("train")) == "at work\n"
+    refused = steps.run(target, "python", "-c", program, "0" * 16, check=False)
+    assert refused.startswith(f"error: The image was built from commit {TAG}")
+    assert "at work" not in refused
+
+
+@TARGETS
+def test_an_image_has_the_environment_that_mlflow_and_git_need(steps: Steps, target: str) -> None:
+    environment = steps.run(target, "env").splitlines()
+    ways = [f"MLFLOW_ENABLE_PROXY_MULTIPART_{way}=false" for way in ("DOWNLOAD", "UPLOAD")]
+    assert {"GIT_PYTHON_REFRESH=quiet", *ways} <= set(environment)
+    assert steps.run(target, "python", "-c", "import git, mlflow") == ""
+
+
+def test_an_image_holds_no_file_of_ours_that_its_commit_does_not_tell(steps: Steps) -> None:
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files"], check=True, capture_output=True, text=True).stdout
+    found = steps.run("serving", "find", ".", "-type", "f", "-not", "-name", "*.pyc").splitlines()
+    assert {file.removeprefix("./") for file in found} - set(listed.splitlines()) == {"image.json"}
+    assert "./pipeline/retraining.yaml" not in found
+
+
+@TARGETS
 def test_every_module_of_an_image_can_be_imported(steps: Steps, target: str) -> None:
     packages = {"cpu": ["components"], "gpu": ["components.train"], "serving": ["components", "serving"]}[target]
     graph = grimp.build_graph("model", "components", "serving", include_external_packages=True, cache_dir=None)
     ours = {name for package in packages for name in graph.find_descendants(package)}
-    ours = {name for name in ours if not name.endswith((".component", ".images", "pyfunc_model"))}
+    ours = {name for name in ours if not name.endswith((".component", ".images", ".hashes", "pyfunc_model"))}
     wanted = sorted(ours.union(*(graph.find_upstream_modules(name) for name in ours)))
     assert "torch" in wanted
     assert "components.train.step" in wanted
@@ -147,10 +181,33 @@ def graph_run(steps: Steps, workspace: Path) -> local_run.RunResult:
 def test_the_whole_graph_runs_in_containers(graph_run: local_run.RunResult) -> None:
     assert graph_run.exit_status == 0, graph_run.log.read_text()[-6000:]
     assert [step.step for step in graph_run.steps if step.outcome != "done"] == []
+    assert "GIT_PYTHON_REFRESH" not in graph_run.log.read_text()
     assert (graph_run.folders["registration"] / "registration.json").stat().st_uid == USER
     champion = registry.champion()
     assert champion is not None
     assert champion.number == 1
+
+
+def test_train_in_the_image_without_cuda_gives_the_same_weights(
+    steps: Steps, graph_run: local_run.RunResult, workspace: Path
+) -> None:
+    """A cluster without GPUs trains in the CPU image."""
+    program = (
+        "import json, sys; from pathlib import Path; from components.train.config import TrainConfig; "
+        "from components.train.launch import train; config = TrainConfig.model_validate(json.loads(sys.argv[4])); "
+        "train(sys.argv[1], Path(sys.argv[2]), sys.argv[3], config)"
+    )
+    (dataset,) = {file.parent for file in (workspace / "pipeline").rglob("dataset/dataset.json")}
+    section = json.dumps(Variants.load("", "small", SMALL).shared.sections()["train"])
+    given = (dataset, steps.mount / "model", steps.mount / "checkpoints", section)
+    volume = f"--volume={dataset}:{dataset}:ro"
+    command = ("python", "-c", program, *given)
+    environment = f"--env={VARIABLE}={steps.mount}"
+    steps.podman(
+        "run", "--rm", "--no-healthcheck", *CONFINED, environment, *steps.volumes, volume, steps.images["cpu"], *command
+    )
+    made, again = (folder / "generator.safetensors" for folder in (graph_run.folders["model"], steps.mount / "model"))
+    assert made.read_bytes() == again.read_bytes()
 
 
 def test_the_champion_colors_a_photograph(steps: Steps, graph_run: local_run.RunResult) -> None:

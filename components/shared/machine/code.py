@@ -1,52 +1,68 @@
-"""The git commit, and a hash of the code behind each step, so that caches notice a change.
+"""The code at hand: its git commit, and the check that an image holds the code that a run was submitted with."""
 
-Kubeflow's cache key holds the few lines of a component, not the code that they import. So the hash of all code that
-the step imports is a parameter of the component. `colorize steps --code DIR` writes the hashes to files for DVC.
-"""
-
-import hashlib
-import os
+import json
 import subprocess
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import grimp
+from model.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
-_PACKAGES = ("model", "components")
+OF_IMAGE = ROOT / "image.json"
+"""Git commit of an image and the hashes of its code, as `components.images.hashes` wrote them. A checkout has none."""
 
 
-@cache
-def _imports() -> grimp.ImportGraph:
-    writable = os.access(ROOT, os.W_OK)  # not so in an image
-    return grimp.build_graph(*_PACKAGES, cache_dir=str(ROOT / ".grimp_cache") if writable else None)
+def require_submitted(codes: Mapping[str, str], commit: str = "") -> None:
+    """Checks that the image that this runs in holds the code that a run was submitted with. Elsewhere it does nothing.
 
+    A run carries the hashes of its submitter's checkout, and what the steps leave is kept under them.
 
-@cache
-def code_version(step: str) -> str:
-    """Returns the first 16 hex digits of the SHA-256 of components/<step>/, its imports of ours, and the lock file.
+    Args:
+        codes: folder of a step below components/ -> hash of the code behind it in that checkout.
+        commit: git commit of that checkout, where it is known.
 
-    The component.py is left out: Kubeflow's own key holds it.
+    Raises:
+        UserError: the image holds other code of a step; names both commits.
     """
-    files = {ROOT / "requirements.txt"}
-    files.update(path for path in (ROOT / "components" / step).iterdir() if path.is_file())
-    modules = {f"components.{step}.step"}
-    modules.update(_imports().find_upstream_modules(f"components.{step}.step"))
-    for module in modules:
-        path = ROOT.joinpath(*module.split("."))
-        files.add(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        if file.name != "component.py" and file.exists():
-            digest.update(str(file.relative_to(ROOT)).encode() + b"\0")
-            digest.update(file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    image = _of_image()
+    others = [step for step, code in codes.items() if image and image["code"].get(step) != code]
+    if others:
+        checkout = f"commit {commit}" if commit else "another checkout"
+        raise UserError(
+            f"The image was built from commit {image['git_commit']} and the run submitted from {checkout}; the code of "
+            f"{', '.join(others)} differs. Run `make images` and submit again, or submit from the image's commit."
+        )
 
 
 def git_commit() -> str:
-    """Returns HEAD, with -dirty behind it when tracked files differ; "unknown" outside git or without git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Returns HEAD, with -dirty behind it when a file that images are built from differs; in an image, its commit.
+
+    Outside git or without git: "unknown".
+    """
+    if image := _of_image():
+        return str(image["git_commit"])
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (subprocess.CalledProcessError, FileNotFoundError):
+        changed = _git("status", "--porcelain", "--", *_built_from())
+        return _git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+    except (subprocess.CalledProcessError, OSError):
         return "unknown"
+
+
+def _of_image() -> dict[str, Any]:
+    return json.loads(OF_IMAGE.read_text(encoding="utf-8")) if OF_IMAGE.exists() else {}
+
+
+def _built_from() -> list[str]:
+    """Returns the files that images are built from, as git's pathspecs: what .dockerignore lets into a build.
+
+    What `make images` writes is not among them.
+    """
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    patterns = [line for line in lines if not line.startswith(("#", "*"))]
+    return [line[1:] if line.startswith("!") else f":!{line}" for line in patterns]
+
+
+def _git(*command: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

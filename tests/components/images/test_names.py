@@ -1,5 +1,6 @@
 """Tests of the file of image names: kustomize and the compiled pipeline read the same names from it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,12 @@ def test_the_compiled_pipeline_uses_the_images_of_the_repositorys_file(file: Pat
 def test_kustomize_and_the_pipeline_resolve_an_entry_to_the_same_image(file: Path, entry: dict[str, str]) -> None:
     images.write([{"name": "colorize-python-cpu", **entry}], file)
     assert image("colorize-python-cpu", file) == rendered(file, "colorize-python-cpu")
+
+
+def test_the_repositorys_file_names_one_build_and_none_of_uncommitted_changes() -> None:
+    tags = {entry["newTag"] for entry in yaml.safe_load(FILE.read_text(encoding="utf-8"))["images"]}
+    assert len(tags) == 1
+    assert re.fullmatch(r"unbuilt|[0-9a-f]{40}", tags.pop())
 
 
 def test_writing_keeps_the_rest_of_the_file(file: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from components.register.step import promote, register
 from components.resolve.step import Resolved, resolve
+from components.shared.machine import code
 from components.shared.mlflow import registry
 from components.shared.photos.remote import LATEST
 from model.utils.errors import UserError
@@ -117,6 +118,15 @@ def test_floats_of_kubeflow_equal_the_integers_of_the_settings(workplace: Path):
     plain = resolve("photos", VERSION, sections["preprocess"], variants, CODES, {})
     floats = json.loads(json.dumps([sections["preprocess"], variants]), parse_int=float)
     assert resolve("photos", VERSION, floats[0], floats[1], CODES, {}) == plain
+
+
+def test_an_image_with_other_code_is_refused_before_anything_else(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    image = workplace / "image.json"
+    image.write_text(json.dumps({"git_commit": "4567def", "code": {**CODES, "evaluate": "3" * 16}}))
+    monkeypatch.setattr(code, "OF_IMAGE", image)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # would fail, if it were asked
+    with pytest.raises(UserError, match="built from commit 4567def and the run submitted from commit 0123abc"):
+        settle(codes={**CODES, "evaluate": "4" * 16})
 
 
 def test_a_missing_champion_as_initial_weights_is_refused(workplace: Path):

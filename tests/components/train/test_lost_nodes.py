@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.machine.code import code_version
+from components.images.hashes import code_version
 from components.shared.s3.client import Address
 from components.train.step import train
 from model.utils.errors import Interrupted

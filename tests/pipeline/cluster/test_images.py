@@ -1,6 +1,7 @@
 """Tests of `colorize images build` in a clone: its calls of docker or podman (scripts here) and its records."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,11 +37,27 @@ class Clone:
     def entries(self) -> list[dict[str, str]]:
         return yaml.safe_load((self.root / "k8s" / "images" / "kustomization.yaml").read_text())["images"]
 
-    def build(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def changed(self) -> list[str]:
+        return [line[3:] for line in self.run("git", "status", "--porcelain").stdout.splitlines()]
+
+    @property
+    def git_commit(self) -> str:
+        program = "from components.shared.machine.code import git_commit; print(git_commit())"
+        return self.run(sys.executable, "-c", program).stdout.strip()
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PYTHONPATH": str(self.root), "CALLS": str(self.root.parent / "calls")} | variables
         environment["PATH"] = f"{self.root.parent / 'bin'}:{environment['PATH']}"
-        command = [sys.executable, "-m", "pipeline.cli.main", "images", "build", *arguments]
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def build(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "pipeline.cli.main", "images", "build", *arguments, **variables)
+
+    def make_images(self, *variables: str) -> None:
+        """Runs `make images` over the packages of this environment."""
+        done = self.run("make", "images", *variables)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -51,6 +68,10 @@ def clone(tmp_path: Path) -> Clone:
     for tool in ("docker", "podman"):
         (tmp_path / "bin" / tool).write_text(TOOL)
         (tmp_path / "bin" / tool).chmod(0o755)
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "ready").touch()
+    (root / ".venv" / "bin" / "colorize").write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline.cli.main "$@"\n')
+    (root / ".venv" / "bin" / "colorize").chmod(0o755)
     head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     return Clone(root, head.stdout.strip())
 
@@ -61,8 +82,73 @@ def test_build_without_a_registry_tags_with_the_commit_and_pushes_nothing(clone:
     assert {call[1] for call in clone.calls} == {"build"}
     assert [call[call.index("--target") + 1] for call in clone.calls] == list(IMAGES)
     assert clone.entries == [{"name": name, "newName": name, "newTag": clone.commit} for name in IMAGES.values()]
-    assert clone.build().returncode == 0, "what it wrote itself counts as a change"
-    assert clone.entries[0]["newTag"] == clone.commit
+
+
+@pytest.mark.slow
+def test_the_images_are_pushed_after_they_were_built_twice_and_scanned(clone: Clone) -> None:
+    """What `make images` writes is not in the images, so it never makes a commit dirty."""
+    clone.make_images("NO_CACHE=1")
+    fresh = [call for call in clone.calls if call[1] == "build"]
+    assert len(fresh) == len(IMAGES)
+    assert all("--no-cache" in call for call in fresh)
+    assert clone.changed == ["k8s/images/kustomization.yaml", "pipeline/retraining.yaml"]
+    clone.make_images()
+    clone.make_images("REGISTRY=registry.example.com/acme")
+    assert {call[call.index("--tag") + 1].rpartition(":")[2] for call in clone.calls if "--tag" in call} == {
+        clone.commit
+    }
+    assert [call[1] for call in clone.calls[2 * len(IMAGES) :]].count("push") == len(IMAGES)
+    assert all("--no-cache" not in call for call in clone.calls[len(fresh) :]), "other images than those scanned"
+    compiled = (clone.root / "pipeline" / "retraining.yaml").read_text()
+    assert set(re.findall(r"image: (\S+)", compiled)) == {
+        f"registry.example.com/acme/colorize-python-{target}:{clone.commit}@{DIGEST}" for target in ("cpu", "gpu")
+    }
+    assert clone.git_commit == clone.commit
+
+
+@pytest.mark.slow
+def test_single_images_can_be_built_and_the_others_keep_their_record(clone: Clone) -> None:
+    before = {entry["name"]: entry for entry in clone.entries}
+    clone.make_images("TARGETS=cpu serving")
+    assert [call[call.index("--target") + 1] for call in clone.calls] == ["cpu", "serving"]
+    after = {entry["name"]: entry for entry in clone.entries}
+    assert after["colorize-python-gpu"] == before["colorize-python-gpu"]
+    assert after["colorize-python-serving"]["newTag"] == clone.commit
+    unknown = clone.build("--target", "tpu")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "error: --target tpu: there is no such image; there are cpu, gpu, serving.\n",
+    )
+
+
+def test_podman_names_an_image_as_a_cluster_looks_for_it(clone: Clone) -> None:
+    assert clone.build("--tool", "podman").returncode == 0
+    tags = [call[call.index("--tag") + 1] for call in clone.calls]
+    assert tags == [f"docker.io/library/{name}:{clone.commit}" for name in IMAGES.values()]
+    assert clone.entries[0]["newName"] == IMAGES["cpu"]
+
+
+COPIED = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "components" / "images" / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_a_commit_is_dirty_when_something_differs_that_an_image_gets(clone: Clone) -> None:
+    for source in {source for line in COPIED for source in line.split()}:
+        file = clone.root / source
+        file = file / "new" if file.is_dir() else file
+        before = file.read_bytes() if file.exists() else b""
+        file.write_bytes(before + b"# changed\n")
+        assert clone.git_commit == f"{clone.commit}-dirty", source
+        file.write_bytes(before) if before else file.unlink()
+    assert clone.git_commit == clone.commit
+
+
+def test_a_commit_is_not_dirty_when_what_differs_is_in_no_image(clone: Clone) -> None:
+    files = [".dvc/config", "docs/operate/images.md", "k8s/images/kustomization.yaml", "pipeline/retraining.yaml"]
+    for file in files:
+        with (clone.root / file).open("a") as changed:
+            changed.write("# changed\n")
+    assert sorted(clone.changed) == files
+    assert clone.git_commit == clone.commit
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman"])

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.shared.machine.code import code_version, git_commit
+from components.images.hashes import code_version
+from components.shared.machine.code import git_commit
 from pipeline import compile as compiled
 from pipeline.cluster import client as kubeflow
 from pipeline.cluster.submit import recorded_version

@@ -1,70 +1,79 @@
-"""Tests of the hash of a step's code: it changes with the files that the step imports, and with no others."""
+"""Tests of the check that an image holds the code that a run was submitted with, in every step that is reused."""
 
-import shutil
-import subprocess
-import sys
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline import ROOT
+from components.shared.machine import code
+from components.shared.machine.code import git_commit, require_submitted
+from model.utils.errors import UserError
+from pipeline.graph import retraining
+from pipeline.steps import Step, steps
 
-PROGRAM = """
-from components.shared.machine.code import code_version
-print(*(code_version(step) for step in ("preprocess", "train", "evaluate")))
-"""
+REUSED = [step for step in steps() if step.cached]
+CODES = {step.folder: f"{number:016x}" for number, step in enumerate(REUSED)}
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    for name in ("model", "components", "pipeline"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
-    return tmp_path
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Returns a function that has this process run in an image, with these hashes in place of those of `CODES`."""
+    monkeypatch.setattr(code, "OF_IMAGE", tmp_path / "image.json")
+
+    def write(**other: str) -> None:
+        content = {"git_commit": "a" * 40, "code": {**CODES, **other}}
+        (tmp_path / "image.json").write_text(json.dumps(content), encoding="utf-8")
+
+    return write
 
 
-def versions(checkout: Path) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": "."},
+def test_an_image_with_the_submitted_code_passes_whatever_its_commit_is(image: Callable[..., None]) -> None:
+    image()
+    require_submitted(CODES, "b" * 40)
+
+
+def test_an_image_with_other_code_is_refused_with_both_commits(image: Callable[..., None]) -> None:
+    image(train="f" * 16)
+    with pytest.raises(UserError) as refused:
+        require_submitted(CODES, "b" * 40)
+    assert str(refused.value) == (
+        f"The image was built from commit {'a' * 40} and the run submitted from commit {'b' * 40}; the code of train "
+        "differs. Run `make images` and submit again, or submit from the image's commit."
     )
-    return done.stdout.split()
 
 
-def touch(path: Path) -> None:
-    path.write_text(path.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+def test_an_image_that_does_not_know_a_step_is_refused(image: Callable[..., None]) -> None:
+    image()
+    with pytest.raises(UserError, match="the code of toy differs"):
+        require_submitted({"toy": "0" * 16})
 
 
-@pytest.mark.parametrize(
-    ("file", "moved"),
-    [
-        ("components/train/step.py", (False, True, False)),
-        ("components/preprocess/step.py", (True, False, False)),
-        ("components/evaluate/step.py", (False, False, True)),
-        ("model/training/loop.py", (False, True, False)),
-        ("model/color.py", (True, True, True)),
-        ("model/metrics/ssim.py", (False, False, True)),
-        ("components/register/gate.py", (False, False, False)),
-        ("pipeline/graph.py", (False, False, False)),
-        ("requirements.txt", (True, True, True)),
-    ],
-)
-def test_a_changed_file_changes_the_hash_of_the_steps_that_import_it(
-    checkout: Path, file: str, moved: tuple[bool, ...]
-):
-    before = versions(checkout)
-    touch(checkout / file)
-    after = versions(checkout)
-    assert tuple(old != new for old, new in zip(before, after, strict=True)) == moved
+def test_outside_an_image_nothing_is_compared(image: Callable[..., None]) -> None:
+    require_submitted({"train": "whatever"}, "b" * 40)
 
 
-def test_the_hash_includes_other_files_in_the_steps_folder(checkout: Path):
-    before = versions(checkout)
-    (checkout / "components" / "evaluate" / "extra.html").write_text("<p>", encoding="utf-8")
-    after = versions(checkout)
-    assert before[:2] == after[:2]
-    assert before[2] != after[2]
+def test_the_commit_of_an_image_is_the_one_it_was_built_from(image: Callable[..., None]) -> None:
+    assert git_commit() != "a" * 40
+    image()
+    assert git_commit() == "a" * 40
+
+
+@pytest.mark.parametrize("step", REUSED, ids=lambda step: step.name)
+def test_a_step_whose_output_is_reused_refuses_an_image_with_other_code(
+    step: Step, image: Callable[..., None], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image(**{step.folder: "f" * 16})
+    names = {*step.inputs, *step.outputs} - {"Output"}
+    given: dict[str, Any] = dict.fromkeys(names) | {"code": CODES[step.folder]}
+    with pytest.raises(SystemExit) as ended:
+        step.component.python_func(**given | {"variant": {"name": "one"}} if "variant" in names else given)
+    assert ended.value.code == 1
+    assert f"error: The image was built from commit {'a' * 40}" in capsys.readouterr().err
+
+
+def test_resolve_compares_every_hash_of_the_graph() -> None:
+    inputs = retraining.pipeline_spec.root.input_definitions.parameters
+    resolve = next(step for step in steps() if step.name == "resolve")
+    assert {name for name in inputs if name.endswith("_code")} <= resolve.inputs.keys()
