@@ -12,14 +12,21 @@ from kfp.dsl.pipeline_context import Pipeline
 from kubernetes.utils.quantity import parse_quantity
 
 from components.images.names import CPU_IMAGE, GPU_IMAGE
+from components.shared.machine.pipeline_run import RUN_ID
 from components.shared.machine.workspace import SHARD_CACHE
-from components.shared.mlflow.tree import RUN_ID
 from components.train.environment import POD, PROCESSES, TRAINJOB
 from components.train.trainjob import manifest
 from model.utils.errors import UserError
 from pipeline.cluster.settings import DEFAULT, STREAMING, Cluster, Gpu, Resources, Retry
 
-SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
+SETTINGS = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_DEFAULT_REGION",
+)
 """Keys of the ConfigMap `colorizer` that every step finds in its environment."""
 
 LINKS = ("COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI", "COLORIZE_KFP_API")

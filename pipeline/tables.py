@@ -89,7 +89,7 @@ def facts(version: registry.Version) -> dict[str, Any]:
         "data_version": tags.get("data_version", ""),
         "pipeline_run": tags.get("pipeline_run_id", ""),
         "mlflow_run": run or "",
-        "report": f"{version.evaluation}/report.html at {connection.redacted(connection.uri())}",
+        "report": f"{version.evaluation}/report.html at {connection.shown_uri()}",
         "parameters": _parameters(tags.get("trained_in") or run),
     }
     return {name: fact for name, fact in found.items() if fact or name == "aliases"}

@@ -15,7 +15,8 @@ from components.register.card import model_card
 from components.register.config import RegisterConfig
 from components.register.logged_model import log_model
 from components.register.photographs import INSPECTION, LINEAGE, sources_table
-from components.shared.mlflow import promotion, registry, runs, tree
+from components.shared.machine.pipeline_run import pipeline_run_id
+from components.shared.mlflow import promotion, registry, runs
 from model.utils.errors import Damaged, UserError
 from model.utils.files import folder_aside
 
@@ -46,7 +47,7 @@ def register(
         evaluation: output of evaluate: metrics.json, report.html, samples.png.
         output: folder for registration.json and verdict.md.
         config: the gate's rules.
-        tags: those of `TAGS`, and others; `tree.RUN_ID` in the environment stands in for pipeline_run_id.
+        tags: those of `TAGS`, and others; `pipeline_run.RUN_ID` in the environment stands in for pipeline_run_id.
         inspection: output of inspect about the photographs; None where nobody looked at them.
 
     Returns:
@@ -56,7 +57,7 @@ def register(
     Raises:
         UserError: a file is missing or damaged (`Damaged`: of the model), a tag is missing, MLflow cannot be reached.
     """
-    tags = {**tags, "pipeline_run_id": tags.get("pipeline_run_id") or tree.pipeline_run_id()}
+    tags = {**tags, "pipeline_run_id": tags.get("pipeline_run_id") or pipeline_run_id()}
     weights_sha256, metrics = _require_whole(model, evaluation, tags)
     promotion.repair()
     champion = registry.champion()

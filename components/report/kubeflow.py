@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from components.shared.mlflow import tree
+from components.shared.machine.pipeline_run import on_kubeflow, pipeline_run_id
 
 API = "COLORIZE_KFP_API"
 """Environment variable of the API's address; a pod of a run asks the Service of namespace kubeflow by default."""
@@ -54,9 +54,8 @@ def this_run() -> Run | None:
     Raises:
         RequestException: the API cannot be reached, or refuses. With profiles it does not know a step's account.
     """
-    run = tree.pipeline_run_id()
-    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and run and not run.startswith("local-")
-    return _run(_get(f"runs/{run}", {})) if in_pod or API in os.environ else None
+    known = on_kubeflow() or API in os.environ
+    return _run(_get(f"runs/{pipeline_run_id()}", {})) if known else None
 
 
 def ended_before(run: Run) -> list[Run]:

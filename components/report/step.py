@@ -10,6 +10,7 @@ from typing import Any
 from components.report import kubeflow
 from components.report.outcome import SUCCESSES, Outcome, of_states, of_steps
 from components.report.webhook import VARIABLE, deliver
+from components.shared.machine.pipeline_run import RUN_ID, pipeline_run_id
 from components.shared.mlflow import connection, registry, runs, tree
 
 KFP_UI, MLFLOW_UI = "COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI"
@@ -44,7 +45,7 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
         "outcome": None,
         "failed_step": None,
         "message": "",
-        "pipeline_run": tree.pipeline_run_id(),
+        "pipeline_run": pipeline_run_id(),
         "recipe": recipe,
         "data_version": data_version,
         "version": None,
@@ -52,7 +53,7 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
         "metrics": {},
         "data_drift": "",
         "earlier": [],
-        "links": {"run": page} if (page := _page(tree.pipeline_run_id())) else {},
+        "links": {"run": page} if (page := _page(pipeline_run_id())) else {},
     }
     run = _attempt("Kubeflow's API says nothing of this run", kubeflow.this_run)
     _attempt("The results of this run cannot be read from MLflow", _add_results, content, run)
@@ -86,12 +87,12 @@ def _add_outcome(content: dict[str, Any], outcome: Outcome) -> None:
 def _add_results(content: dict[str, Any], run: kubeflow.Run | None) -> None:
     """Adds outcome and results of the steps from MLflow, and ends the run's tree there."""
     if not content["pipeline_run"]:
-        raise LookupError(f"{tree.RUN_ID} is not set")
+        raise LookupError(f"{RUN_ID} is not set")
     client = connection.connect()
     experiment = runs.experiment_id(client)
     parent = client.get_run(tree.ensure_parent_run(client, experiment))  # resolve may not have come so far
     _add_outcome(content, of_steps(client, experiment, parent, run))
-    address = os.environ.get(MLFLOW_UI) or connection.redacted(connection.uri())
+    address = os.environ.get(MLFLOW_UI) or connection.shown_uri()
     ui = address.rstrip("/") if address.startswith("http") else None
     version = registry.find({"judged_in": content["pipeline_run"]})
     if version:

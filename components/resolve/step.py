@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.shared.machine.code import require_submitted
-from components.shared.mlflow import registry, runs
+from components.shared.mlflow import connection, registry, runs
 from components.shared.photos.remote import LATEST
 from components.shared.photos.source import remote
 from components.shared.s3.client import is_s3
@@ -57,9 +57,10 @@ def resolve(
 
     Raises:
         UserError: nothing was published, or no photograph is there; `train.init` names no version; MLflow or S3 cannot
-            be reached; the image holds other code than the run was submitted with.
+            be reached, or MLflow is a file on Kubeflow; the image holds other code than the run was submitted with.
     """
     require_submitted(codes, tags.get("git_commit", ""))
+    connection.require_shared()
     if data_version == LATEST:
         data_version = _latest(photos)
     settled: list[dict[str, Any]] = []
@@ -92,7 +93,7 @@ def _beginning(init: str, made_by: str) -> str:
     A version that this very training made would be trained once more at every run. In its place stands the version
     that its own training began with.
     """
-    version = registry.resolve(init)
+    version = registry.resolve(init, "train.init")
     return version.tags["began_with"] if version.tags.get("made_by") == made_by else version.uri
 
 

@@ -55,7 +55,7 @@ class MlflowQueue:
             _log.warning("MLflow lacks the last %d writes of this attempt; history.jsonl has its rows.", left)
         elif left:
             raise self._error or UserError(
-                f"MLflow at {connection.redacted(connection.uri())} is too slow; run the same command again."
+                f"MLflow at {connection.shown_uri()} is too slow; run the same command again."
             )
 
     def write(self, call: Callable[[], None]) -> None:

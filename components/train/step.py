@@ -140,7 +140,7 @@ def _prepare(dataset: Path | str, checkpoints: Path | str, config: TrainConfig, 
     if config.calibrate and not len(validation):
         raise UserError("train.calibrate needs validation photographs; raise preprocess.val_percent, or switch it off.")
     if config.init.startswith("models:"):  # an alias may mean another version tomorrow
-        config = config.model_copy(update={"init": registry.resolve(config.init).uri})
+        config = config.model_copy(update={"init": registry.resolve(config.init, "train.init").uri})
     begin_with, checksum = _begin_with(config.init) if config.init else (None, "")
     identity = {
         "data_version": shards.data_version,

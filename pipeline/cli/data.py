@@ -1,4 +1,4 @@
-"""`colorize data`: versions of the photographs."""
+"""`colorize data`: versions of the photographs and, for `push`, of the champion."""
 
 from pathlib import Path
 from typing import Annotated
@@ -49,8 +49,11 @@ def pull(remote: _Remote = None) -> None:
 
 @app.command()
 def push(remote: _Remote = None) -> None:
-    """Copies the version of data.dvc to the remote."""
+    """Copies the versions of data.dvc and champion.dvc to the remote."""
     from pipeline.data import versions
 
     with stoppable(_STOPPED):
-        print(f"The remote has the version of data.dvc; pushed {versions.push(Path(), remote)} new files.")
+        for name in ("data", "champion"):
+            if name == "data" or Path(f"{name}.dvc").exists():  # a clone may have no champion
+                pushed = versions.push(Path(), remote, name)
+                print(f"The remote has the version of {name}.dvc; pushed {pushed} new files.", flush=True)

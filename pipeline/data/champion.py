@@ -1,26 +1,39 @@
-"""The champion of the repository, champion/ in DVC, for a registry that is empty."""
+"""The champion of the repository, champion/ in DVC, for a registry that has none."""
 
 import sys
 
-from components.register.shipped import adopt
-from components.shared.mlflow import registry
+from components.register.shipped import adopt, find_adopted
+from components.shared.mlflow import connection, promotion, registry
 from pipeline import ROOT
 from pipeline.data.versions import ensure_data
 
 CHAMPION = "models:/colorizer@champion"
+_FOLDER = ROOT / "champion"
 
 
 def ensure_champion() -> None:
-    """Imports the champion of the repository if nothing has ever been registered.
+    """Imports the champion of the repository if nothing was ever registered, or completes an import that was cut off.
+
+    If other versions are there and none is the champion, it says so.
 
     Raises:
         UserError: champion/ cannot be fetched or is damaged; MLflow cannot be used.
     """
-    if registry.find({}) is None:
+    if registry.champion():
+        return
+    registered = registry.find_all({})
+    if not registered:
         ensure_data(ROOT, "champion")
-        version = adopt(ROOT / "champion")
-        print(
-            f"The registry was empty: imported the champion of the repository as version {version.number}.",
-            file=sys.stderr,
-            flush=True,
+        _say(f"The registry was empty: imported the champion of the repository as version {adopt(_FOLDER).number}.")
+    elif not promotion.history() and (_FOLDER / "version.json").is_file() and find_adopted(_FOLDER):
+        _say(f"An import was cut off: the repository's champion is in service now, as version {adopt(_FOLDER).number}.")
+    else:
+        numbers = ", ".join(str(version.number) for version in registered)
+        _say(
+            f"MLflow at {connection.shown_uri()} has versions ({numbers}), and none is the champion; "
+            "`colorize promote V` puts one in service."
         )
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

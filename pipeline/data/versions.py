@@ -1,7 +1,7 @@
 """Versions of data/ and champion/: what DVC pulls, pushes and calls them, with errors of one sentence."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,15 +37,16 @@ class DataVersion:
 def ensure_data(root: Path, name: str = "data") -> DataVersion:
     """Pulls root/<name> if its files are missing, and returns its version.
 
-    A folder at another version that DVC's cache holds (for example after `git pull`) is moved to the version of
-    <name>.dvc. A folder that a user has changed stays as it is.
+    They come from the default remote, or from the first other one that has them. A folder at another version that
+    DVC's cache holds (for example after `git pull`) is moved to the version of <name>.dvc. A folder that a user has
+    changed stays as it is.
 
     Raises:
         UserError: <name>.dvc is missing, the files cannot be fetched, or the version names a file outside the folder.
     """
     with _project(root, name=name) as project:
         if project.needs_pull():
-            project.pull()
+            project.bring()
         found = project.tree()
         note = ""
         if found.hash_info != project.recorded:
@@ -81,13 +82,18 @@ def pull(root: Path, remote: str | None = None) -> int:
         return project.pull()
 
 
-def push(root: Path, remote: str | None = None) -> int:
-    """Copies the version of data.dvc to the remote; returns the number of new files there.
+def push(root: Path, remote: str | None = None, name: str = "data") -> int:
+    """Copies the version of <name>.dvc to the remote; returns the number of new files there.
+
+    A folder that is missing here is pulled first, as `ensure_data` does.
 
     Raises:
-        UserError: as `pull`; or DVC's cache of this clone lacks files that data.dvc lists.
+        UserError: as `pull`; or DVC's cache of this clone lacks files that <name>.dvc lists.
     """
-    with _project(root, remote) as project:
+    with _project(root, name=name) as here:
+        if here.needs_pull():
+            here.bring()
+    with _project(root, remote, name) as project:
         return project.push()
 
 
@@ -169,6 +175,17 @@ class _Project:
             f"`dvc add {self._name}` records it, `dvc checkout --force {self._name}` drops the changes."
         )
 
+    def bring(self) -> None:
+        """Pulls from the first remote that has the version; raises the error of the default one if there is none."""
+        try:
+            self.pull()
+        except UserError:
+            for other in sorted(self._repo.config["remote"].keys() - {self._repo.config["core"].get("remote")}):
+                with suppress(UserError):
+                    _Project(self._repo, other, self._name).pull()
+                    return
+            raise
+
     def pull(self) -> int:
         self._unfinished.touch()
         with explained(self._remote_url(), self._absence):
@@ -227,15 +244,20 @@ class _Project:
             return f"{url}: there is no such folder; restore it, or name another remote."
         listed = self._listed()
         if listed is None:
-            return (
-                f"{url}: it does not hold the version {self.recorded.value} of {self._name}.dvc; "
-                "push it from where it was added (`dvc push`), or name another remote."
-            )
+            return f"{url}: it does not hold the version {self.recorded.value} of {self._name}.dvc; {self._remedy()}."
         absent = {path: md5 for path, md5 in sorted(_files(listed).items()) if not self._output.cache.exists(md5)}
         path, md5 = next(iter(absent.items()))
         others = f" (and {len(absent) - 1} other files)" if len(absent) > 1 else ""
         trouble = "has a damaged copy of" if store.exists(md5) else "lacks"
-        return f"{url}: it {trouble} {self._name}/{path}{others}; push again from a clone that has it (`dvc push`)."
+        return f"{url}: it {trouble} {self._name}/{path}{others}; {self._remedy()}."
+
+    def _remedy(self) -> str:
+        """Tells how what the remote lacks gets there."""
+        config = self._repo.config
+        here = self._remote or config["core"].get("remote")
+        push = f"push it from a clone that has it (`colorize data push --remote {here}`)"
+        others = " or ".join(sorted(config["remote"].keys() - {here}))
+        return f"fetch it from {others} (`dvc pull {self._name}.dvc --remote ...`), or {push}" if others else push
 
 
 def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: "DvcIgnoreFilter | None" = None) -> "Tree":

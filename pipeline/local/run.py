@@ -16,8 +16,8 @@ from types import TracebackType
 import psutil
 from kfp import local
 
+from components.shared.machine.pipeline_run import LOCAL, RUN_ID
 from components.shared.machine.workspace import VARIABLE, workspace
-from components.shared.mlflow.tree import RUN_ID
 from components.shared.step import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, require_room
 from model.utils.errors import Interrupted, UserError
 from model.utils.signals import handled
@@ -82,7 +82,7 @@ class _Session:
     def __init__(self, variants: tuple[str, ...]) -> None:
         self.workspace = workspace()
         self.stamp = time.strftime("%Y%m%d-%H%M%S")
-        self.run_id = f"local-{self.stamp}-{secrets.token_hex(2)}"
+        self.run_id = f"{LOCAL}{self.stamp}-{secrets.token_hex(2)}"
         folder = self.workspace / "runs" / self.stamp
         self.journal = folder / "journal.jsonl"
         self.log = folder / "log.txt"

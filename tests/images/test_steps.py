@@ -19,9 +19,9 @@ from kfp import local
 from PIL import Image
 
 from components.images.hashes import code_version
+from components.shared.machine.pipeline_run import RUN_ID
 from components.shared.machine.workspace import VARIABLE
 from components.shared.mlflow import registry
-from components.shared.mlflow.tree import RUN_ID
 from components.shared.step import JOURNAL
 from pipeline import ROOT
 from pipeline.cluster.images import IMAGES

@@ -78,6 +78,8 @@ ENVIRONMENT = {
     "KFP_RUN_ID": "metadata.labels['pipeline/runid']",
     "MLFLOW_TRACKING_URI": "colorizer",
     "MLFLOW_EXPERIMENT_NAME": "colorizer",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "colorizer",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "colorizer",
     "AWS_ENDPOINT_URL_S3": "colorizer",
     "AWS_DEFAULT_REGION": "colorizer",
     "AWS_ACCESS_KEY_ID": "colorizer-s3",

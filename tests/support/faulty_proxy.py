@@ -41,8 +41,8 @@ class FaultyProxy:
 
 
 @contextmanager
-def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[FaultyProxy]:
-    """Yields a proxy on loopback to `server`, an http:// address."""
+def faulty_proxy(server: str, seed: int = 0, share: float = 0.0, port: int = 0) -> Iterator[FaultyProxy]:
+    """Yields a proxy on loopback to `server`, an http:// address; port 0 picks a free one."""
     draw, lock = random.Random(seed), threading.Lock()
 
     class Passing(loopback.Handler):
@@ -104,6 +104,6 @@ def faulty_proxy(server: str, seed: int = 0, share: float = 0.0) -> Iterator[Fau
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    with loopback.server(Passing) as url:
+    with loopback.server(Passing, port) as url:
         proxy = FaultyProxy(url, share)
         yield proxy

@@ -1,5 +1,6 @@
 """HTTP servers for tests: on loopback, on a free port, without a log of requests."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,13 @@ class Refusal(Exception):  # noqa: N818 - an answer
         self.status = status
 
 
+def free_port() -> int:
+    """Returns a port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -32,9 +40,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Runs a server and yields its address; stops it at the end."""
-    with _Server(("127.0.0.1", 0), handler) as listening:
+def server(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[str]:
+    """Runs a server and yields its address; stops it at the end. Port 0 picks a free one."""
+    with _Server(("127.0.0.1", port), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

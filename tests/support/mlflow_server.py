@@ -16,11 +16,14 @@ _READY_SECONDS = 180
 
 
 @contextmanager
-def mlflow_server(folder: Path, port: int = 0) -> Iterator[str]:
+def mlflow_server(folder: Path, port: int = 0, store: str = "", **variables: str) -> Iterator[str]:
     """Yields its address; `folder` holds mlflow.db, and gets artifacts and log.
 
     Args:
+        folder: of the server.
         port: Port of the server; 0 picks a free one.
+        store: s3://bucket/prefix of the artifacts in place of the folder.
+        variables: of the server's environment.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,10 +35,11 @@ def mlflow_server(folder: Path, port: int = 0) -> Iterator[str]:
         "--backend-store-uri",
         f"sqlite:///{folder / 'mlflow.db'}",
         "--artifacts-destination",
-        str(folder / "files"),
+        store or str(folder / "files"),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes more, as k8s/base/mlflow.yaml
+    environment |= variables
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True) as server,

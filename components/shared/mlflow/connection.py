@@ -6,14 +6,21 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from components.shared.machine.first_contact import await_server
+from components.shared.machine.pipeline_run import on_kubeflow
 from components.shared.machine.workspace import workspace
 from model.utils.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+MULTIPART_DOWNLOAD = "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"
+"""Environment variable: "true" lets MLflow's clients download from the store itself."""
 
 # Set before MLflow is imported. A value that the user has set stays.
 _DEFAULTS = {
@@ -27,6 +34,10 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # with the next line: a server counts as unreachable after about 10 s
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds per attempt; a silent server counts as unreachable after 2 min
+    # Artifacts go through the server: the addresses that it signs are the store's own, which few clients can reach.
+    MULTIPART_DOWNLOAD: "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
+    "GIT_PYTHON_REFRESH": "quiet",  # else a page about git in every log of an image without git
 }
 # Whatever the user has set: no telemetry, and no pickle is loaded.
 _ALWAYS = {
@@ -40,12 +51,18 @@ _DISK = {  # messages of SQLite and of a folder of artifacts, and what to do
     "readonly database": "give the user who runs this write access, and run the same command again",
     "unable to open database file": "give the user who runs this write access, or it room",
 }
+_PASSWORD = re.compile(r"(?<=://)[^\s/]*@")  # user and password of an address
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 
 def uri() -> str:
     """Returns MLFLOW_TRACKING_URI, or the URI of the SQLite file mlflow.db in the workspace."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace() / 'mlflow.db'}"
+
+
+def shown_uri() -> str:
+    """Returns `uri()` without the user name and password that it may carry."""
+    return redacted(uri())
 
 
 def connect() -> "MlflowClient":
@@ -65,10 +82,24 @@ def connect() -> "MlflowClient":
     if not chosen:
         os.environ.pop("MLFLOW_TRACKING_URI", None)  # set_tracking_uri exports it; it must not outlive this folder
     if not here.startswith("sqlite:///"):
+        _await(here)
         return mlflow.MlflowClient(here)
     with _locked(here):
         _create_database(Path(here.removeprefix("sqlite:///")))
         return mlflow.MlflowClient(here)
+
+
+def require_shared() -> None:
+    """Checks, in a run on Kubeflow, that MLflow is a server: each pod has a file of its own.
+
+    Raises:
+        UserError: it is a file.
+    """
+    if on_kubeflow() and urlsplit(uri()).scheme in ("", "file", "sqlite"):
+        raise UserError(
+            f"MLflow at {uri()} is a file of this pod, which the other steps do not see; set MLFLOW_TRACKING_URI, "
+            "the server's address, in the ConfigMap `colorizer` of the namespace of the runs."
+        )
 
 
 @contextmanager
@@ -89,13 +120,20 @@ def explained() -> Iterator[None]:
         reason = _reason(error)
         if code in _DENIED:
             advice = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-            raise UserError(f"MLflow at {redacted(uri())} denies access ({reason}); {advice}.") from error
+            raise UserError(f"MLflow at {shown_uri()} denies access ({reason}); {advice}.") from error
         if words := next((words for words in _DISK if words in str(error)), None):
-            raise UserError(f"MLflow at {redacted(uri())} cannot be used ({words}); {_DISK[words]}.") from error
+            raise UserError(f"MLflow at {shown_uri()} cannot be used ({words}); {_DISK[words]}.") from error
         if "API request to" in str(error) or isinstance(error, SQLAlchemyError):
             advice = "start it, or correct MLFLOW_TRACKING_URI"
-            raise UserError(f"MLflow at {redacted(uri())} cannot be used ({reason}); {advice}.") from error
-        raise UserError(f"MLflow at {redacted(uri())} refuses: {reason}.") from error
+            raise UserError(f"MLflow at {shown_uri()} cannot be used ({reason}); {advice}.") from error
+        raise UserError(f"MLflow at {shown_uri()} refuses: {reason}.") from error
+
+
+@cache
+def _await(address: str) -> None:
+    """Waits for a server at the first contact, in a pod that Kubeflow has just started."""
+    if address.startswith(("http://", "https://")) and on_kubeflow():
+        await_server(redacted(address), "MLflow")
 
 
 def redacted(address: str) -> str:
@@ -146,6 +184,6 @@ def _set_environment() -> None:
 
 def _reason(error: Exception) -> str:
     """Returns MLflow's message; of a failed request only its cause, of a database only what the database said."""
-    text = " ".join(str(getattr(error, "orig", error)).split()).rstrip(".")
+    text = _PASSWORD.sub("", " ".join(str(getattr(error, "orig", error)).split()).rstrip("."))
     cause = re.search(r""".*Caused by \w+\((["'])(.*)\1""", text)  # the innermost of several
     return (cause[2].rpartition(": ")[2] if cause else text)[:400]

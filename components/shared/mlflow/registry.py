@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import connection
+from components.shared.mlflow.artifacts import download
 from model.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 MODEL = "colorizer"
 GENERATOR = "artifacts/generator"
 """Path of the generator folder among a version's files."""
+
+
+_FIRST = (
+    "`make run` trains one, and `colorize models import` registers the repository's; for a cluster, call the latter "
+    "with the cluster's MLFLOW_TRACKING_URI (docs/operate/cluster.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def get(number: int) -> Version:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise UserError(f"There is no version {number} of {MODEL} at {connection.uri()}.") from None
+        raise UserError(f"There is no version {number} of {MODEL} at {connection.shown_uri()}.") from None
 
 
 @connection.explained()
@@ -232,12 +239,23 @@ def refetch(version: Version) -> Path:
     return cached
 
 
-def resolve(uri: str) -> Version:
+def resolve(uri: str, asked_by: str = "") -> Version:
     """Returns the version that "models:/colorizer@alias" or "models:/colorizer/3" names.
 
+    Args:
+        uri: of a version.
+        asked_by: the setting that holds the URI, for the error.
+
     Raises:
-        UserError: the URI is neither, or there is no such version.
+        UserError: the URI is neither, or there is no such version; MLflow cannot be reached.
     """
+    try:
+        return _resolve(uri)
+    except UserError as error:
+        raise UserError(f"{asked_by} is {uri}: {error}" if asked_by else str(error)) from error
+
+
+def _resolve(uri: str) -> Version:
     named = re.fullmatch(rf"models:/{MODEL}(?:@(?P<alias>[\w-]+)|/(?P<number>[1-9]\d*))", uri)
     if not named:
         raise UserError(f"{uri}: write models:/{MODEL}@champion, models:/{MODEL}/3, or the path of a generator folder.")
@@ -245,27 +263,9 @@ def resolve(uri: str) -> Version:
         return get(int(named["number"]))
     found = by_alias(named["alias"])
     if found is None:
-        advice = (
-            "`make run` trains and registers one" if named["alias"] == "champion" else "`colorize models` lists all"
-        )
-        raise UserError(f"There is no {named['alias']} yet: {advice}.")
+        advice = _FIRST if named["alias"] == "champion" else "`colorize models` lists all versions"
+        raise UserError(f"There is no {named['alias']} yet at {connection.shown_uri()}; {advice}.")
     return found
-
-
-@connection.explained()
-def download(uri: str, folder: Path) -> Path:
-    """Copies the artifacts at "models:/..." or "runs:/..." into a folder, below their own name.
-
-    Raises:
-        UserError: it is missing in the artifact store; MLflow cannot be reached.
-    """
-    connection.connect()
-    import mlflow
-
-    try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
-    except OSError as error:
-        raise UserError(f"{uri}: the files are missing in MLflow's artifact store ({error}).") from error
 
 
 @connection.explained()

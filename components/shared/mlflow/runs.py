@@ -9,6 +9,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from components.shared.machine.pipeline_run import pipeline_run_id
 from components.shared.mlflow import tree
 from components.shared.mlflow.connection import connect, explained, sqlite_folder, uri
 
@@ -103,7 +104,7 @@ def start_run(name: str, run_id: str | None = None, system_metrics: bool = False
 
         joined, parent = os.environ.get("MLFLOW_RUN_ID"), None
         experiment = experiment_id(client)  # no set_experiment: MLflow would refuse a run of another experiment
-        if not joined and tree.pipeline_run_id():
+        if not joined and pipeline_run_id():
             parent = tree.ensure_parent_run(client, experiment)
             joined = tree.child(client, experiment, parent, name)
         elif not joined and run_id and _exists(client, run_id):
@@ -122,7 +123,7 @@ def start_run(name: str, run_id: str | None = None, system_metrics: bool = False
 @explained()
 def begin_pipeline_run() -> None:
     """Makes the parent run of this pipeline run; does nothing outside one, or where Kubeflow's plugin injects a run."""
-    if tree.pipeline_run_id() and not os.environ.get("MLFLOW_RUN_ID"):
+    if pipeline_run_id() and not os.environ.get("MLFLOW_RUN_ID"):
         client = connect()
         tree.ensure_parent_run(client, experiment_id(client))
 
@@ -137,14 +138,14 @@ def conclude(outcome: str, sentence: str) -> None:
         outcome: promoted, rejected, unchanged or nothing new.
         sentence: the reason, for people.
     """
-    if tree.pipeline_run_id():
+    if pipeline_run_id():
         client = connect()
         tree.conclude(client, experiment_id(client), outcome, sentence[:MAX_TAG])
 
 
 def note_failure(name: str, reason: str) -> None:
     """Tags a step's run with the reason of its failure, for the exit task; does nothing outside a pipeline run."""
-    if tree.pipeline_run_id():
+    if pipeline_run_id():
         with start_run(name) as joined:
             joined.set_tags({tree.FAILURE: reason[:MAX_TAG]})
         connect().set_terminated(joined.id, "FAILED")

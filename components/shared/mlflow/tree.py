@@ -5,17 +5,15 @@ step's pod if asked. Without the plugin, and on a laptop, resolve makes the pare
 run's id in the same tag.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.shared.machine.pipeline_run import pipeline_run_id
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-RUN_ID = "KFP_RUN_ID"
-"""Environment variable of the pipeline run's id. On Kubeflow it comes from the pod's label, outside the cache key."""
 
 FAILURE = "failure"
 """Tag of a step's run: the reason of its failure."""
@@ -30,11 +28,6 @@ _OUTCOME, _SENTENCE = "outcome", "outcome.sentence"  # tags of a parent run: wha
 _PARENT = "mlflow.parentRunId"
 _PIPELINE_RUN = "kfp.pipeline_run_id"
 _PLUGINS = "kfp.pipeline_run_url"  # a tag of the plugin's parent alone
-
-
-def pipeline_run_id() -> str:
-    """Returns the pipeline run's id; empty when a step runs alone."""
-    return os.environ.get(RUN_ID, "")
 
 
 @dataclass(frozen=True)

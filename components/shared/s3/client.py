@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +26,8 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
+from components.shared.machine.first_contact import await_server
+from components.shared.machine.pipeline_run import on_kubeflow
 from model.utils.errors import UserError
 
 ERRORS = (Boto3Error, BotoCoreError, ClientError)
@@ -86,15 +89,25 @@ class Address:
 def client() -> Any:
     """Creates boto3's S3 client from AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and the like. Threads may share it.
 
+    The first one in a pod that Kubeflow has just started waits for the server.
+
     Raises:
         UserError: the endpoint or the region in the environment is invalid.
     """
     retries = {"mode": "standard", "total_max_attempts": 7}  # after errors of the server and the network, with backoff
     config = Config(retries=retries, connect_timeout=5, read_timeout=READ_TIMEOUT)
     try:
-        return boto3.Session().client("s3", config=config)
+        made = boto3.Session().client("s3", config=config)
     except ValueError as error:
         raise UserError(f"S3: {_one_line(error)}; correct AWS_ENDPOINT_URL_S3 or AWS_DEFAULT_REGION.") from None
+    _await(made.meta.endpoint_url)
+    return made
+
+
+@cache
+def _await(address: str) -> None:
+    if on_kubeflow():
+        await_server(address, "S3")
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from components.shared.machine.pipeline_run import RUN_ID
 from components.shared.machine.workspace import SHARD_CACHE
-from components.shared.mlflow.tree import RUN_ID
 from components.shared.s3.client import Address, is_s3
 from components.shared.s3.folders import delete_folder, download_folder
 from components.shared.s3.streaming.cache import size_limit

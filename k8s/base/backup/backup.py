@@ -13,6 +13,8 @@ from pathlib import Path
 
 import boto3
 
+from components.shared.machine.first_contact import await_server
+
 PREFIX = "mlflow/"
 
 
@@ -67,6 +69,7 @@ def main() -> None:
     commands.choices["upload"].add_argument("--keep", type=int, required=True)
     arguments = parser.parse_args()
     s3 = boto3.client("s3")
+    await_server(s3.meta.endpoint_url, "S3")
     if arguments.command == "upload":
         upload(s3, arguments.file, arguments.bucket, arguments.keep)
     else:

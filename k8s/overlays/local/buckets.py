@@ -6,8 +6,11 @@ import time
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from components.shared.machine.first_contact import PATIENCE, await_server
+
 s3 = boto3.client("s3")
-deadline = time.monotonic() + 300
+await_server(s3.meta.endpoint_url, "S3")
+deadline = time.monotonic() + PATIENCE
 for bucket in sys.argv[1:]:
     while True:
         try:
@@ -17,7 +20,7 @@ for bucket in sys.argv[1:]:
         except s3.exceptions.BucketAlreadyOwnedByYou:
             print(f"s3://{bucket} exists")
             break
-        except (BotoCoreError, ClientError) as error:  # the store is still coming up
+        except (BotoCoreError, ClientError) as error:  # the store answers before it can store
             if time.monotonic() > deadline:
                 sys.exit(f"s3://{bucket}: {error}")
             time.sleep(2)

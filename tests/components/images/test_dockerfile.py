@@ -42,6 +42,7 @@ def reached(imports: grimp.ImportGraph, modules: set[str]) -> set[str]:
 def test_hadolint_and_shellcheck_pass() -> None:
     assert lint("hadolint", DOCKERFILE) == ""
     assert lint("shellcheck", DOCKERFILE.with_name("install.sh")) == ""
+    assert lint("shellcheck", ROOT / "k8s" / "base" / "backup" / "first_contact.sh") == ""
 
 
 def test_hadolint_finds_an_error_in_a_careless_dockerfile(tmp_path: Path) -> None:

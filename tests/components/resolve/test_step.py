@@ -57,6 +57,39 @@ def test_an_empty_registry_gives_no_champion_and_no_known_version(workplace: Pat
     assert found.origins[0]["recipe"] == found.variants[0]["name"] == "a variant"
 
 
+def test_the_setting_that_asks_for_a_missing_champion_is_named(workplace: Path):
+    for value, missing in (("models:/colorizer@champion", "champion yet at"), ("models:/colorizer/3", "version 3 of")):
+        with pytest.raises(UserError, match=rf"^train\.init is {value}: There is no {missing}"):
+            settle(f"train.init={value}")
+
+
+@pytest.mark.parametrize("address", ["", "sqlite:////tmp/mlflow.db", "file:///tmp/mlruns", "mlruns"])
+def test_a_run_on_kubeflow_without_a_server_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch, address: str):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KFP_RUN_ID", "7f1b2a58-0c6e-4b8f-9a52-0d9f3f3f7c11")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(UserError, match=r"is a file of this pod.*MLFLOW_TRACKING_URI.*ConfigMap `colorizer`") as caught:
+        settle()
+    assert str(caught.value).count(". ") == 0, "one sentence"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"KFP_RUN_ID": "local-20261127-120000-ab12", "KUBERNETES_SERVICE_HOST": "10.96.0.1"},  # in a notebook's pod
+        {"KUBERNETES_SERVICE_HOST": "10.96.0.1"},
+        {"KFP_RUN_ID": "7f1b2a58-0c6e-4b8f-9a52-0d9f3f3f7c11"},
+        {},
+    ],
+)
+def test_elsewhere_mlflow_may_be_a_file(workplace: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]):
+    for name in ("KFP_RUN_ID", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert settle().champion == ""
+
+
 def test_a_version_of_the_same_inputs_is_found(workplace: Path):
     version = make(workplace / "model", settle())
     assert made(settle()) == [version.number]

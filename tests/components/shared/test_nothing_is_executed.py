@@ -20,7 +20,7 @@ import torch
 import yaml
 from mlflow.exceptions import MlflowException
 
-from components.shared.mlflow import connection, registry
+from components.shared.mlflow import artifacts, connection, registry
 from model.data.shards import Shards
 from model.training.checkpoint import checkpoint_path, newest_checkpoint
 from model.utils.errors import UserError
@@ -219,9 +219,9 @@ def test_a_store_that_lists_a_file_outside_the_folder_is_refused(
         place = f"http://127.0.0.1:{server.server_port}/api/2.0/mlflow-artifacts/artifacts"
         run = client.create_run(client.create_experiment("elsewhere", artifact_location=place)).info.run_id
         monkeypatch.setattr(_Artifacts, "name", "inside.txt")
-        registry.download(f"runs:/{run}/evaluation", folder)
+        artifacts.download(f"runs:/{run}/evaluation", folder)
         monkeypatch.setattr(_Artifacts, "name", "../../outside.txt")
         with pytest.raises(UserError, match="Failed to download artifacts from path 'evaluation'"):
-            registry.download(f"runs:/{run}/evaluation", folder)
+            artifacts.download(f"runs:/{run}/evaluation", folder)
         server.shutdown()
     assert [path.name for path in folder.parent.rglob("*.txt")] == ["inside.txt"]

@@ -58,7 +58,10 @@ def test_versions_are_found_by_number_alias_and_tags(workplace: Path, version: r
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("models:/colorizer@champion", "There is no champion yet: `make run`"),
+        (
+            "models:/colorizer@champion",
+            r"There is no champion yet at sqlite:.*; `make run` trains one, and `colorize models import`",
+        ),
         ("models:/colorizer/7", "no version 7"),
         ("models:/other/1", "models:/colorizer@champion"),
         ("models:/colorizer/latest", "models:/colorizer@champion"),
