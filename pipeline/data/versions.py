@@ -240,7 +240,7 @@ class _Project:
         bucket = store.path.split("/")[0]
         if store.fs.protocol == "s3" and not store.fs.exists(bucket):
             return f"{url}: there is no bucket named {bucket}; create it, or correct the url (`dvc remote modify`)."
-        if store.fs.protocol == "local" and not Path(store.path).is_dir():
+        if store.fs.protocol == "local" and not Path(store.path).parents[1].is_dir():  # files/md5 below it
             return f"{url}: there is no such folder; restore it, or name another remote."
         listed = self._listed()
         if listed is None:

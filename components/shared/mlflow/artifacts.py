@@ -44,7 +44,6 @@ def _store(uri: str) -> str:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
     from mlflow.tracking.artifact_utils import _get_root_uri_and_artifact_path
-    from requests import HTTPError
 
     if not MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD.get():
         return ""
@@ -56,5 +55,5 @@ def _store(uri: str) -> str:
     files = (file.path for file in repository.list_artifacts(path) if not file.is_dir)
     try:
         return str(repository._get_presigned_download_url(next(chain(files, [path]))).url)
-    except (HTTPError, MlflowException):  # the server signs no address: everything goes through it
+    except (OSError, MlflowException):  # the server signs no address: everything goes through it
         return ""

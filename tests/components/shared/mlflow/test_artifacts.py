@@ -16,7 +16,7 @@ from components.shared.mlflow.promotion import promote
 from model.utils.errors import UserError
 from tests.components.shared.mlflow.test_promotion import make_version
 from tests.support.command import colorize
-from tests.support.faulty_proxy import faulty_proxy
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.mlflow_server import mlflow_server
 from tests.support.s3 import S3Server
 
@@ -39,23 +39,29 @@ def address(silent: socket.socket) -> str:
 
 
 @pytest.fixture(scope="module")
+def way(s3: S3Server) -> Iterator[FaultyProxy]:
+    """Yields the proxy between MLflow's server and the store."""
+    with faulty_proxy(s3.endpoint) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, migrated: Path, s3: S3Server, silent: socket.socket
+    tmp_path_factory: pytest.TempPathFactory, migrated: Path, s3: S3Server, silent: socket.socket, way: FaultyProxy
 ) -> Iterator[str]:
     """Yields an MLflow server that serves artifacts from S3."""
     folder = tmp_path_factory.mktemp("mlflow")
     shutil.copy(migrated, folder)
-    with faulty_proxy(s3.endpoint) as way:
-        variables = s3.environment | {
-            "AWS_ENDPOINT_URL_S3": address(silent),
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "HTTP_PROXY": way.endpoint,
-            "http_proxy": way.endpoint,
-            "NO_PROXY": "",
-            "no_proxy": "",
-        }
-        with mlflow_server(folder, store=f"s3://{s3.bucket}/mlflow", **variables) as found:
-            yield found
+    variables = s3.environment | {
+        "AWS_ENDPOINT_URL_S3": address(silent),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "HTTP_PROXY": way.endpoint,
+        "http_proxy": way.endpoint,
+        "NO_PROXY": "",
+        "no_proxy": "",
+    }
+    with mlflow_server(folder, store=f"s3://{s3.bucket}/mlflow", **variables) as found:
+        yield found
 
 
 @pytest.fixture
@@ -90,6 +96,18 @@ def test_versions_are_registered_promoted_served_and_shown_through_the_server(
     shown = colorize("models", "show", "champion", "--json")
     assert (shown.returncode, version.weights_sha256 in shown.stdout) == (0, True), shown.stderr
     assert not somebody_came(silent)
+
+
+def test_a_server_whose_store_is_silent_is_named_after_the_timeout(
+    client: None, server: str, way: FaultyProxy, workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    version = make_version(workplace / "made")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(way, "stall_seconds", 5)
+    monkeypatch.setattr(way, "choose", lambda request: "stall")
+    with pytest.raises(UserError, match=rf"MLflow at {server} cannot be used \(.*timed out"):
+        registry.fetch(version.uri)
 
 
 def test_a_store_that_does_not_answer_is_named(

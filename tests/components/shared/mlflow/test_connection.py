@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.mlflow import connection, runs
+from components.shared.mlflow import connection, registry, runs
 from model.utils.errors import UserError
 from tests.support.trainings import CrashError, crash
 
@@ -74,9 +74,22 @@ def denying(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("denying", [401, 403], indirect=True)
 def test_a_server_that_denies_access_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch, denying: str) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", denying)
-    with pytest.raises(UserError, match=f"{denying} denies access .*MLFLOW_TRACKING_PASSWORD"), runs.start_run("train"):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", denying.replace("://", "://somebody:secret@"))
+    expected = f"{denying} denies access .*MLFLOW_TRACKING_PASSWORD"
+    with pytest.raises(UserError, match=expected) as caught, runs.start_run("train"):
         pass
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("denying", [404, 418], indirect=True)
+def test_no_answer_of_a_server_makes_a_password_public(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, denying: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", denying.replace("://", "://somebody:secret@"))
+    for ask in (registry.model, lambda: registry.get(7), lambda: registry.fetch("models:/colorizer/7")):
+        with pytest.raises(UserError, match=denying) as caught:
+            ask()
+        assert "secret" not in str(caught.value)
 
 
 def test_a_folder_of_files_is_refused_with_mlflows_reason(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +108,7 @@ def test_a_database_folder_that_cannot_be_created_is_named(workplace: Path, monk
 def test_two_processes_can_start_at_once_and_print_nothing(tmp_path: Path) -> None:
     code = "from components.shared.mlflow import runs\nwith runs.start_run('train', system_metrics=True) as run: pass"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment |= {"PYTHONPATH": str(ROOT), "PATH": str(tmp_path)}  # without git, as in the images
     command = [sys.executable, "-c", code]
     both = [
         subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
