@@ -1,1 +1,5 @@
-"""The steps: each a plain function over files (step.py), a KFP face (component.py), a command line (__main__.py)."""
+"""Steps of the retraining graph: each is a plain function over files (step.py) and its KFP component (component.py)."""
+
+from components.renamed import reject_old_module
+
+reject_old_module()

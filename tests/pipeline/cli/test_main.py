@@ -56,6 +56,20 @@ def test_an_old_name_is_refused_with_the_new_one(arguments: tuple[str, ...], sen
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{sentence}\n")
 
 
+@pytest.mark.parametrize(
+    ("module", "new"),
+    [
+        ("components.train", "colorize step train"),
+        ("pipeline.data", "colorize data"),
+        ("pipeline.images", "colorize images build"),
+    ],
+)
+def test_an_old_module_is_refused_with_the_new_command(module: str, new: str) -> None:
+    command = [sys.executable, "-m", module, "version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"`python -m {module}` is now `{new}`.\n")
+
+
 @pytest.mark.parametrize("arguments", [("bananas",), ("run", "--bananas"), ("models", "shwo"), ("schedule", "dif")])
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     done = colorize(*arguments)
