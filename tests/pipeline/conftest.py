@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.machine.workspace import VARIABLE
+from pipeline import compile as compiled
 from pipeline.cli import main as cli
 from pipeline.cluster import client as kubeflow
 from pipeline.cluster import submit
@@ -26,6 +27,18 @@ class Done:
     err: str
 
 
+_to_yaml = compiled.to_yaml
+_compiled: dict[bytes, str] = {}
+
+
+def _compile_once(cluster: Path | None = None) -> str:
+    """Returns the compiled graph. It is compiled once for the same settings: kfp takes seconds under pytest."""
+    settings = cluster.read_bytes() if cluster and cluster.is_file() else str(cluster).encode()
+    if settings not in _compiled:
+        _compiled[settings] = _to_yaml(cluster)
+    return _compiled[settings]
+
+
 @pytest.fixture
 def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
     """Yields an empty Kubeflow Pipelines server that the environment names; the client does not pause."""
@@ -33,6 +46,7 @@ def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(kubeflow, "PAUSES", (0.01, 0.01, 0.01))
     monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(compiled, "to_yaml", _compile_once)
     monkeypatch.setattr("kfp.client.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "kfp" / "context.json"))
     with kfp_server() as server:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)

@@ -93,6 +93,7 @@ def command_line(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_evaluation_and_names_a_missing_dataset(
     dataset: Path, models: dict[str, Path], workplace: Path
 ) -> None:

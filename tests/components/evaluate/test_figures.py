@@ -169,6 +169,7 @@ def test_diversity_is_zero_without_noise_and_positive_with_noise(
     assert result["diversity"] == 0
 
 
+@pytest.mark.slow
 def test_fid_kid_and_lpips_are_computed_with_given_weights(
     dataset: Path, models: dict[str, Path], workplace: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

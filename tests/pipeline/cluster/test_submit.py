@@ -229,11 +229,11 @@ def test_a_request_to_a_busy_server_is_retried(kfp: KfpServer, colorize: Coloriz
     assert len(kfp.runs) == len(kfp.versions) == 1
 
 
-@pytest.mark.parametrize("fault", [Fault("GET", times=1, drop="middle"), Fault("GET", times=1, seconds=3)])
+@pytest.mark.parametrize("fault", [Fault("GET", times=1, drop="middle"), Fault("GET", times=1, seconds=10)])
 def test_a_read_request_without_an_answer_is_retried(
     kfp: KfpServer, colorize: Colorize, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ):
-    monkeypatch.setattr(kubeflow, "TIMEOUT", (2, 1))
+    monkeypatch.setattr(kubeflow, "TIMEOUT", (10, 5))
     kfp.faults = [fault]
     assert colorize("submit").status == 0
     assert len(kfp.runs) == 1
@@ -260,7 +260,7 @@ def test_an_error_of_the_server_is_explained_in_one_line(
     kfp: KfpServer, colorize: Colorize, monkeypatch: pytest.MonkeyPatch, fault: Fault, words: tuple[str, ...]
 ):
     if fault.seconds:
-        monkeypatch.setattr(kubeflow, "TIMEOUT", (2, 1))
+        monkeypatch.setattr(kubeflow, "TIMEOUT", (10, 5))
     kfp.faults = [fault]
     done = colorize("submit")
     assert done.status == 1
