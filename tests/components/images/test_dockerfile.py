@@ -118,6 +118,9 @@ def test_the_workflows_make_targets_exist(workflow: dict) -> None:
     assert {"images", "images-check"} <= targets
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    variables = set(re.findall(r"\bmake [\w-]+ ([A-Z_]+)=", commands))
+    assert {"REGISTRY", "NO_CACHE"} <= variables
+    assert all(f"$({name})" in makefile or f"$(if $({name})," in makefile for name in variables)
 
 
 def test_the_workflow_scans_every_image_before_it_pushes(workflow: dict) -> None:
