@@ -39,6 +39,7 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
         inspect_code: str,
         train_code: str,
         evaluate_code: str,
+        choose_code: str,
         checkpoints: str,
         tags: dict,
         only_if_changed: bool,
@@ -99,7 +100,7 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
 
                 chosen = choose(
                     variants=settled, origins=run.outputs["origins"], models=dsl.Collected(model),
-                    evaluations=dsl.Collected(evaluated.outputs["evaluation"]), config=choose_config,
+                    evaluations=dsl.Collected(evaluated.outputs["evaluation"]), config=choose_config, code=choose_code,
                 )  # fmt: skip
                 registered = register(
                     model=chosen.outputs["model"], evaluation=chosen.outputs["evaluation"],

@@ -12,6 +12,7 @@ def choose(
     variants: list,
     origins: list,
     config: dict,
+    code: str,
     model: dsl.Output[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     comparison: dsl.Output[dsl.HTML],
@@ -25,9 +26,10 @@ def choose(
         variants: Name of each variant, in the same order.
         origins: Tags of each variant's version, in the same order.
         config: Section `choose` of params.yaml.
+        code: Hash of the code behind this step; it keys the cache.
         model: The model of the best variant.
-        evaluation: The evaluation of the best variant.
-        comparison: The variants side by side, as a page; none of a single variant.
+        evaluation: The evaluation of the best variant; comparison.html where there are several.
+        comparison: The variants side by side, as a page.
         origin: The tags of the best variant's version.
     """
     import json
@@ -38,7 +40,7 @@ def choose(
     from components.shared.step import step
     from model.utils.settings import check
 
-    with step("choose") as notes:
+    with step("choose"):
         folders = [(Path(one.path), Path(scores.path)) for one, scores in zip(models, evaluations, strict=True)]
         best = run(
             {variant["name"]: pair for variant, pair in zip(variants, folders, strict=True)},
@@ -47,6 +49,4 @@ def choose(
             Path(comparison.path),
             check(ChooseConfig, config, "choose"),
         )
-        if len(variants) > 1:
-            notes.update(comparison=comparison.path)
         Path(origin).write_text(json.dumps(origins[best]), encoding="utf-8")

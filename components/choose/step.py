@@ -1,8 +1,8 @@
 """The choose step: passes on the best of several variants by one metric, and compares them on a page."""
 
+import html
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,9 +23,9 @@ def choose(
     Args:
         variants: name -> output folders of train and evaluate. All are scored on the same photographs.
         model: gets the best variant's model.
-        evaluation: gets the best variant's evaluation.
-        page: gets the comparison as an HTML page if there are several variants. MLflow gets the page and all metrics,
-            in a run of its own.
+        evaluation: gets the best variant's evaluation, with the page as comparison.html where there are several.
+        page: gets the comparison as an HTML page, or a line that there is one variant alone. MLflow gets a comparison,
+            too, with all metrics, in a run of its own.
         config: section `choose`.
 
     Returns:
@@ -35,17 +35,21 @@ def choose(
         UserError: no variant has the metric; a file is missing or damaged; MLflow cannot be used.
         Damaged: the model of the best variant is not as it was written.
     """
-    position = _compare(variants, page, config.by) if len(variants) > 1 else 0
-    chosen = list(variants.values())[position]
+    names = list(variants)
+    position, compared = _compare(variants, config.by) if len(names) > 1 else (0, None)
+    chosen = variants[names[position]]
     if registry.checksum(chosen[0]) is None:
         raise Damaged(
             f"{chosen[0]}: generator.safetensors is missing or damaged (generator.json has its SHA-256); train again.",
             chosen[0],
         )
-    outputs = (model, "generator.json"), (evaluation, "metrics.json")
-    for source, (output, marker) in zip(chosen, outputs, strict=True):
+    for source, output, marker in ((chosen[0], model, "generator.json"), (chosen[1], evaluation, "metrics.json")):
         with folder_aside(output, marker) as aside:
-            shutil.copytree(source, aside, copy_function=_link, dirs_exist_ok=True)
+            shutil.copytree(source, aside, dirs_exist_ok=True)
+            if compared and output == evaluation:
+                (aside / "comparison.html").write_text(compared, encoding="utf-8")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(compared or f"<p>{html.escape(names[0])} is the only variant.</p>\n", encoding="utf-8")
     return position
 
 
@@ -62,15 +66,8 @@ def best(figures: Sequence[Any], by: str) -> int:
     return max(positions, key=lambda position: sign * figures[position])
 
 
-def _link(source: str, target: str) -> None:
-    """Links a file, or copies it to another disk. No step ever writes into an output that exists."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def _compare(variants: Mapping[str, tuple[Path, Path]], page: Path, by: str) -> int:
+def _compare(variants: Mapping[str, tuple[Path, Path]], by: str) -> tuple[int, str]:
+    """Returns the position of the best variant and the page, and logs both to MLflow."""
     from components.choose import comparison  # draws; a single variant needs no matplotlib
 
     read = {name: comparison.Variant.read(*folders) for name, folders in variants.items()}
@@ -78,17 +75,15 @@ def _compare(variants: Mapping[str, tuple[Path, Path]], page: Path, by: str) -> 
     names, figures = list(metrics), [each.get(by) for each in metrics.values()]
     position = best(figures, by)
     left_out = [name for name, figure in zip(names, figures, strict=True) if not _is_figure(figure)]
-    html = comparison.page(read, names[position], by, left_out)
+    page = comparison.page(read, names[position], by, left_out)
     with runs.start_run("choose") as run:
-        run.log_text(html, "comparison/index.html")
+        run.log_text(page, "comparison/index.html")
         run.log_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", "comparison/results.json")
         run.set_tags({"best": names[position], "by": by})
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(html, encoding="utf-8")
     for name in left_out:
         print(f"{name} has no {by} and is left out.", flush=True)
     print(f"{names[position]} is the best of {len(names)} by {by}: {figures[position]:.4g}", flush=True)
-    return position
+    return position, page
 
 
 def _is_figure(value: Any) -> bool:

@@ -42,9 +42,10 @@ def show(result: RunResult, latest: Path) -> None:
     ):
         shutil.copyfile(result.folders[step] / name, latest / name)
         console.print(f"{label}: {_short(latest / name)}")
-    if "comparison" in result.folders:
-        shutil.copyfile(result.folders["comparison"], latest / "comparison.html")
-        console.print(f"variants: {_short(latest / 'comparison.html')}")
+    compared = result.folders["evaluation"] / "comparison.html"
+    if compared.is_file():
+        shutil.copyfile(compared, latest / compared.name)
+        console.print(f"variants: {_short(latest / compared.name)}")
 
 
 def _steps(result: RunResult) -> Table:

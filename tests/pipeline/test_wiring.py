@@ -45,6 +45,8 @@ def test_every_step_keeps_its_wiring() -> None:
     # Tags hold the git commit: in a variant they would make every commit train anew. Only choose reads them.
     expected["choose"]["inputs"]["origins"] = "resolve.origins"
     del expected["choose"]["inputs"]["dataset"]  # choose reads the pictures that evaluate writes
+    expected["choose"]["inputs"]["code"] = "choose_code"  # it is cached with everything before it
+    expected["choose"]["cached"] = True
     expected["report"]["pod"]["environment"]["COLORIZE_KFP_API"] = "colorizer"
     for step in expected.values():  # how artifacts travel is a setting of the cluster
         step["pod"]["environment"] |= dict.fromkeys(MULTIPART, "colorizer")

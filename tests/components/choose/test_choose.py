@@ -94,7 +94,7 @@ def test_a_damaged_evaluation_is_an_error(variants: dict[str, tuple[Path, Path]]
         Variant.read(model, evaluation)
 
 
-def test_a_single_variant_is_copied_without_its_metric_and_without_a_page(
+def test_a_single_variant_is_copied_without_its_metric_and_without_a_comparison(
     variants: dict[str, tuple[Path, Path]], tmp_path: Path
 ):
     """Runs in a process of its own, which checks its imports."""
@@ -104,7 +104,7 @@ from pathlib import Path
 from components.choose.step import choose
 from components.choose.config import ChooseConfig
 model, evaluation, *targets = map(Path, sys.argv[1:])
-assert choose({"one": (model, evaluation)}, *targets, ChooseConfig(by="fid")) == 0
+assert choose({"<one>": (model, evaluation)}, *targets, ChooseConfig(by="fid")) == 0
 assert not {"torch", "matplotlib", "mlflow"} & sys.modules.keys()
 """
     targets = [tmp_path / name for name in ("model", "evaluation", "page")]
@@ -113,7 +113,8 @@ assert not {"torch", "matplotlib", "mlflow"} & sys.modules.keys()
     model, evaluation, page = targets
     assert (model / "history.jsonl").is_file()
     assert json.loads((evaluation / "metrics.json").read_text())["l1_ab"] is None
-    assert not page.exists()
+    assert page.read_text() == "<p>&lt;one&gt; is the only variant.</p>\n"  # without the file, kfp.local reuses nothing
+    assert not (evaluation / "comparison.html").exists()
 
 
 def test_a_damaged_model_is_named_where_training_left_it(variants: dict[str, tuple[Path, Path]], tmp_path: Path):
@@ -152,14 +153,16 @@ def test_the_better_of_two_trained_variants_is_chosen_and_logged(tmp_path: Path,
     chosen = choose(variants, out / "model", out / "evaluation", out / "page", ChooseConfig(by="l1_ab"))
     assert chosen == best
     for copied, original in zip(("model", "evaluation"), list(variants.values())[best], strict=True):
-        assert {path.name for path in (out / copied).iterdir()} == {path.name for path in original.iterdir()}
+        more = {"comparison.html"} if copied == "evaluation" else set()
+        assert {path.name for path in (out / copied).iterdir()} == {path.name for path in original.iterdir()} | more
     assert json.loads((out / "evaluation" / "metrics.json").read_text())["l1_ab"] == min(figures)
     client = connection.connect()
     (run,) = [run for run in client.search_runs([runs.experiment_id(client)]) if run.info.run_name == "choose"]
     assert run.data.tags["by"] == "l1_ab"
     assert run.data.tags["best"] == ("one", "two")[best]
     logged = Path(client.download_artifacts(run.info.run_id, "comparison", str(tmp_path)))
-    assert (logged / "index.html").read_bytes() == (out / "page").read_bytes()
+    for written in (out / "page", out / "evaluation" / "comparison.html"):
+        assert (logged / "index.html").read_bytes() == written.read_bytes()
     assert json.loads((logged / "results.json").read_text())["two"]["l1_ab"] == figures[1]
 
 

@@ -31,7 +31,7 @@ def test_an_unchanged_run_reuses_every_step(story: Story):
     story.run()  # scores the champion, which is new since the first run
     run = story.run()
     assert run.status == 0, run.output
-    steps = ("partition", "preprocess", "merge", "inspect", "train", "evaluate")
+    steps = ("partition", "preprocess", "merge", "inspect", "train", "evaluate", "choose")
     assert all(run.outcomes[step] == "reused" for step in steps)
     assert story.aliases() == {"challenger": 1, "champion": 1}
 

@@ -53,7 +53,8 @@ def test_finished_variants_are_reused_and_the_best_is_promoted(place: Path):
     assert result.trouble is None, result
     assert ended["preprocess"] == ended[f"train {NAMES[0]}"] == ended[f"evaluate {NAMES[0]}"] == "reused"
     assert ended[f"train {NAMES[1]}"] == ended[f"evaluate {NAMES[1]}"] == ended["choose"] == ended["promote"] == "done"
-    assert all(name in result.folders["comparison"].read_text(encoding="utf-8") for name in NAMES)
+    comparison = (result.folders["evaluation"] / "comparison.html").read_text(encoding="utf-8")
+    assert all(name in comparison for name in NAMES)
     client = connection.connect()
     ran = {run.info.run_name: run for run in client.search_runs([runs.experiment_id(client)])}
     assert {f"{step} {name}" for step in ("train", "evaluate") for name in NAMES} <= ran.keys()
@@ -69,7 +70,7 @@ def test_another_list_of_variants_reuses_unchanged_steps(place: Path):
     assert result.trouble is None, result
     assert ended["preprocess"] == ended["train"] == "reused"
     assert ended["choose"] == ended["register"] == "done"
-    assert "comparison" not in result.folders
+    assert not (result.folders["evaluation"] / "comparison.html").exists()
 
 
 def test_variants_are_submitted_to_the_same_pipeline(kfp: KfpServer, colorize: Callable[..., object]):
