@@ -64,7 +64,7 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
                 photos=photos, data_version=data_version, only_if_changed=only_if_changed,
                 preprocess_config=preprocess_config, variants=variants,
                 preprocess_code=preprocess_code, inspect_code=inspect_code, train_code=train_code,
-                evaluate_code=evaluate_code, tags=tags,
+                evaluate_code=evaluate_code, choose_code=choose_code, tags=tags,
             )  # fmt: skip
             version, champion, settled = run.outputs["version"], run.outputs["champion"], run.outputs["settled"]
 

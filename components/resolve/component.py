@@ -16,6 +16,7 @@ def resolve(
     inspect_code: str,
     train_code: str,
     evaluate_code: str,
+    choose_code: str,
     tags: dict,
     version: dsl.OutputPath(str),
     champion: dsl.OutputPath(str),
@@ -34,6 +35,7 @@ def resolve(
         inspect_code: Hash of the code behind the step.
         train_code: Hash of the code behind the step.
         evaluate_code: Hash of the code behind the step.
+        choose_code: Hash of the code behind the step.
         tags: Tags of the registered version that are known beforehand; a variant's name is its recipe.
         version: Version of the photographs.
         champion: URI of the model in service, models:/colorizer/N, or empty when there is none.
@@ -53,6 +55,7 @@ def resolve(
             "inspect": inspect_code,
             "train": train_code,
             "evaluate": evaluate_code,
+            "choose": choose_code,
         }
         found = run(photos, data_version, preprocess_config, variants, codes, tags)
         Path(version).write_text(found.data_version, encoding="utf-8")

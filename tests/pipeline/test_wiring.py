@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from pipeline import compile as compiled
+from pipeline.place import STEP_LABELS
 from tests.support.wiring import wiring
 
 MULTIPART = ("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD")
@@ -47,9 +48,12 @@ def test_every_step_keeps_its_wiring() -> None:
     del expected["choose"]["inputs"]["dataset"]  # choose reads the pictures that evaluate writes
     expected["choose"]["inputs"]["code"] = "choose_code"  # it is cached with everything before it
     expected["choose"]["cached"] = True
+    for step in ("inspect", "evaluate", "choose"):  # resolve compares the code of every step with its image's
+        expected["resolve"]["inputs"][f"{step}_code"] = f"{step}_code"
     expected["report"]["pod"]["environment"]["COLORIZE_KFP_API"] = "colorizer"
-    for step in expected.values():  # how artifacts travel is a setting of the cluster
+    for step in expected.values():  # how artifacts travel is a setting of the cluster; policies select by labels
         step["pod"]["environment"] |= dict.fromkeys(MULTIPART, "colorizer")
+        step["pod"]["podMetadata"] = {"labels": STEP_LABELS}
     spec, platform = yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8"))
     found = wiring(spec, platform)
     assert found.keys() == expected.keys()

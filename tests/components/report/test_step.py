@@ -131,7 +131,7 @@ def test_a_run_that_finds_nothing_new_is_reported_as_that(
     monkeypatch.setenv("KFP_RUN_ID", "the next run")
     outputs = [str(tmp_path / name) for name in ("version", "champion", "settled", "origins")]
     photos, version, preprocess, variants = ingredients
-    assert not resolve_component.python_func(photos, version, True, preprocess, variants, "", "", TAGS, *outputs)
+    assert not resolve_component.python_func(photos, version, True, preprocess, variants, *[""] * 5, TAGS, *outputs)
     with receiver(200) as hook:
         monkeypatch.setenv("COLORIZE_WEBHOOK_URL", hook.url)
         report("RUNNING", "", "demo", "latest")  # seen with Kubeflow Pipelines 2.17.0, at every such run
