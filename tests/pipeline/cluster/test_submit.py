@@ -260,7 +260,7 @@ def test_an_error_of_the_server_is_explained_in_one_line(
     kfp: KfpServer, colorize: Colorize, monkeypatch: pytest.MonkeyPatch, fault: Fault, words: tuple[str, ...]
 ):
     if fault.seconds:
-        monkeypatch.setattr(kubeflow, "TIMEOUT", (10, 5))
+        monkeypatch.setattr(kubeflow, "TIMEOUT", (2, 1))
     kfp.faults = [fault]
     done = colorize("submit")
     assert done.status == 1
