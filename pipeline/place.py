@@ -14,7 +14,7 @@ from kubernetes.utils.quantity import parse_quantity
 from components.images.names import CPU_IMAGE, GPU_IMAGE
 from components.shared.machine.pipeline_run import RUN_ID
 from components.shared.machine.workspace import SHARD_CACHE
-from components.train.environment import POD, PROCESSES, TRAINJOB
+from components.train.environment import POD, PROCESSES, RETRIES, TRAINJOB
 from components.train.trainjob import manifest
 from model.utils.errors import UserError
 from pipeline.cluster.settings import DEFAULT, STREAMING, Cluster, Gpu, Resources, Retry
@@ -77,6 +77,8 @@ def place(cluster: Cluster) -> None:
             _place_on_gpu(task, cluster.gpu)
         if name in STREAMING:
             task.set_env_variable(SHARD_CACHE, str(int(parse_quantity(cluster.shards.cache))))
+    if cluster.gpu.nodes == 1:  # torchrun itself restarts the processes of a TrainJob
+        _annotate(tasks["train"], RETRIES, str(cluster.retry.limit))
     for name in ("train", "preprocess"):
         _retry(tasks[name], cluster.retry)
     _environment(tasks["report"], LINKS, WEBHOOK)

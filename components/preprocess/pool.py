@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from model.utils.signals import deferred
+from model.utils.signals import deferred, end_with
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 _CONTEXT = multiprocessing.get_context("fork")
 _CHUNK = 8  # items sent together
 _IN_PROGRESS = 4  # chunks a worker: enough that no worker waits
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _PR_SET_PDEATHSIG = -1, -3, 1  # malloc.h, linux/prctl.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def in_processes(
@@ -104,12 +104,9 @@ def _start(function: Callable[[Any], Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # the parent ends its workers
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)  # a fork has only the thread that forked
+    end_with(os.getppid())
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):  # Linux: kills the workers when the step is killed
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if hasattr(
-        libc, "mallopt"
-    ):  # glibc returns large buffers at every free; zeroing new ones costs a sixth of the time
+    if hasattr(libc, "mallopt"):  # glibc returns large buffers at every free; zeroing them costs a sixth of the time
         libc.mallopt(_M_MMAP_THRESHOLD, 64 << 20)
         libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 

@@ -1,6 +1,8 @@
 """Report of a training: its reporter, which logs to MLflow, sample grids, curves, and the page that shows both."""
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from components.shared.mlflow.runs import Run
 from components.shared.page import STYLE, uri
+from components.train.environment import ENDED
 from components.train.mlflow_queue import MlflowQueue
 from components.train.remote import RemoteCheckpoints
 from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_network, to_uint8
@@ -71,7 +74,13 @@ class MlflowReporter(Reporter):
         self._folder, self._run, self._queue, self._remote = folder, run, queue, remote
         self._photographs = torch.from_numpy(held_out[:_SAMPLED])
         self._labels = torch.from_numpy(held_out.label_indices(config.generator.labels)[:_SAMPLED])
-        self._advance, self._seen = advance, 0
+        self._advance, self._seen, self._total = advance, 0, config.images
+
+    def begin(self, images: int) -> None:
+        if images:
+            print(f"train: resumes from {images} of {self._total} images", file=sys.stderr, flush=True)
+        if ended := os.environ.get(ENDED):
+            self._queue.write(partial(self._run.set_tags, {"restarts": f"{ended}; resumed from {images} images"}))
 
     def progress(self, images: int) -> None:
         self._advance(images - self._seen)

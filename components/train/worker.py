@@ -11,12 +11,14 @@ from components.shared.machine.code import require_submitted
 from components.shared.machine.workspace import workspace
 from components.shared.s3.client import Address, is_s3
 from components.shared.s3.folders import upload_folder
-from components.shared.step import RETRY_ME
+from components.shared.step import RETRY_ME, disk_error
+from components.train.environment import SUPERVISOR
 from components.train.step import train
 from components.train.torchrun import Arguments
 from model.config import TrainConfig
 from model.utils.errors import Interrupted, UserError
 from model.utils.settings import check
+from model.utils.signals import end_with
 
 _TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes shows its text as the message of the container's end
 
@@ -48,11 +50,15 @@ def _tell_kubernetes(message: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with(int(os.environ.get(SUPERVISOR, os.getppid())))
     try:
         _tell_kubernetes("")  # torchrun restarts the workers, and an earlier message may no longer hold
         run(json.loads(sys.argv[1]))
-    except (UserError, Interrupted) as error:
-        get_error_handler().record_exception(error)  # `run_workers` reads it and raises it once
-        if isinstance(error, UserError):
-            _tell_kubernetes(str(error))
-        sys.exit(RETRY_ME if isinstance(error, Interrupted) else 1)
+    except Exception as error:
+        known = error if isinstance(error, UserError | Interrupted) else disk_error(error)
+        if not known:
+            raise
+        get_error_handler().record_exception(known)  # `run_workers` reads it and raises it once
+        if isinstance(known, UserError):
+            _tell_kubernetes(str(known))
+        sys.exit(RETRY_ME if isinstance(known, Interrupted) else 1)

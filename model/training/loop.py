@@ -123,6 +123,7 @@ def train(
         state = TrainingState(config, {"config": config.model_dump(mode="json"), **identity}, folder, dist)
         state.resume(gan)
         reporter = reporter if reporter and dist.is_main else Reporter()
+        reporter.begin(state.images)
 
         for batch in batches(config, shards, dist, start=state.images):
             state.meters.add(gan.step(batch, state.images))

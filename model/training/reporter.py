@@ -10,6 +10,9 @@ from model.training.meters import Row
 class Reporter:
     """Receives the events of a training, in the main process only; every method does nothing by default."""
 
+    def begin(self, images: int) -> None:
+        """Receives the number of images of the checkpoint that training resumes from, before the first step; or 0."""
+
     def progress(self, images: int) -> None:
         """Receives the number of images seen, after each step."""
 

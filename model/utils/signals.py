@@ -1,5 +1,6 @@
 """Context managers for signals: other handlers, deferral, and SIGTERM as an exception."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from model.utils.errors import Interrupted
 Handler = Callable[..., object] | signal.Handlers
 
 _RETRY_SECONDS = 0.1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @contextmanager
@@ -29,6 +31,15 @@ def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_with(parent: int) -> None:
+    """Has Linux kill this process when its parent dies, and kills it if the parent is dead already."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager

@@ -87,13 +87,16 @@ ENVIRONMENT = {
     "MLFLOW_TRACKING_USERNAME": "colorizer-mlflow",
     "MLFLOW_TRACKING_PASSWORD": "colorizer-mlflow",
 }
-REPORT = {
-    "COLORIZE_KFP_UI": "colorizer",
-    "COLORIZE_MLFLOW_UI": "colorizer",
-    "COLORIZE_KFP_API": "colorizer",
-    "COLORIZE_WEBHOOK_URL": "colorizer-webhook",
+MORE = {
+    "train": {"COLORIZE_RETRIES": "metadata.annotations['colorizer/colorize-retries']"},
+    "report": {
+        "COLORIZE_KFP_UI": "colorizer",
+        "COLORIZE_MLFLOW_UI": "colorizer",
+        "COLORIZE_KFP_API": "colorizer",
+        "COLORIZE_WEBHOOK_URL": "colorizer-webhook",
+    },
 }
-"""Source of each variable (pod label, ConfigMap or Secret): for every step, and further ones for the exit task."""
+"""Source of each variable (field of the pod, ConfigMap or Secret): for every step, and further ones of some."""
 
 
 def test_every_step_has_its_environment_a_scratch_folder_and_runs_as_non_root(documents: list[dict]):
@@ -109,7 +112,7 @@ def test_every_step_has_its_environment_a_scratch_folder_and_runs_as_non_root(do
             for pair in source["keyToEnv"]:
                 assert pair[key] == pair["envVar"], step
                 found[pair["envVar"]] = source[name]
-        assert found == (ENVIRONMENT | REPORT if step == "report" else ENVIRONMENT), step
+        assert found == ENVIRONMENT | MORE.get(step, {}), step
         scratch = {"mountPath": "/tmp", "sizeLimit": CLUSTER.resources(step).scratch, "volumeName": "scratch"}
         assert scratch in pod["emptyDirMounts"], step
         assert pod["securityContext"] == {"runAsNonRoot": True}, step
@@ -242,6 +245,7 @@ def test_several_gpus_give_as_many_processes(tmp_path: Path):
     resources, _, variables = compiled_for(tmp_path, "count: 4")
     assert resources["accelerator"]["resourceCount"] == "4"
     assert variables["COLORIZE_PROCESSES"] == "4"
+    assert variables["COLORIZE_RETRIES"] == str(CLUSTER.retry.limit)
     assert "COLORIZE_TRAINJOB" not in variables
 
 
@@ -251,6 +255,7 @@ def test_several_nodes_give_a_train_job_and_a_small_step_pod(tmp_path: Path):
     annotations = "annotations: {karpenter.sh/do-not-disrupt: 'true'}"
     resources, pod, variables = compiled_for(tmp_path, f"{gpu}, {labels}, {annotations}")
     assert "accelerator" not in resources
+    assert "COLORIZE_RETRIES" not in variables  # torchrun restarts the processes of each node
     assert resources["resourceMemoryLimit"] == CLUSTER.resources("resolve").memory[1]
     assert not pod.keys() & {"tolerations", "nodeSelector", "nodeAffinity"}
     assert pod["podMetadata"]["labels"] == STEP_LABELS

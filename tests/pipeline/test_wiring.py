@@ -54,6 +54,10 @@ def test_every_step_keeps_its_wiring() -> None:
     for step in expected.values():  # how artifacts travel is a setting of the cluster; policies select by labels
         step["pod"]["environment"] |= dict.fromkeys(MULTIPART, "colorizer")
         step["pod"]["podMetadata"] = {"labels": STEP_LABELS}
+    # Train supervises itself.
+    retries = "colorizer/colorize-retries"
+    expected["train"]["pod"]["environment"]["COLORIZE_RETRIES"] = f"metadata.annotations['{retries}']"
+    expected["train"]["pod"]["podMetadata"] = {"labels": STEP_LABELS, "annotations": {retries: "3"}}
     spec, platform = yaml.safe_load_all(compiled.COMPILED.read_text(encoding="utf-8"))
     found = wiring(spec, platform)
     assert found.keys() == expected.keys()
