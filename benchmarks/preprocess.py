@@ -25,8 +25,9 @@ from PIL import Image, ImageChops, ImageOps
 from skimage.color import rgb2lab
 
 from benchmarks.tools import FOLDER, ROOT, alone, write
-from components.preprocess.pool import cores, in_processes
+from components.preprocess.pool import in_processes
 from components.preprocess.step import preprocess
+from model.utils.cores import cores
 from pipeline.config import load_config
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}

@@ -10,7 +10,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -79,16 +78,6 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], thread
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """Counts the processors this process may use, by CPU affinity and by a container's quota (cgroup 2)."""
-    available = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(available, int(quota) // int(period)))
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return available
 
 
 def _take(items: Iterator[Item]) -> list[Item]:

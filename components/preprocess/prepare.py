@@ -19,6 +19,7 @@ from components.shared.photos.folder import Folder, digest
 from components.shared.photos.listing import Listed
 from components.shared.photos.remote import Remote
 from components.shared.photos.source import source
+from model.utils.cores import cores
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -69,7 +70,7 @@ def prepare_part(
     files = listing.read(listed, number)
     try:
         with source(photos) as found, folder_aside(output, ROWS) as folder, (folder / PIXELS).open("w+b") as pixels:
-            part = _Part(found, config, Pixels(pixels.fileno(), config.size), store, workers or pool.cores())
+            part = _Part(found, config, Pixels(pixels.fileno(), config.size), store, workers or cores())
             with (folder / ROWS).open("w", encoding="utf-8") as rows:
                 for row in part.rows(files):
                     rows.write(json.dumps(asdict(row)) + "\n")

@@ -14,6 +14,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from components.train.environment import ENDED, SUPERVISOR
 from model.config import TrainConfig
+from model.utils.cores import share_threads
 from model.utils.errors import Interrupted, UserError
 from model.utils.signals import handled
 
@@ -59,6 +60,7 @@ def run_workers(work: Arguments, processes: int, retries: int) -> None:
     # them and wait half an hour for these: pytorch/pytorch#135712.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     os.environ[SUPERVISOR] = str(os.getpid())
+    share_threads(processes)
     attempts, ended = retries + 1, list[str]()
     while (killer := _attempt(work, processes)) and len(ended) < retries:
         ended.append(f"{killer} ended attempt {len(ended) + 1} of {attempts}")

@@ -9,8 +9,9 @@ from model.config import TrainConfig
 from model.data.batches import Batch, Batches
 from model.data.shards import Shards
 from model.training.distributed import ProcessGroup
+from model.utils.cores import quota
 
-_WORKERS = 4  # processes that read for a GPU
+_WORKERS = 4  # processes that read for a GPU, if the CPU limit allows as many
 
 
 def batches(config: TrainConfig, shards: Shards, dist: ProcessGroup, start: int = 0) -> DataLoader[Batch]:
@@ -31,8 +32,9 @@ def batches(config: TrainConfig, shards: Shards, dist: ProcessGroup, start: int 
     steps = range(start // config.batch_size, math.ceil(config.images / config.batch_size))
     if dist.device.type != "cuda":
         return DataLoader(share, batch_size=None, sampler=steps)
+    workers = min(_WORKERS, quota() or _WORKERS)
     return DataLoader(
-        share, batch_size=None, sampler=steps, num_workers=_WORKERS, pin_memory=True, worker_init_fn=_ignore_termination
+        share, batch_size=None, sampler=steps, num_workers=workers, pin_memory=True, worker_init_fn=_ignore_termination
     )
 
 
