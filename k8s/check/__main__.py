@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from k8s.check import containers, objects, pipeline, references, schemas
+from k8s.check import argo, containers, objects, pipeline, references, schemas
 from k8s.check.manifests import ROOT, Finding, Manifests, render, render_with
 from model.utils.errors import UserError
 
@@ -45,7 +45,7 @@ def check(manifests: Manifests) -> list[Finding]:
 
 def main() -> int:
     """Prints a line for each overlay and each finding; returns the exit status."""
-    found: list[Finding] = []
+    found = list(argo.findings())
     components = [ROOT / "k8s" / "components" / name for name in OPTIONAL]
     for folder in sorted((ROOT / "k8s" / "overlays").iterdir()):
         for manifests in (render(folder), *(render_with(folder, component) for component in components)):
