@@ -164,13 +164,15 @@ def test_a_nonexistent_command_is_found(line: str, reason: str):
     assert bool(_parse(line.split())) == bool(reason)
 
 
-def test_the_cluster_page_makes_the_secrets_that_the_check_allows():
+def test_the_pages_make_the_secrets_that_the_check_allows():
     made = {}
-    for command in commands(CLUSTER):
-        found = re.search(r"create secret generic (\S+)(.*)", command.text)
-        if found:
-            made[found[1]] = set(re.findall(r"--from-literal=(\w+)=", found[2]))
-    assert made == SECRETS
+    for page in (CLUSTER, CLUSTER.with_name("security.md")):
+        for command in commands(page):
+            if found := re.search(r"create secret generic (\S+)(.*)", command.text):
+                made[found[1]] = set(re.findall(r"--from-literal=(\w+)=", found[2]))
+            if found := re.search(r"create secret docker-registry (\S+)", command.text):
+                made[found[1]] = {".dockerconfigjson"}
+    assert made == SECRETS["colorizer"]
 
 
 def test_the_cluster_page_names_objects_that_the_manifests_have():
@@ -182,4 +184,4 @@ def test_the_cluster_page_names_objects_that_the_manifests_have():
     }  # Kubeflow's
     assert len(named) > 5
     for kind, name in named:
-        assert any(overlay.named(kinds[kind], name) for overlay in overlays), f"{kind}/{name}"
+        assert any(overlay.named(kinds[kind], name, "colorizer") for overlay in overlays), f"{kind}/{name}"

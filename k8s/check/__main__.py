@@ -1,11 +1,13 @@
-"""Command that checks every overlay, and the compiled pipeline against it: `python -m k8s.check`."""
+"""Command that checks every overlay and the compiled pipeline beside it: `python -m k8s.check`."""
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from k8s.check import argo, containers, objects, pipeline, references, schemas
+from k8s.check import argo, compiled, containers, objects, pipeline, policies, quota, references, roles, schemas
 from k8s.check.manifests import ROOT, Finding, Manifests, render, render_with
 from model.utils.errors import UserError
+from pipeline.compile import COMPILED, to_yaml
 
 RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
     containers.image,
@@ -24,34 +26,69 @@ RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
     references.bindings,
     references.selectors,
     references.ports,
-    references.network_policy_ports,
+    policies.selected,
+    policies.isolated,
+    policies.others,
+    policies.protocols,
+    policies.open_ports,
+    policies.both_sides,
+    roles.needed,
+    roles.used,
+    roles.tokens,
     objects.namespaces,
+    objects.pod_security,
     objects.cron,
     objects.restart_policy,
     objects.cidrs,
     objects.budgets,
+    quota.quota,
+    pipeline.steps,
 )
 
+OPTIONAL = ("cilium", "mlflow-ingress", "mlflow-plugin", "notebooks", "pull-secret", "webhook")
+"""Components that no overlay includes and that ask for no room: the check adds them together."""
 
-OPTIONAL = ("kserve", "trainer")
-"""Components that no overlay includes; the check adds each to every overlay."""
+SETTINGS = {
+    "local": ROOT / "pipeline" / "cluster" / "local.yaml",
+    "spot": Path(__file__).with_name("clusters") / "spot.yaml",
+    "trainer": Path(__file__).with_name("clusters") / "trainer.yaml",
+}
+"""Settings of clusters, besides those that pipeline/retraining.yaml is compiled with."""
 
 
 def check(manifests: Manifests) -> list[Finding]:
     """Checks the schemas, then, if these hold, the rules, which rely on objects of the right shape."""
     found = list(schemas.findings(manifests))
-    return found or [finding for rule in RULES for finding in rule(manifests)]
+    return found or list(dict.fromkeys(finding for rule in RULES for finding in rule(manifests)))
+
+
+def cases() -> Iterator[Manifests]:
+    """Yields each overlay, bare and with optional components, beside the pipeline of fitting settings."""
+    pipelines = {name: compiled.parse(to_yaml(path), path.name) for name, path in SETTINGS.items()}
+    pipelines[""] = compiled.read(COMPILED)
+    for overlay, components, settings in (
+        ("local", (), "local"),
+        ("local", OPTIONAL, "local"),
+        ("production", (), ""),
+        ("production", (), "spot"),
+        ("production", (*OPTIONAL, "trainer"), "trainer"),
+        ("production", ("kserve",), ""),
+    ):
+        folder = ROOT / "k8s" / "overlays" / overlay
+        rendered = render_with(folder, *components) if components else render(folder)
+        yield Manifests(rendered.source, rendered.objects, pipelines[settings])
 
 
 def main() -> int:
-    """Prints a line for each overlay and each finding; returns the exit status."""
+    """Prints a line for each case and each finding; returns the exit status."""
     found = list(argo.findings())
-    components = [ROOT / "k8s" / "components" / name for name in OPTIONAL]
-    for folder in sorted((ROOT / "k8s" / "overlays").iterdir()):
-        for manifests in (render(folder), *(render_with(folder, component) for component in components)):
-            found += [*check(manifests), *pipeline.findings(manifests)]
-            print(f"{manifests.source}: {len(manifests.objects)} objects, Kubernetes {', '.join(schemas.MINORS)}")
-    for finding in found:
+    for manifests in cases():
+        found += check(manifests)
+        if manifests.pipeline and manifests.pipeline.source == SETTINGS["local"].name:
+            found += quota.laptop(manifests)
+        beside = manifests.pipeline.source if manifests.pipeline else "no pipeline"
+        print(f"{manifests.source}, {beside}: {len(manifests.objects)} objects, Kubernetes {', '.join(schemas.MINORS)}")
+    for finding in dict.fromkeys(found):
         print(finding, file=sys.stderr)
     return 1 if found else 0
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from k8s.check.manifests import Finding, Manifests, Object
+from k8s.check.compiled import Object
+from k8s.check.manifests import Finding, Manifests, namespace
 
 _PASSWORD_LIKE = re.compile(r"PASSW|SECRET|TOKEN|CREDENTIAL|ACCESS_KEY|PRIVATE_KEY", re.IGNORECASE)
 _UNITS = {"m": Decimal("0.001"), "": Decimal(1), "k": Decimal(1000), "M": Decimal(1000**2), "G": Decimal(1000**3)}
@@ -87,7 +88,7 @@ def within_limit_range(manifests: Manifests) -> Iterator[Finding]:
     for limit_range in manifests.of("LimitRange"):
         for limit in limit_range["spec"]["limits"]:
             for pod in manifests.pods() if limit["type"] == "Container" else ():
-                for path, container in pod.containers():
+                for path, container in pod.containers() if pod.namespace == namespace(limit_range) else ():
                     for name, most in limit.get("max", {}).items():
                         asked = container.get("resources", {}).get("limits", {}).get(name)
                         if asked and quantity(asked) > quantity(most):

@@ -7,14 +7,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from k8s.check.compiled import Compiled, Object
 from model.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-Object = dict[str, Any]
+
+STEPS = "colorizer-steps"
+"""Name of the steps' account and role."""
 
 _TEMPLATES = {
     "Deployment": ("spec", "template"),
@@ -49,6 +51,10 @@ class Pod:
     labels: dict[str, str]
 
     @property
+    def namespace(self) -> str:
+        return namespace(self.owner)
+
+    @property
     def runs_on(self) -> bool:
         """Returns whether the pod is not meant to end."""
         return self.owner["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "InferenceService")
@@ -62,10 +68,21 @@ class Pod:
 
 @dataclass(frozen=True)
 class Manifests:
-    """Holds the objects of one overlay."""
+    """Holds the objects of one overlay, and the pipeline that runs beside them."""
 
     source: str
     objects: list[Object] = field(default_factory=list)
+    pipeline: Compiled | None = None
+
+    @property
+    def runs_in(self) -> str:
+        """Returns the namespace of the runs: Kubeflow's own without profiles."""
+        return "kubeflow" if "kubeflow" in self.homes else "colorizer"
+
+    @property
+    def homes(self) -> list[str]:
+        """Returns the namespaces that have the steps' account."""
+        return [namespace(thing) for thing in self.of("ServiceAccount") if thing["metadata"]["name"] == STEPS]
 
     def finding(self, thing: Object, path: str, text: str) -> Finding:
         return Finding(self.source, title(thing), path, text)
@@ -73,8 +90,12 @@ class Manifests:
     def of(self, *kinds: str) -> list[Object]:
         return [thing for thing in self.objects if thing["kind"] in kinds]
 
-    def named(self, kind: str, name: str) -> Object | None:
-        return next((thing for thing in self.of(kind) if thing["metadata"]["name"] == name), None)
+    def of_namespace(self, kind: str, where: str) -> list[Object]:
+        return [thing for thing in self.of(kind) if namespace(thing) == where]
+
+    def named(self, kind: str, name: str, where: str) -> Object | None:
+        found = (thing for thing in self.of_namespace(kind, where) if thing["metadata"]["name"] == name)
+        return next(found, None)
 
     def pods(self) -> Iterator[Pod]:
         for thing in self.objects:
@@ -93,14 +114,18 @@ def title(thing: Object) -> str:
     return f"{thing['kind']}/{thing['metadata']['name']}"
 
 
-def render_with(folder: Path, component: Path) -> Manifests:
-    """Renders an overlay with one component more."""
+def namespace(thing: Object) -> str:
+    return str(thing["metadata"].get("namespace", ""))
+
+
+def render_with(folder: Path, *components: str) -> Manifests:
+    """Renders an overlay with more components of k8s/components."""
     with tempfile.TemporaryDirectory() as above:
-        parts = {"resources": folder, "components": component}
-        lines = {key: [os.path.relpath(path, Path(above).resolve())] for key, path in parts.items()}
+        parts = {"resources": [folder], "components": [ROOT / "k8s" / "components" / name for name in components]}
+        lines = {key: [os.path.relpath(path, Path(above).resolve()) for path in paths] for key, paths in parts.items()}
         Path(above, "kustomization.yaml").write_text(yaml.safe_dump(lines), encoding="utf-8")
         rendered = render(Path(above))
-    return Manifests(f"{folder.relative_to(ROOT)} with {component.relative_to(ROOT)}", rendered.objects)
+    return Manifests(f"{folder.relative_to(ROOT)} with {', '.join(components)}", rendered.objects)
 
 
 def render(folder: Path) -> Manifests:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
-from k8s.check.manifests import Finding, Manifests, matches
+from k8s.check.manifests import Finding, Manifests, matches, namespace
 
+_ENFORCED = ("restricted", "baseline")
 _CLUSTER_SCOPED = {
     "Namespace",
     "ClusterRole",
@@ -30,6 +31,14 @@ def namespaces(manifests: Manifests) -> Iterator[Finding]:
         elif name not in declared:
             text = f"{name or 'nothing'} is not a declared namespace; choose from: {', '.join(sorted(declared))}"
             yield manifests.finding(thing, "metadata.namespace", text)
+
+
+def pod_security(manifests: Manifests) -> Iterator[Finding]:
+    """Requires that every namespace of ours enforces a profile of Pod Security: restricted, or baseline at least."""
+    for thing in manifests.of("Namespace"):
+        if thing["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce") not in _ENFORCED:
+            text = f"enforces no Pod Security; set pod-security.kubernetes.io/enforce to {' or '.join(_ENFORCED)}"
+            yield manifests.finding(thing, "metadata.labels", text)
 
 
 def cron(manifests: Manifests) -> Iterator[Finding]:
@@ -79,7 +88,8 @@ def budgets(manifests: Manifests) -> Iterator[Finding]:
     """Requires a disruption budget of everything replicated, and one that lets a node be drained."""
     for owner in manifests.of("Deployment", "StatefulSet"):
         replicas, labels = owner["spec"].get("replicas", 1), owner["spec"]["template"]["metadata"]["labels"]
-        chosen = [each for each in manifests.of("PodDisruptionBudget") if matches(each["spec"]["selector"], labels)]
+        there = manifests.of_namespace("PodDisruptionBudget", namespace(owner))
+        chosen = [each for each in there if matches(each["spec"]["selector"], labels)]
         if replicas >= 2 and not chosen:
             yield manifests.finding(owner, "spec.replicas", f"is {replicas} without a PodDisruptionBudget; add one")
         for budget in chosen:

@@ -1,76 +1,126 @@
-"""Check of the compiled pipeline against the manifests of the namespace that it runs in."""
+"""Rules for the compiled pipeline against the manifests of the namespace that it runs in."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from k8s.check import schemas
+from k8s.check import containers, schemas
+from k8s.check.compiled import Object, Step
 from k8s.check.containers import quantity
-from k8s.check.manifests import ROOT, Finding, Manifests
+from k8s.check.manifests import Finding, Manifests
+from k8s.check.quota import of_step
 from k8s.check.references import SECRETS
 
-COMPILED = ROOT / "pipeline" / "retraining.yaml"
 QUEUE = "kueue.x-k8s.io/queue-name"
 
 
-def findings(manifests: Manifests, compiled: Path = COMPILED) -> Iterator[Finding]:
+def steps(manifests: Manifests) -> Iterator[Finding]:
     """Finds missing ConfigMaps, Secrets, keys and queues, unfit TrainJobs, and steps above the LimitRange."""
-    source = compiled.name
-    pipeline, *platform = yaml.safe_load_all(compiled.read_text(encoding="utf-8"))
-    settings: dict[str, Any] = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
-    for name, executor in settings.items():
-        for number, wanted in enumerate(executor.get("configMapAsEnv", [])):
-            path = f"configMapAsEnv[{number}]"
-            config = manifests.named("ConfigMap", _name(wanted, "configMap"))
-            if config is None:
-                text = f"{manifests.source} has no ConfigMap {_name(wanted, 'configMap')}"
-                yield Finding(source, name, path, text)
-        for number, wanted in enumerate(executor.get("secretAsEnv", [])):
-            known = SECRETS.get(_name(wanted, "secret"), set())
-            for key in wanted.get("keyToEnv", []):
-                if key["secretKey"] not in known:
-                    secret = _name(wanted, "secret")
-                    text = f"docs/operate/cluster.md creates no Secret {secret} with a key {key['secretKey']}"
-                    yield Finding(source, name, f"secretAsEnv[{number}]", text)
-        for value in executor.get("podMetadata", {}).get("annotations", {}).values():
-            if value.startswith("{"):
-                yield from _train_job(manifests, source, json.loads(value))
-        queue = executor.get("podMetadata", {}).get("labels", {}).get(QUEUE)
-        queues = manifests.of("LocalQueue")
-        if queue and queues and not manifests.named("LocalQueue", queue):
-            text = f"{manifests.source} has no LocalQueue {queue}; Kueue would never admit the pod"
-            yield Finding(source, name, "podMetadata.labels", text)
-        for number, mount in enumerate(executor.get("emptyDirMounts", [])):
-            disk = _of_limit_ranges(manifests, "default").get("ephemeral-storage")
-            if mount.get("medium") != "Memory" and disk and quantity(mount["sizeLimit"]) > quantity(disk):
-                text = f"{mount['sizeLimit']} is above the default limit of {manifests.source}'s LimitRange, {disk}"
-                yield Finding(source, name, f"emptyDirMounts[{number}]", text)
+    if manifests.pipeline is None:
+        return
+    for step in manifests.pipeline.steps():
+        for rule in (_config_maps, _secrets, _train_job, _queue, _limits):
+            for path, text in rule(manifests, step):
+                yield Finding(manifests.pipeline.source, step.name, path, text)
+    yield from _unread_keys(manifests)
+
+
+def _config_maps(manifests: Manifests, step: Step) -> Iterator[tuple[str, str]]:
+    """Requires the ConfigMaps of a step's environment, and their keys unless these are optional."""
+    for number, wanted in enumerate(step.settings.get("configMapAsEnv", [])):
+        path, name = f"configMapAsEnv[{number}]", _name(wanted, "configMap")
+        config = manifests.named("ConfigMap", name, manifests.runs_in)
+        if config is None:
+            yield path, f"{manifests.source} has no ConfigMap {name} in {manifests.runs_in}"
+            continue
+        for key in (pair["configMapKey"] for pair in wanted["keyToEnv"]):
+            if key not in config.get("data", {}) and not wanted.get("optional"):
+                yield path, f"ConfigMap {name} of {manifests.source} has no key {key}; add it, or make it optional"
+
+
+def _unread_keys(manifests: Manifests) -> Iterator[Finding]:
+    """Refuses keys of the steps' ConfigMaps that no step reads, such as misspelled ones: all are optional."""
+    assert manifests.pipeline
+    read: dict[str, set[str]] = {}
+    for step in manifests.pipeline.steps():
+        for wanted in step.settings.get("configMapAsEnv", []):
+            keys = {pair["configMapKey"] for pair in wanted["keyToEnv"]}
+            read.setdefault(_name(wanted, "configMap"), set()).update(keys)
+    for name, keys in read.items():
+        config = manifests.named("ConfigMap", name, manifests.runs_in)
+        for key in sorted((config or {}).get("data", {}).keys() - keys):
+            text = f"no step reads {key}; the steps read: {', '.join(sorted(keys))}"
+            yield Finding(manifests.source, f"ConfigMap/{name}", f"data.{key}", text)
+
+
+def _secrets(manifests: Manifests, step: Step) -> Iterator[tuple[str, str]]:
+    """Requires the Secrets of a step's environment, and their keys."""
+    for number, wanted in enumerate(step.settings.get("secretAsEnv", [])):
+        name = _name(wanted, "secret")
+        for key in wanted.get("keyToEnv", []):
+            if key["secretKey"] not in SECRETS[manifests.runs_in].get(name, set()):
+                text = f"docs/operate creates no Secret {name} with a key {key['secretKey']} in {manifests.runs_in}"
+                yield f"secretAsEnv[{number}]", text
+
+
+def _train_job(manifests: Manifests, step: Step) -> Iterator[tuple[str, str]]:
+    """Checks a TrainJob against its schema, and its pods against Pod Security's profile `restricted`."""
+    if job := step.train_job:
+        found = list(schemas.findings(Manifests(manifests.source, [job])))
+        found = found or list(containers.no_escalation(Manifests(manifests.source, list(_pods(job)))))
+        for finding in found:
+            yield f"podMetadata.annotations: TrainJob: {finding.path}", finding.text
+
+
+def _pods(job: Object) -> Iterator[Object]:
+    """Yields the pods of a TrainJob as if Jobs made them."""
+    for patch in job["spec"]["runtimePatches"]:
+        for replicas in patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]:
+            yield {"kind": "Job", "metadata": job["metadata"], "spec": replicas["template"]["spec"]}
+
+
+def _queue(manifests: Manifests, step: Step) -> Iterator[tuple[str, str]]:
+    """Requires the queue that a step's pod names, with room for the pod; a cluster without Kueue has no queues."""
+    wanted = step.labels.get(QUEUE)
+    if not wanted or not manifests.of("LocalQueue"):
+        return
+    queue = manifests.named("LocalQueue", wanted, manifests.runs_in)
+    if queue is None:
+        yield "podMetadata.labels", f"{manifests.source} has no LocalQueue {wanted}; Kueue would never admit the pod"
+        return
+    cluster = manifests.named("ClusterQueue", queue["spec"]["clusterQueue"], "")
+    if cluster is None:
+        yield "podMetadata.labels", f"LocalQueue {wanted} leads to no ClusterQueue of {manifests.source}"
+        return
+    room: dict[str, Any] = {}
+    for group in cluster["spec"]["resourceGroups"]:
+        for flavor in group["flavors"]:
+            room |= {resource["name"]: resource["nominalQuota"] for resource in flavor["resources"]}
+    for key, amount in of_step(step).items():
+        part, _, name = key.partition(".")
+        if part == "requests" and (name not in room or quantity(room[name]) < amount):
+            text = f"its queue has {room.get(name, 'no')} {name} and never admits the pod, which asks for {amount}"
+            yield "podMetadata.labels", text
+
+
+def _limits(manifests: Manifests, step: Step) -> Iterator[tuple[str, str]]:
+    """Refuses scratch above the default limit of the namespace's LimitRange, and limits above its max."""
+    disk = _of_limit_ranges(manifests, "default").get("ephemeral-storage")
+    for number, mount in enumerate(step.settings.get("emptyDirMounts", [])):
+        if mount.get("medium") != "Memory" and disk and quantity(mount["sizeLimit"]) > quantity(disk):
+            text = f"{mount['sizeLimit']} is above the default limit of {manifests.source}'s LimitRange, {disk}"
+            yield f"emptyDirMounts[{number}]", text
     most = _of_limit_ranges(manifests, "max")
-    for name, executor in pipeline["deploymentSpec"]["executors"].items():
-        asked = executor["container"].get("resources", {})
-        for resource in ("cpu", "memory"):
-            limit = asked.get(f"resource{resource.capitalize()}Limit")
-            if limit and resource in most and quantity(limit) > quantity(most[resource]):
-                text = f"{limit} is above the max of {manifests.source}'s LimitRange, {most[resource]}"
-                yield Finding(source, name, f"{resource} limit", text)
-
-
-def _train_job(manifests: Manifests, source: str, job: dict[str, Any]) -> Iterator[Finding]:
-    job["metadata"]["name"] = "colorizer"  # the step gives it one
-    yield from schemas.findings(Manifests(source, [job]))
-    rules = [rule for role in manifests.of("Role") for rule in role["rules"]]
-    if not any("trainjobs" in rule["resources"] and "create" in rule["verbs"] for rule in rules):
-        text = f"{manifests.source} lets no step create TrainJobs (gpu.nodes); add k8s/components/trainer to it"
-        yield Finding(source, "exec-train", "podMetadata.annotations", text)
+    for resource in ("cpu", "memory"):
+        limit = step.container.get("resources", {}).get(f"resource{resource.capitalize()}Limit")
+        if limit and resource in most and quantity(limit) > quantity(most[resource]):
+            yield f"{resource} limit", f"{limit} is above the max of {manifests.source}'s LimitRange, {most[resource]}"
 
 
 def _of_limit_ranges(manifests: Manifests, kind: str) -> dict[str, str]:
-    """Returns the LimitRanges' quantities of a kind (max, default, defaultRequest) by resource."""
-    ranges = (limit for limits in manifests.of("LimitRange") for limit in limits["spec"]["limits"])
-    return {resource: value for limit in ranges for resource, value in limit.get(kind, {}).items()}
+    """Returns the quantities of a kind (max, default, defaultRequest) by resource, in the namespace of the runs."""
+    ranges = manifests.of_namespace("LimitRange", manifests.runs_in)
+    limits = (limit for each in ranges for limit in each["spec"]["limits"])
+    return {resource: value for limit in limits for resource, value in limit.get(kind, {}).items()}
 
 
 def _name(wanted: dict[str, Any], kind: str) -> str:

@@ -1,52 +1,71 @@
-"""Rules for references between objects: configuration, secrets, accounts, selectors, ports."""
+"""Rules for references between objects, each looked up in its namespace: configuration, secrets, accounts, ports."""
 
 from collections.abc import Iterator
 
-from k8s.check.manifests import Finding, Manifests, Object, Pod, matches
+from k8s.check.compiled import Object
+from k8s.check.manifests import Finding, Manifests, Pod, matches, namespace
 
-SECRETS = {
+_STEPS_SECRETS = {
     "colorizer-s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "colorizer-mlflow": {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"},
     "colorizer-webhook": {"COLORIZE_WEBHOOK_URL"},
-    "colorizer-postgres": {"PGUSER", "PGPASSWORD"},
-    "mlflow-server": {"MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"},
+    "colorizer-registry": {".dockerconfigjson"},
 }
-"""Secrets that docs/operate/cluster.md creates, with their keys."""
-
-FOREIGN_LABELS = {"workflows.argoproj.io/workflow"}
-"""Labels of pods that other programs create: Argo, and Kubeflow Trainer (components/train/trainjob/manifest.py)."""
+SECRETS = {
+    "kubeflow": _STEPS_SECRETS,
+    "colorizer": _STEPS_SECRETS
+    | {
+        "colorizer-postgres": {"PGUSER", "PGPASSWORD"},
+        "mlflow-server": {"MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"},
+    },
+}
+"""Secrets that docs/operate creates in each namespace, with their keys."""
 
 
 def config_maps(manifests: Manifests) -> Iterator[Finding]:
     """Requires every ConfigMap and key that a pod refers to."""
     for pod, path, reference, key, optional in _references(manifests, "configMap"):
-        config = manifests.named("ConfigMap", reference)
+        config = manifests.named("ConfigMap", reference, pod.namespace)
         if config is None:
             if not optional:
-                yield manifests.finding(
-                    pod.owner, path, f"there is no ConfigMap {reference}; create it, or fix the name"
-                )
+                text = f"there is no ConfigMap {reference} in {pod.namespace}; create it, or fix the name"
+                yield manifests.finding(pod.owner, path, text)
         elif key and not optional and key not in config.get("data", {}):
             yield manifests.finding(pod.owner, path, f"ConfigMap {reference} has no key {key}; add it, or fix the name")
 
 
 def secrets(manifests: Manifests) -> Iterator[Finding]:
-    """Requires every Secret and key that a pod or monitor refers to."""
+    """Requires every Secret and key that a pod, a monitor or an account refers to."""
     for pod, path, reference, key, _ in _references(manifests, "secret"):
-        yield from _secret(manifests, pod.owner, path, reference, key)
+        yield from secret(manifests, pod.owner, path, reference, key)
     for monitor in manifests.of("ServiceMonitor"):
         for number, endpoint in enumerate(monitor["spec"]["endpoints"]):
             for part, wanted in endpoint.get("basicAuth", {}).items():
                 path = f"spec.endpoints[{number}].basicAuth.{part}"
-                yield from _secret(manifests, monitor, path, wanted["name"], wanted["key"])
+                yield from secret(manifests, monitor, path, wanted["name"], wanted["key"])
+    for account in manifests.of("ServiceAccount"):
+        for number, wanted in enumerate(account.get("imagePullSecrets", [])):
+            path = f"imagePullSecrets[{number}]"
+            yield from secret(manifests, account, path, wanted["name"], ".dockerconfigjson")
+
+
+def secret(manifests: Manifests, owner: Object, path: str, name: str, key: str) -> Iterator[Finding]:
+    """Requires a Secret and its key in the owner's namespace."""
+    known = SECRETS.get(namespace(owner), {})
+    if name not in known:
+        text = f"docs/operate creates no Secret {name} in {namespace(owner)}; it creates: {', '.join(sorted(known))}"
+        yield manifests.finding(owner, path, text)
+    elif key and key not in known[name]:
+        text = f"Secret {name} has no key {key}; it has: {', '.join(sorted(known[name]))}"
+        yield manifests.finding(owner, path, text)
 
 
 def service_accounts(manifests: Manifests) -> Iterator[Finding]:
     """Requires every service account that a pod names, and no token of the default account."""
     for pod in manifests.pods():
         name = pod.spec.get("serviceAccountName", "default")
-        if name != "default" and not manifests.named("ServiceAccount", name):
-            text = f"there is no ServiceAccount {name}; create it or correct the name"
+        if name != "default" and not manifests.named("ServiceAccount", name, pod.namespace):
+            text = f"there is no ServiceAccount {name} in {pod.namespace}; create it or correct the name"
             yield manifests.finding(pod.owner, f"{pod.path}.serviceAccountName", text)
         if name == "default" and pod.spec.get("automountServiceAccountToken") is not False:
             text = "gets the default account's token; set automountServiceAccountToken: false or name an account"
@@ -56,31 +75,28 @@ def service_accounts(manifests: Manifests) -> Iterator[Finding]:
 def bindings(manifests: Manifests) -> Iterator[Finding]:
     """Requires the role and the accounts that a RoleBinding names."""
     for binding in manifests.of("RoleBinding"):
-        if binding["roleRef"]["kind"] == "Role" and not manifests.named("Role", binding["roleRef"]["name"]):
-            yield manifests.finding(binding, "roleRef.name", f"there is no Role {binding['roleRef']['name']}")
+        role, home = binding["roleRef"]["name"], namespace(binding)
+        if binding["roleRef"]["kind"] == "Role" and not manifests.named("Role", role, home):
+            yield manifests.finding(binding, "roleRef.name", f"there is no Role {role} in {home}")
         for number, subject in enumerate(binding.get("subjects", [])):
-            if subject["kind"] == "ServiceAccount" and not manifests.named("ServiceAccount", subject["name"]):
-                text = f"there is no ServiceAccount {subject['name']}"
-                yield manifests.finding(binding, f"subjects[{number}].name", text)
+            where, path = subject.get("namespace", "(none)"), f"subjects[{number}]"
+            if subject["kind"] == "ServiceAccount" and not manifests.named("ServiceAccount", subject["name"], where):
+                yield manifests.finding(binding, path, f"there is no ServiceAccount {subject['name']} in {where}")
 
 
 def selectors(manifests: Manifests) -> Iterator[Finding]:
-    """Requires every selector to select something: pods, or a monitor's Service."""
+    """Requires every selector to select something in its namespace: pods, or a monitor's Service."""
     for owner in manifests.of("Deployment", "StatefulSet", "DaemonSet"):
         labels = owner["spec"]["template"].get("metadata", {}).get("labels", {})
         if not matches(owner["spec"]["selector"], labels):
             text = "does not select its own pods; give the template the same labels"
             yield manifests.finding(owner, "spec.selector", text)
     for service in manifests.of("Service"):
-        if "selector" in service["spec"] and not _pods(manifests, {"matchLabels": service["spec"]["selector"]}):
+        if "selector" in service["spec"] and not _pods(manifests, service, service["spec"]["selector"]):
             yield manifests.finding(service, "spec.selector", "selects no pod; correct the labels")
     for budget in manifests.of("PodDisruptionBudget"):
-        if not _pods(manifests, budget["spec"]["selector"]):
+        if not _pods(manifests, budget, budget["spec"]["selector"].get("matchLabels", {})):
             yield manifests.finding(budget, "spec.selector", "selects no pod; correct the labels")
-    for policy in manifests.of("NetworkPolicy"):
-        for path, selector in _policy_selectors(policy):
-            if not _foreign(selector) and not _pods(manifests, selector):
-                yield manifests.finding(policy, path, "selects no pod; correct the labels")
     for monitor in manifests.of("ServiceMonitor"):
         if not _services(manifests, monitor):
             yield manifests.finding(monitor, "spec.selector", "selects no Service; correct the labels")
@@ -94,44 +110,31 @@ def ports(manifests: Manifests) -> Iterator[Finding]:
                 for action in ("httpGet", "tcpSocket", "grpc"):
                     port = container.get(probe, {}).get(action, {}).get("port")
                     if port is not None and port not in _open(container):
-                        text = f"the container has no port {port}; it has: {_listed(_open(container))}"
+                        text = f"the container has no port {port}; it has: {listed(_open(container))}"
                         yield manifests.finding(pod.owner, f"{path}.{probe}.{action}.port", text)
     for service in manifests.of("Service"):
-        chosen = _pods(manifests, {"matchLabels": service["spec"].get("selector", {})})
+        chosen = _pods(manifests, service, service["spec"].get("selector", {}))
         for number, port in enumerate(service["spec"]["ports"]):
             target = port.get("targetPort", port["port"])
             for pod in chosen:
-                if target not in _pod_ports(pod):
-                    text = f"its pods have no port {target}; they have: {_listed(_pod_ports(pod))}"
+                if target not in pod_ports(pod):
+                    text = f"its pods have no port {target}; they have: {listed(pod_ports(pod))}"
                     yield manifests.finding(service, f"spec.ports[{number}].targetPort", text)
     for monitor in manifests.of("ServiceMonitor"):
         names = {port.get("name") for service in _services(manifests, monitor) for port in service["spec"]["ports"]}
         for number, endpoint in enumerate(monitor["spec"]["endpoints"]):
             if names and endpoint["port"] not in names:
-                text = f"its Service has no port {endpoint['port']}; it has: {_listed(names)}"
+                text = f"its Service has no port {endpoint['port']}; it has: {listed(names)}"
                 yield manifests.finding(monitor, f"spec.endpoints[{number}].port", text)
 
 
-def network_policy_ports(manifests: Manifests) -> Iterator[Finding]:
-    """Requires the ports that a policy opens, in the pods that it guards or leads to."""
-    for policy in manifests.of("NetworkPolicy"):
-        guarded = policy["spec"]["podSelector"]
-        for number, rule in enumerate(policy["spec"].get("ingress", [])):
-            if guarded and not _foreign(guarded):
-                yield from _closed(manifests, policy, f"spec.ingress[{number}].ports", rule, guarded)
-        for number, rule in enumerate(policy["spec"].get("egress", [])):
-            for peer in rule.get("to", []):
-                if peer.get("podSelector") and "namespaceSelector" not in peer and not _foreign(peer["podSelector"]):
-                    path = f"spec.egress[{number}].ports"
-                    yield from _closed(manifests, policy, path, rule, peer["podSelector"])
+def pod_ports(pod: Pod) -> set[str | int]:
+    """Returns a pod's ports, by number and by name."""
+    return set().union(*(_open(container) for _, container in pod.containers()))
 
 
-def _closed(manifests: Manifests, policy: Object, path: str, rule: Object, selector: Object) -> Iterator[Finding]:
-    there = set().union(*(_pod_ports(pod) for pod in _pods(manifests, selector)))
-    for port in rule.get("ports", []):
-        if there and port["port"] not in there:
-            text = f"no pod behind it has port {port['port']}; they have: {_listed(there)}"
-            yield manifests.finding(policy, path, text)
+def listed(found: set[str | int]) -> str:
+    return ", ".join(sorted(map(str, found))) or "none"
 
 
 def _references(manifests: Manifests, kind: str) -> Iterator[tuple[Pod, str, str, str, bool]]:
@@ -160,47 +163,18 @@ def _references(manifests: Manifests, kind: str) -> Iterator[tuple[Pod, str, str
                     yield pod, there, name, item["key"], bool(wanted.get("optional"))
 
 
-def _secret(manifests: Manifests, owner: Object, path: str, name: str, key: str) -> Iterator[Finding]:
-    if name not in SECRETS:
-        text = f"docs/operate/cluster.md creates no Secret {name}; it creates: {', '.join(sorted(SECRETS))}"
-        yield manifests.finding(owner, path, text)
-    elif key and key not in SECRETS[name]:
-        text = f"Secret {name} has no key {key}; it has: {', '.join(sorted(SECRETS[name]))}"
-        yield manifests.finding(owner, path, text)
-
-
-def _pods(manifests: Manifests, selector: Object) -> list[Pod]:
-    return [pod for pod in manifests.pods() if matches(selector, pod.labels)]
+def _pods(manifests: Manifests, owner: Object, labels: dict[str, str]) -> list[Pod]:
+    """Returns the pods with these labels in the owner's namespace."""
+    there = (pod for pod in manifests.pods() if pod.namespace == namespace(owner))
+    return [pod for pod in there if matches({"matchLabels": labels}, pod.labels)]
 
 
 def _services(manifests: Manifests, monitor: Object) -> list[Object]:
     chosen = monitor["spec"]["selector"]
-    return [each for each in manifests.of("Service") if matches(chosen, each["metadata"].get("labels", {}))]
-
-
-def _policy_selectors(policy: Object) -> Iterator[tuple[str, Object]]:
-    """Yields the policy's selectors of pods in its own namespace, with their paths."""
-    yield "spec.podSelector", policy["spec"]["podSelector"]
-    for direction, peers in (("ingress", "from"), ("egress", "to")):
-        for number, rule in enumerate(policy["spec"].get(direction, [])):
-            for place, peer in enumerate(rule.get(peers, [])):
-                if "podSelector" in peer and "namespaceSelector" not in peer:
-                    yield f"spec.{direction}[{number}].{peers}[{place}].podSelector", peer["podSelector"]
-
-
-def _foreign(selector: Object) -> bool:
-    keys = {rule["key"] for rule in selector.get("matchExpressions", [])} | selector.get("matchLabels", {}).keys()
-    return bool(keys & FOREIGN_LABELS) or selector == {"matchLabels": {"app.kubernetes.io/name": "colorizer-train"}}
+    there = manifests.of_namespace("Service", namespace(monitor))
+    return [each for each in there if matches(chosen, each["metadata"].get("labels", {}))]
 
 
 def _open(container: Object) -> set[str | int]:
     """Returns a container's ports, by number and by name."""
     return {port[key] for port in container.get("ports", []) for key in ("containerPort", "name") if key in port}
-
-
-def _pod_ports(pod: Pod) -> set[str | int]:
-    return set().union(*(_open(container) for _, container in pod.containers()))
-
-
-def _listed(found: set[str | int]) -> str:
-    return ", ".join(sorted(map(str, found))) or "none"

@@ -4,6 +4,7 @@ The schemas in custom_resources/ hold the fields that this project uses, as the 
 refuse all others.
 """
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,8 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-from k8s.check.manifests import Finding, Manifests, Object
+from k8s.check.compiled import Object
+from k8s.check.manifests import Finding, Manifests
 
 MINORS = ("1.35", "1.36", "1.37")
 _CUSTOM = Path(__file__).with_name("custom_resources")
@@ -58,13 +60,22 @@ def _training_pods(manifests: Manifests, thing: Object) -> Iterator[Finding]:
 
 
 def _builtin(manifests: Manifests, shown: Object, thing: Object, minor: str) -> Iterator[Finding]:
+    refused = _refused(json.dumps(thing), minor)
+    if refused:
+        yield manifests.finding(shown, *refused)
+
+
+@cache
+def _refused(text: str, minor: str) -> tuple[str, str] | None:
+    """Returns where and why Kubernetes refuses an object; most are in several overlays."""
+    thing = json.loads(text)
     try:
         kubernetes_validate.validate(thing, minor, strict=True)
     except kubernetes_validate.ValidationError as error:
-        yield manifests.finding(shown, _path(error), f"{error.message} (Kubernetes {minor})")
+        return _path(error), f"{error.message} (Kubernetes {minor})"
     except kubernetes_validate.SchemaNotFoundError:
-        text = f"Kubernetes {minor} has no {thing['apiVersion']} {thing['kind']}, and {_CUSTOM.name}/ has none"
-        yield manifests.finding(shown, "kind", text)
+        return "kind", f"Kubernetes {minor} has no {thing['apiVersion']} {thing['kind']}, and {_CUSTOM.name}/ has none"
+    return None
 
 
 def _path(error: jsonschema.ValidationError) -> str:
