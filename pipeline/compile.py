@@ -67,7 +67,7 @@ def write_manifests(path: Path, namespace: str, cluster: Path | None = None) -> 
     name = graph.retraining.name
     options = KubernetesManifestOptions(
         pipeline_name=name,
-        pipeline_version_name=f"{name}-{digest(cluster)}",
+        pipeline_version_name=f"{name}-{digest(current(cluster))}",
         namespace=namespace,
         include_pipeline_manifest=True,
     )
@@ -80,14 +80,19 @@ def write_manifests(path: Path, namespace: str, cluster: Path | None = None) -> 
     )
 
 
-def digest(cluster: Path | None = None) -> str:
-    """Returns the first 16 hex digits of the SHA-256 of retraining.yaml in the repository.
+def current(cluster: Path | None = None) -> str:
+    """Returns the content of retraining.yaml in the repository.
 
     Raises:
-        UserError: it is not current.
+        UserError: it is not what the graph compiles to.
     """
     content = to_yaml(cluster)
     _require_current(COMPILED, content, cluster)
+    return content
+
+
+def digest(content: str) -> str:
+    """Returns the first 16 hex digits of a content's SHA-256."""
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -23,7 +23,9 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
     parts, at_once, publish = (cluster.partitions, cluster.variants, cluster.shards.publish) if cluster else (1, 1, "")
 
     @dsl.pipeline(
-        name="colorizer-retraining", description="Retrains the colorizer and promotes it if it has earned it."
+        name="colorizer-retraining",
+        description="Retrains the colorizer and promotes it if it has earned it.",
+        pipeline_config=dsl.PipelineConfig(active_deadline_seconds=cluster.deadline.run) if cluster else None,
     )
     def retraining(
         photos: str,

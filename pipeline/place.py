@@ -44,6 +44,8 @@ STEP_LABELS = {"app.kubernetes.io/name": "colorizer-step", "app.kubernetes.io/pa
 WEBHOOK = {"colorizer-webhook": ("COLORIZE_WEBHOOK_URL",)}
 """Secret that the exit task alone finds."""
 
+_RETRIED = ("train", "preprocess")
+
 
 def reuse() -> None:
     """Decides for every task of the pipeline that is being built whether its outputs are reused.
@@ -77,10 +79,12 @@ def place(cluster: Cluster) -> None:
             _place_on_gpu(task, cluster.gpu)
         if name in STREAMING:
             task.set_env_variable(SHARD_CACHE, str(int(parse_quantity(cluster.shards.cache))))
+        if name in _RETRIED:
+            _retry(task, cluster.retry)
+        else:
+            kubernetes.set_timeout(task, cluster.deadline.report if name == "report" else cluster.deadline.step)
     if cluster.gpu.nodes == 1:  # torchrun itself restarts the processes of a TrainJob
         _annotate(tasks["train"], RETRIES, str(cluster.retry.limit))
-    for name in ("train", "preprocess"):
-        _retry(tasks[name], cluster.retry)
     _environment(tasks["report"], LINKS, WEBHOOK)
 
 

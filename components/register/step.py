@@ -197,7 +197,8 @@ def _judge(
         return gate.unchanged(f"These weights are the champion's already (version {champion.number}).")
     if _scored(metrics, "champion") != champion.weights_sha256:
         return gate.reject(
-            f"The champion (version {champion.number}) was not scored beside it: evaluate again, with the champion."
+            f"The champion (version {champion.number}) was not scored beside it; evaluate again: start the same "
+            "`colorize run`, or `colorize submit --evaluate V` on a cluster."
         )
     return gate.judge(metrics, metrics["champion"], config.rules, metrics.get("difference") or {})
 

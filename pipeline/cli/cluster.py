@@ -1,4 +1,4 @@
-"""`colorize compile`, `submit`, `schedule` and `images`: the graph on a Kubeflow cluster."""
+"""`colorize compile`, `schedule` and `images`: the graph on a Kubeflow cluster."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,17 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline import ROOT
-from pipeline.cli.options import (
-    By,
-    ClusterFile,
-    ClusterOptions,
-    Json,
-    Overrides,
-    Recipe,
-    Variants,
-    group_with_default,
-    takes_cluster_options,
-)
+from pipeline.cli.options import ClusterFile, ClusterOptions, Json, group_with_default, takes_cluster_options
 from pipeline.cli.output import note, print_json
 
 schedule = typer.Typer(
@@ -54,41 +44,6 @@ def compile_(
     else:
         for file in compiled.write(cluster):
             print(f"{file.relative_to(ROOT)} is written.")
-
-
-@takes_cluster_options
-def submit(
-    cluster: ClusterOptions,
-    recipe: Recipe = "",
-    overrides: Overrides = None,
-    variants: Variants = "",
-    by: By = "",
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="VERSION", help="Version of the photographs, or latest for the published one. Default: data.dvc."
-        ),
-    ] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Progress of each step until the run ends.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Request as YAML, without sending it.")] = False,
-) -> None:
-    """Runs the retraining graph once on a cluster; with --variants it trains each, and the best one goes on."""
-    import yaml
-
-    from pipeline.cluster import submit as runs
-    from pipeline.variants import Variants
-
-    chosen, place = Variants.load(variants, recipe, tuple(overrides or ()), by), cluster.place
-    arguments = runs.cluster_arguments(chosen, place, data or runs.recorded_version())
-    package = runs.Package.current(cluster.cluster)
-    if dry_run:
-        print(yaml.safe_dump(runs.request(package, arguments, place, cluster.namespace), sort_keys=False), end="")
-        return
-    with cluster.connect() as client:
-        run_id = runs.submit(client, package, arguments, place)
-        print(f"The run is at {client.run_address(run_id)}", flush=True)
-        if follow:
-            runs.follow(client, run_id)
 
 
 @schedule.command()

@@ -10,7 +10,7 @@ from components.shared.machine.workspace import VARIABLE
 from components.shared.step import RETRY_ME, disk_error
 from model.utils.errors import Interrupted, UserError
 from pipeline import ROOT
-from pipeline.cli import cluster, data, models, serving, step
+from pipeline.cli import cluster, data, models, runs, serving, step
 from pipeline.cli.renamed import reject_old_names
 from pipeline.cli.run import run
 
@@ -49,7 +49,10 @@ app.add_typer(models.app, name="models")
 app.command()(models.promote)
 app.command()(models.rollback)
 app.command("compile")(cluster.compile_)
-app.command()(cluster.submit)
+app.command()(runs.submit)
+app.command()(runs.follow)
+app.command()(runs.cancel)
+app.command()(runs.retry)
 app.add_typer(cluster.schedule, name="schedule")
 app.add_typer(cluster.images, name="images")
 

@@ -39,21 +39,9 @@ ClusterFile = Annotated[
 
 
 @dataclass(frozen=True)
-class ClusterOptions:
-    """Holds the options of every command that speaks to a cluster."""
+class ServerOptions:
+    """Holds the options of every command that speaks to Kubeflow Pipelines."""
 
-    photos: Annotated[
-        str,
-        typer.Option(
-            help="Photographs: DVC remote or prefix s3://bucket/prefix, or a mounted folder.", envvar="COLORIZE_PHOTOS"
-        ),
-    ] = "s3://colorizer-data"
-    checkpoints: Annotated[
-        str, typer.Option(help="Checkpoints: s3://bucket/prefix or a mounted folder.", envvar="COLORIZE_CHECKPOINTS")
-    ] = "s3://colorizer-checkpoints"
-    experiment: Annotated[str, typer.Option(help="Kubeflow experiment.")] = "colorizer"
-    service_account: Annotated[str, typer.Option(help="Service account of the step pods.")] = "colorizer-steps"
-    cluster: ClusterFile = None
     host: Annotated[
         str | None,
         typer.Option(
@@ -76,13 +64,6 @@ class ClusterOptions:
         typer.Option(help="CA certificate of the API server (PEM).", envvar="KF_PIPELINES_SSL_CA_CERT"),
     ] = None
 
-    @property
-    def place(self) -> "Place":
-        """Returns where the runs read photographs and write checkpoints."""
-        from pipeline.cluster.submit import Place
-
-        return Place(self.photos, self.checkpoints, self.experiment, self.service_account)
-
     def connect(self) -> "AbstractContextManager[Client]":
         """Connects to the Kubeflow Pipelines API."""
         from pipeline.cluster.client import Endpoint
@@ -90,27 +71,52 @@ class ClusterOptions:
         return Endpoint(self.host, self.namespace, self.token_file, self.ca_file).connect()
 
 
+@dataclass(frozen=True)
+class ClusterOptions(ServerOptions):
+    """Holds the options of every command that declares runs on a cluster."""
+
+    photos: Annotated[
+        str,
+        typer.Option(
+            help="Photographs: DVC remote or prefix s3://bucket/prefix, or a mounted folder.", envvar="COLORIZE_PHOTOS"
+        ),
+    ] = "s3://colorizer-data"
+    checkpoints: Annotated[
+        str, typer.Option(help="Checkpoints: s3://bucket/prefix or a mounted folder.", envvar="COLORIZE_CHECKPOINTS")
+    ] = "s3://colorizer-checkpoints"
+    experiment: Annotated[str, typer.Option(help="Kubeflow experiment.")] = "colorizer"
+    service_account: Annotated[str, typer.Option(help="Service account of the step pods.")] = "colorizer-steps"
+    cluster: ClusterFile = None
+
+    @property
+    def place(self) -> "Place":
+        """Returns where the runs read photographs and write checkpoints."""
+        from pipeline.cluster.submit import Place
+
+        return Place(self.photos, self.checkpoints, self.experiment, self.service_account)
+
+
 def takes_cluster_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the fields of `ClusterOptions` as options of its own, in place of its parameter `cluster`."""
-    hints = get_type_hints(ClusterOptions, include_extras=True)
+    """Gives a command the fields of its parameter `cluster`, whose type is one of the above, as options of its own."""
+    own = inspect.signature(command, eval_str=True).parameters
+    options = own["cluster"].annotation
+    hints = get_type_hints(options, include_extras=True)
     added = [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
-        for field in fields(ClusterOptions)
+        for field in fields(options)
     ]
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(command, eval_str=True).parameters.values()
-        if parameter.name != "cluster"
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.items() if name != "cluster"
     ]
 
     def expanded(**values: Any) -> None:
-        cluster = ClusterOptions(**{parameter.name: values.pop(parameter.name) for parameter in added})
+        cluster = options(**{parameter.name: values.pop(parameter.name) for parameter in added})
         command(cluster=cluster, **values)
 
     expanded.__name__, expanded.__doc__ = command.__name__, command.__doc__
-    expanded.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    expanded.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
     return expanded
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ PAUSES = (1, 2, 4, 8)
 """Seconds before each retry of a request that a busy or starting server has refused."""
 _BUSY = (429, 503)
 _PAGE = 100
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LOG_END = 2**18  # bytes
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,47 @@ class Client(kfp_client.Client):  # type: ignore[misc]
 
         return _find_or_make(find, make)
 
-    def start(self, **options: Any) -> kfp_server_api.V2beta1Run:
-        """Calls `run_pipeline` with these options and hides what it prints."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            return self.run_pipeline(**options)
+    def create_run(self, wanted: kfp_server_api.V2beta1Run) -> str:
+        """Starts a run and returns its id."""
+        return str(self._run_api.run_service_create_run(run=wanted).run_id)
+
+    def find_run(self, name: str) -> kfp_server_api.V2beta1Run:
+        """Returns the run with this id, or the newest with this name.
+
+        Raises:
+            UserError: there is none.
+        """
+        if _ID.fullmatch(name):
+            return self.get_run(name)
+        there = self.list_runs(
+            page_size=1, sort_by="created_at desc", namespace=self.get_user_namespace(), filter=_named(name)
+        ).runs
+        if not there:
+            raise UserError(f"There is no run {name!r}; give its id or its name, as Kubeflow's page of runs shows.")
+        return there[0]
+
+    def workflow(self, run_id: str) -> dict[str, Any]:
+        """Returns Argo's workflow of a run, as Kubeflow saw it last; empty before it exists."""
+        found = self._fetch("/apis/v1beta1/runs/{run}", {"run": run_id}, response_type="object")
+        manifest = (found.get("pipeline_runtime") or {}).get("workflow_manifest")
+        workflow: dict[str, Any] = json.loads(manifest or "{}")
+        return workflow
+
+    def log(self, run_id: str, pod: str) -> str:
+        """Returns the end of a pod's log; of a deleted pod, from the archive where the cluster has one."""
+        answer = self._fetch(
+            "/apis/v1alpha1/runs/{run}/nodes/{pod}/log", {"run": run_id, "pod": pod}, _preload_content=False
+        )
+        end = b""
+        for part in answer.stream(_LOG_END):
+            end = (end + part)[-_LOG_END:]
+        return end.decode(errors="replace")
+
+    def _fetch(self, path: str, names: dict[str, str], **options: Any) -> Any:
+        """Answers a request that kfp's client has no function for."""
+        return self._run_api.api_client.call_api(
+            path, "GET", names, auth_settings=["Bearer"], _return_http_data_only=True, **options
+        )
 
     def all_recurring_runs(self) -> list[kfp_server_api.V2beta1RecurringRun]:
         """Returns all recurring runs of the namespace."""
@@ -191,7 +231,7 @@ def _patiently(request: Callable[..., Any]) -> Callable[..., Any]:
                     time.sleep(pause)
             else:
                 answer = request(method, url, headers=dict(headers), **options)
-            if "json" not in answer.getheader("Content-Type", ""):  # a redirect to a sign-in page
+            if "html" in answer.getheader("Content-Type", ""):  # a redirect to a sign-in page
                 raise ApiException(401, "a web page came instead of an answer")
         except ApiException as error:
             error.body = error.body or b""  # the generated client decodes it even if it is None

@@ -88,6 +88,14 @@ class Retry(Section):
         return (self.limit + 1) * (self.timeout + self.max_pending) + self.backoff * ((1 << self.limit) - 1)
 
 
+class Deadline(Section):
+    """Holds the longest lives of a run, of a step's pod that is not retried, and of the exit task's; in seconds."""
+
+    run: Annotated[int, Field(ge=60, le=2**31 - 1)]
+    step: Annotated[int, Field(ge=60)]
+    report: Annotated[int, Field(ge=60)]
+
+
 class ShardsAt(Section):
     publish: Annotated[str, Field(pattern=r"^(|s3://[^/]+.*)$")]
     cache: Bytes
@@ -104,6 +112,7 @@ class Resources(Section):
 class Cluster(Section):
     gpu: Gpu
     retry: Retry
+    deadline: Deadline
     shards: ShardsAt
     partitions: Positive
     variants: Positive
@@ -117,6 +126,14 @@ class Cluster(Section):
     def _every_step_has_resources(self) -> Self:
         if DEFAULT not in self.steps:
             raise ValueError(f"steps.{DEFAULT} is missing")
+        return self
+
+    @model_validator(mode="after")
+    def _attempts_fit_into_a_run(self) -> Self:
+        if self.retry.window >= self.deadline.run:
+            raise ValueError(
+                f"deadline.run ({self.deadline.run}) must exceed {self.retry.window} s, what retry allows train"
+            )
         return self
 
     @model_validator(mode="after")

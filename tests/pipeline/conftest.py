@@ -12,7 +12,7 @@ from components.shared.machine.workspace import VARIABLE
 from pipeline import compile as compiled
 from pipeline.cli import main as cli
 from pipeline.cluster import client as kubeflow
-from pipeline.cluster import submit
+from pipeline.cluster import runs
 from tests.components.conftest import migrated, retrain, workplace
 from tests.components.evaluate.conftest import dataset
 from tests.support.kfp_server import KfpServer, kfp_server
@@ -45,8 +45,9 @@ def kfp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
     for name in [name for name in os.environ if name.startswith(("KF_PIPELINES", "COLORIZE_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(kubeflow, "PAUSES", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(submit, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(compiled, "to_yaml", _compile_once)
+    monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
     monkeypatch.setattr("kfp.client.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "kfp" / "context.json"))
     with kfp_server() as server:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)

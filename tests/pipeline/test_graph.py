@@ -374,7 +374,7 @@ def test_custom_resources_hold_the_same_graph(tmp_path: Path, documents: list[di
     assert pipeline["apiVersion"] == version["apiVersion"] == "pipelines.kubeflow.org/v2beta1"
     assert pipeline["metadata"]["namespace"] == version["metadata"]["namespace"] == "team-a"
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == retraining.name
-    assert version["metadata"]["name"] == f"{retraining.name}-{compiled.digest()}"
+    assert version["metadata"]["name"] == f"{retraining.name}-{compiled.digest(compiled.current())}"
     assert [version["spec"]["pipelineSpec"], version["spec"]["platformSpec"]] == documents
     with pytest.raises(UserError, match="yaml"):
         compiled.write_manifests(tmp_path / "pipeline.json", "team-a")

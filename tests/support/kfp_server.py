@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import kfp_server_api
 import yaml
 
+from tests.support import argo
 from tests.support.loopback import Handler, Refusal, server
 
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13, 503: 14}  # HTTP's to gRPC's
@@ -54,7 +55,10 @@ class KfpServer:
         url: Its address.
         token: Bearer token that requests must have; empty: none.
         multi_user: Namespaces exist, as in Kubeflow with profiles.
-        story: State of a run and of its tasks at each read; the last one stays.
+        story: State of a run at each read, and its `workflow` (`tests.support.argo`); the last one stays.
+        logs: Log of a pod by its name; of the others, there is none any more.
+        config_map: Configuration of Argo's controller, which Kubernetes' own API tells.
+        workflow: The run's workflow at the latest read.
         requests: "METHOD /path" of all that came.
     """
 
@@ -63,6 +67,9 @@ class KfpServer:
     multi_user: bool = True
     namespaces: tuple[str, ...] = ("colorizer",)
     story: list[dict[str, Any]] = field(default_factory=lambda: [{"state": "SUCCEEDED"}])
+    logs: dict[str, str] = field(default_factory=dict)
+    config_map: dict[str, str] = field(default_factory=dict)
+    workflow: dict[str, Any] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     pipelines: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -71,8 +78,8 @@ class KfpServer:
     recurring: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> dict[str, Any]:
-        """Returns the answer to a request.
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> dict[str, Any] | str:
+        """Returns the answer to a request: JSON, or the text of a log.
 
         Raises:
             Refusal: if the real server would refuse the request.
@@ -99,12 +106,33 @@ class KfpServer:
                 self._references(body)
                 return self._new(self.runs, "run_id", "V2beta1Run", body | {"state": "PENDING"})
             case ["GET", "runs"]:
-                found = [run for run in self.runs.values() if run["experiment_id"] == query["experiment_id"]]
+                if "experiment_id" in query:
+                    found = [run for run in self.runs.values() if run["experiment_id"] == query["experiment_id"]]
+                else:
+                    self._in_namespace({}, query)
+                    found = list(self.runs.values())
                 found.sort(key=lambda run: run["created_at"], reverse=query.get("sort_by") == "created_at desc")
                 return self._page("runs", found, query)
             case ["GET", "runs", run]:
-                now = self.story.pop(0) if len(self.story) > 1 else self.story[0]
-                return self._get(self.runs, run, "run") | now
+                found = self._get(self.runs, run, "run")
+                now = dict(self.story.pop(0) if len(self.story) > 1 else self.story[0])
+                if made := now.pop("workflow", None):
+                    self.workflow = made
+                    found |= {"run_details": {"task_details": argo.task_details(made)}}
+                found |= now
+                return found
+            case ["POST", "runs", run] if run.endswith(":terminate"):
+                self._get(self.runs, run.partition(":")[0], "run")["state"] = "CANCELING"
+                return {}
+            case ["GET", "", "api", *_, "configmaps", "workflow-controller-configmap"] if self.config_map:
+                return {"data": self.config_map}
+            case ["GET", "v1alpha1", "runs", run, "nodes", pod, "log"]:
+                self._get(self.runs, run, "run")  # it answers 200 whatever happens
+                return self.logs.get(pod, json.dumps({"error_message": f"pods {pod!r} not found"}))
+            case ["GET", "v1beta1", "runs", run]:
+                self._get(self.runs, run, "run")
+                manifest = json.dumps(self.workflow) if self.workflow else ""
+                return {"run": {"id": run}, "pipeline_runtime": {"workflow_manifest": manifest}}
             case ["GET", "recurringruns"]:
                 return self._page("recurringRuns", self._in_namespace(self.recurring, query), query)
             case ["POST", "recurringruns"]:
@@ -195,7 +223,7 @@ class _Handler(Handler):
     def _handle(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         address = urlsplit(self.path)
-        path = address.path.rpartition("/apis/v2beta1/")[2]
+        path = address.path.rpartition("/apis/")[2].removeprefix("v2beta1/")  # what else there is, is Kubernetes' own
         asked = f"{self.command} {address.path}"
         self.kfp.requests.append(asked)
         fault = next((fault for fault in self.kfp.faults if fault.times and re.search(fault.pattern, asked)), Fault(""))
@@ -218,9 +246,15 @@ class _Handler(Handler):
         if fault.drop == "after":
             self.close_connection = True
             return
-        text = b"<html>Sign in</html>" if fault.page else json.dumps(answer).encode()
+        kind = "application/json"
+        if isinstance(answer, str):
+            kind, text = "text/plain; charset=utf-8", answer.encode()
+        else:
+            text = json.dumps(answer).encode()
+        if fault.page:
+            kind, text = "text/html", b"<html>Sign in</html>"
         self.send_response(status)
-        self.send_header("Content-Type", "text/html" if fault.page else "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         if fault.drop == "middle":

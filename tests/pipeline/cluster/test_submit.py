@@ -21,6 +21,17 @@ def only(kept: dict[str, dict]) -> dict:
     return entry
 
 
+def configure_kubectl(file: Path, server: str) -> None:
+    """Writes kubectl's configuration for a server."""
+    configuration = {
+        "clusters": [{"name": "here", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "current-context": "here",
+    }
+    file.write_text(yaml.safe_dump(configuration))
+
+
 def test_submit_starts_a_run_with_all_its_arguments(kfp: KfpServer, colorize: Colorize):
     done = colorize("submit", "--recipe", "demo", "--set", "train.images=320000", "--experiment", "nightly")
     assert done.status == 0, done.err
@@ -85,50 +96,49 @@ def test_dry_run_prints_the_arguments_of_a_run_and_uses_no_network(kfp: KfpServe
     assert shown["run"]["runtime_config"]["parameters"]["only_if_changed"] is True
 
 
-def test_follow_prints_each_change_of_a_steps_state(kfp: KfpServer, colorize: Colorize):
-    def task(name: str, state: str) -> dict:
-        times = {"start_time": "2026-11-25T03:00:00Z", "end_time": "2026-11-25T03:02:05Z"} if state != "RUNNING" else {}
-        return {"display_name": name, "state": state, **times}
+def test_without_cache_a_version_of_its_own_runs_every_step(kfp: KfpServer, colorize: Colorize):
+    def caching(spec: dict) -> list[dict]:
+        """Takes the cache's setting out of every task; returns all that are set."""
+        dags = [component["dag"] for component in (spec["root"], *spec["components"].values()) if "dag" in component]
+        return [found for dag in dags for task in dag["tasks"].values() if (found := task.pop("cachingOptions", {}))]
 
-    def look(state: str, *tasks: dict) -> dict:
-        return {"state": state, "run_details": {"task_details": [{"display_name": "root-driver"}, *tasks]}}
+    for options in ((), ("--no-cache",), ("--no-cache",)):
+        assert colorize("submit", *options).status == 0
+    cached, uncached = (version["pipeline_spec"]["pipeline_spec"] for version in kfp.versions.values())
+    assert {"enableCache": True} in caching(cached)
+    assert caching(uncached) == []
+    assert cached == uncached, "nothing else differs"
 
-    kfp.story = [
-        {"state": "PENDING"},
-        look(
-            "RUNNING", task("preprocess", "SUCCEEDED"), task("preprocess", "RUNNING"), task("preprocess", "SUCCEEDED")
-        ),
-        look("RUNNING", task("train", "RUNNING"), task("preprocess", "SUCCEEDED"), task("preprocess", "SUCCEEDED")),
-        look("SUCCEEDED", task("preprocess", "SUCCEEDED"), task("train", "SUCCEEDED")),
-    ]
-    done = colorize("submit", "--follow")
+
+def test_a_run_may_have_a_pipeline_root_of_its_own(kfp: KfpServer, colorize: Colorize):
+    options = ("--pipeline-root", "s3://mine/artifacts")
+    shown = yaml.safe_load(colorize("submit", *options, "--dry-run").out)
+    assert colorize("submit", *options).status == 0
+    assert only(kfp.runs)["runtime_config"]["pipeline_root"] == "s3://mine/artifacts"
+    assert shown["run"]["runtime_config"]["pipeline_root"] == "s3://mine/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "warned"),
+    [
+        ({"limit": "2", "retryPolicy": "OnError"}, True),
+        ({"limit": "2", "retryPolicy": "Always"}, False),
+        ({"limit": "2"}, False),
+        (None, False),
+    ],
+)
+def test_submit_says_when_the_cluster_does_not_retry_a_killed_process(
+    kfp: KfpServer, colorize: Colorize, tmp_path: Path, strategy: dict | None, warned: bool
+):
+    configure_kubectl(tmp_path / "kubeconfig", kfp.url)
+    spec = {"ttlStrategy": {"secondsAfterCompletion": 3600}}
+    if strategy:
+        spec["templateDefaults"] = {"retryStrategy": strategy}
+    kfp.config_map = {"workflowDefaults": yaml.safe_dump({"spec": spec})}
+    done = colorize("submit")
     assert done.status == 0, done.err
-    assert done.err.splitlines() == [
-        "preprocess: running", "preprocess: succeeded, 125 s", "train: running", "train: succeeded, 125 s",
-    ]  # fmt: skip
-    assert done.out.splitlines()[1].startswith("The run succeeded: http")
-
-
-def test_follow_prints_the_steps_of_several_variants(kfp: KfpServer, colorize: Colorize):
-    tasks = [
-        {"display_name": name, "state": "SUCCEEDED"}
-        for name in ("choose", "train", "train", "resolve", "report", "register")
-    ]
-    kfp.story = [{"state": "SUCCEEDED", "run_details": {"task_details": tasks}}]
-    done = colorize("submit", "--variants", "train.seed=1,train.seed=2", "--follow")
-    assert done.status == 0, done.err
-    shown = [line.split(":")[0] for line in done.err.splitlines() if line.endswith(": succeeded")]
-    assert shown == ["resolve", "train", "choose", "register", "report"]
-
-
-@pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
-def test_follow_exits_with_1_when_the_run_does_not_succeed(kfp: KfpServer, colorize: Colorize, state: str):
-    trouble = {"display_name": "train", "state": "FAILED", "error": {"code": 13, "message": "out of memory"}}
-    kfp.story = [{"state": state, "run_details": {"task_details": [trouble]}}]
-    done = colorize("submit", "--follow")
-    assert done.status == 1
-    assert done.err.splitlines()[-1].startswith(f"error: The run {state.lower()} (train: out of memory)")
-    assert done.err.count("\n") == 2, "a line for the step and one for the error"
+    assert ("retryPolicy OnError" in done.err) == ("k8s/components/retry" in done.err) == warned
+    assert bool(done.err) == warned
 
 
 def test_a_standalone_installation_has_no_namespaces(kfp: KfpServer, colorize: Colorize):
@@ -141,21 +151,14 @@ def test_a_standalone_installation_has_no_namespaces(kfp: KfpServer, colorize: C
 def test_submit_without_a_host_uses_the_cluster_of_kubectl(
     kfp: KfpServer, colorize: Colorize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    configuration = {
-        "clusters": [{"name": "here", "cluster": {"server": kfp.url}}],
-        "users": [{"name": "me", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-        "current-context": "here",
-    }
-    file = tmp_path / "kubeconfig"
-    file.write_text(yaml.safe_dump(configuration))
+    configure_kubectl(tmp_path / "kubeconfig", kfp.url)
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT")
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
     done = colorize("submit")
     assert done.status == 0, done.err
     assert only(kfp.runs)
-    asked = {request.split()[1].partition("/apis/")[0] for request in kfp.requests}
-    assert asked == {"/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"}
+    asked = {request.split()[1].partition("/apis/")[0].rstrip("/") for request in kfp.requests}
+    settings = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
+    assert asked == {"/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy", settings}
 
 
 def test_a_pipeline_version_deployed_by_gitops_is_used(kfp: KfpServer, colorize: Colorize, tmp_path: Path):

@@ -80,6 +80,20 @@ def test_training_from_the_champion_is_reused_after_it_produced_the_new_champion
     assert story.aliases()["champion"] == champion
 
 
+def test_a_version_is_judged_again_beside_a_champion_that_has_come_since(story: Story):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}")
+    before = client.get_model_version("colorizer", "2").tags
+    run = story.run("train.seed=1", "register.rules.ab_intersection.change=1.0")  # as version 2 was made
+    assert run.status == 0, run.output
+    assert (run.outcomes["train"], run.outcomes["evaluate"], run.outcomes["register"]) == ("reused", "done", "done")
+    after = client.get_model_version("colorizer", "2").tags
+    assert after["pipeline_run_id"] == before["pipeline_run_id"] != after["judged_in"]
+    assert after["metrics_champion"] != before["metrics_champion"]
+    assert after["judged"] == "reject"
+
+
 def test_the_webhook_got_the_verdicts_and_the_failed_steps(story: Story):
     told = story.hook.messages
     assert told[1]["verdict"]["outcome"] == "reject"
