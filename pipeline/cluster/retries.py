@@ -1,4 +1,4 @@
-"""What a cluster's Argo tries again by default, as far as kubectl's configuration lets one read it."""
+"""Tells what a cluster's Argo tries again by default, as far as kubectl's configuration lets one read it."""
 
 import yaml
 from kubernetes import client, config

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.machine.pipeline_run import RUN_ID
 from components.shared.mlflow import runs as mlflow_runs
-from components.shared.mlflow import tree
 from pipeline.cluster import runs
 from tests.support import argo
 from tests.support.argo import Step, workflow
@@ -133,10 +133,10 @@ def test_a_failure_without_a_log_is_looked_up_in_mlflow(
 ):
     kfp.story = failing(Step("train", "Failed", message="main: Error (exit code 1)"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(migrated, tmp_path)}")
-    monkeypatch.setenv(tree.RUN_ID, submitted)
+    monkeypatch.setenv(RUN_ID, submitted)
     mlflow_runs.begin_pipeline_run()
     mlflow_runs.note_failure("train", "the disk is full; make room.")
-    monkeypatch.delenv(tree.RUN_ID)
+    monkeypatch.delenv(RUN_ID)
     said = colorize("follow", submitted).err
     assert "(train: the disk is full; make room);" in said
 
