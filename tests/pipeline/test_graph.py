@@ -355,6 +355,15 @@ def test_a_local_run_has_no_retries_and_runs_variants_one_after_another():
     assert around[loop]["iteratorPolicy"]["parallelismLimit"] == 1
 
 
+def test_no_run_and_no_pod_lasts_for_ever(documents: list[dict]):
+    platform, deadline = documents[1]["platforms"]["kubernetes"], CLUSTER.deadline
+    assert platform["pipelineConfig"]["activeDeadlineSeconds"] == deadline.run > CLUSTER.retry.window
+    lives = {name: int(pod["activeDeadlineSeconds"]) for name, pod in steps(platform["deploymentSpec"]).items()}
+    assert lives.pop("report") == deadline.report
+    assert lives.pop("train") == lives.pop("preprocess") == CLUSTER.retry.timeout
+    assert set(lives.values()) == {deadline.step}
+
+
 def test_the_compiled_pipeline_is_ascii():
     # The compiled YAML may be stored in ASCII-only database columns.
     compiled.COMPILED.read_bytes().decode("ascii")

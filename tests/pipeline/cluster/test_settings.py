@@ -38,6 +38,8 @@ def test_a_step_without_an_entry_gets_the_default():
         ("steps: {train: {memory: [64Gi, 32Gi]}}", "the request (64Gi) must not exceed the limit (32Gi)"),
         ("steps: {report: {cpu: [1500m, 1]}}", "the request (1500m) must not exceed the limit (1)"),
         ("steps: {report: {scratch: 0}}", "0 must be above 0"),
+        ("deadline: {run: 86400}", "deadline.run (86400) must exceed 374820 s, what retry allows train"),
+        ("deadline: {step: 0}", "deadline.step is 0"),
         ("shards: {publish: datasets}", "shards.publish is 'datasets'"),
         ("shards: {cache: 10Gi}", "shards.cache (10Gi) must be below steps.inspect.scratch (10Gi)"),
     ],
