@@ -149,8 +149,8 @@ def _keep(
         model_id = log_model(model, run, identity)
         return _the_one(registry.create(model_id, run.id, {**tags, **identity, **latest}), identity)
     registry.set_tags(version.number, latest)
-    if "gate" in latest:  # an earlier verdict gave reasons by rules that no longer exist
-        registry.delete_tags(version.number, _reasons(version.tags) - latest.keys())
+    if "gate" in latest:  # an earlier verdict may have been another, with reasons by rules that no longer exist
+        registry.delete_tags(version.number, _verdict_tags(version.tags) - latest.keys())
     return version
 
 
@@ -214,8 +214,8 @@ def _tags(verdict: gate.Verdict) -> dict[str, str]:
     return {"gate": verdict.outcome, "gate.summary": verdict.summary, **reasons}
 
 
-def _reasons(tags: Mapping[str, str]) -> set[str]:
-    return {name for name in tags if name.startswith("gate.")}
+def _verdict_tags(tags: Mapping[str, str]) -> set[str]:
+    return {name for name in tags if name.startswith(("gate.", "rejected_", "rejection_"))}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SUCCESSES = ("promoted", "rejected", "unchanged", "nothing new")
 """Outcomes that a step concludes (`runs.conclude`). The others are failed, canceled and unknown."""
 
+_CANCELED = "Somebody canceled the run."
 _SILENT = "no step left a reason: a pod was killed or never started; the run's page says more"
 
 
@@ -41,8 +42,8 @@ def of_steps(client: "MlflowClient", experiment: str, parent: "Run", run: kubefl
         return Outcome(concluded[0], message=concluded[1])
     named = run.failed_step if run else ""
     failure = tree.failure(client, experiment, parent, named)
-    step, message = (failure.step, failure.reason) if failure else (named, _SILENT)
-    return Outcome("canceled" if run and run.canceled else "failed", step, message)
+    step, reason = (failure.step, failure.reason) if failure else (named, _SILENT)
+    return Outcome("canceled", step, _CANCELED) if run and run.canceled else Outcome("failed", step, reason)
 
 
 def of_states(state: str, message: str, run: kubeflow.Run | None) -> Outcome:
@@ -55,7 +56,7 @@ def of_states(state: str, message: str, run: kubeflow.Run | None) -> Outcome:
     """
     step = run.failed_step if run else ""
     if run and run.canceled:
-        return Outcome("canceled", step, message)
+        return Outcome("canceled", step, _CANCELED)
     if step or (state == "FAILED" and not run):
         return Outcome("failed", step, message or _SILENT)
     return Outcome("unknown", "", message or f"Kubeflow says {state}; only MLflow knows what came of the run.")

@@ -67,8 +67,8 @@ def promote(
     old = now.aliases.get("champion")
     if replaces not in ("any", old):
         raise UserError(
-            f"The champion is version {old}, but version {number} was compared with {replaces}: start the run again, "
-            "so that it is compared with the current champion."
+            f"The champion is version {old}, but version {number} was compared with {replaces}; evaluate again: start "
+            f"the same `colorize run`, or `colorize submit --evaluate {number}` on a cluster."
         )
     entry = Entry(_after(_lines(now)), action, number, old, _user(), reason[:_MAX_REASON])
     registry.set_tags(number, _to_tags(entry))

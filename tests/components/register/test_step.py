@@ -11,7 +11,7 @@ import pytest
 
 from components.register.config import RegisterConfig, Rule
 from components.register.step import promote, register
-from components.shared.mlflow import connection, registry
+from components.shared.mlflow import connection, registry, runs, tree
 from model.utils.errors import UserError
 from pipeline.config import load_config
 from tests.support.command import COLORIZE, environment
@@ -83,8 +83,10 @@ def test_registering_again_gives_the_same_version(workplace: Path, retrain: Call
     retrain(0.5)
     retrain(0.4, 0.5)
     model = workplace / "model-2"
+    assert registry.get(2).tags["rejection_reason"].startswith("gate: 1 of 1 rules failed")
     again = register(model, evaluated(model, 0.6, 0.5), workplace / "again", RULES, TAGS)
     assert (again["version"], again["promote"]) == (2, True)
+    assert not {"rejected_at", "rejected_by", "rejection_reason"} & registry.get(2).tags.keys()
     assert registry.get(2).tags["gate"] == "promote"
     assert json.loads(registry.get(2).tags["metrics"])["ab_intersection"] == 0.6
     with pytest.raises(UserError, match="no version 3"):
@@ -155,7 +157,7 @@ def test_a_verdict_against_a_former_champion_is_refused(
     stale, slow = workplace / "stale", trained(workplace / "slow")
     register(slow, evaluated(slow, 0.6, 0.5), stale, RULES, TAGS)
     retrain(0.7, 0.5)
-    with pytest.raises(UserError, match="champion is version 3, but version 2 was compared with 1"):
+    with pytest.raises(UserError, match=r"champion is version 3, but version 2 was compared with 1; .*--evaluate 2`"):
         promote(stale)
     assert aliases()["champion"] == 3
 
@@ -187,6 +189,34 @@ def test_a_crash_leaves_no_alias_on_a_partial_version_and_can_be_repeated(
     assert record["version"] == 1
     assert aliases() == {"challenger": 1}
     assert registry.checksum(registry.fetch("models:/colorizer@challenger")) == record["weights_sha256"]
+
+
+@pytest.mark.parametrize("at", ["log_artifact", "log_text", "set_model_version_tag"])
+def test_a_rejection_that_a_crash_cut_off_is_completed_by_the_next_registration(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    model = trained(workplace / "model")
+    evaluation = evaluated(model, 0.1)
+    with monkeypatch.context() as crashing:
+
+        def crash(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        crashing.setattr(f"mlflow.MlflowClient.{at}", crash)
+        with pytest.raises(KeyboardInterrupt):
+            register(model, evaluation, workplace / "out", RULES, TAGS)
+    assert "rejected_at" not in registry.get(1).tags
+    monkeypatch.setenv("KFP_RUN_ID", TAGS["pipeline_run_id"])
+    record = register(model, evaluation, workplace / "out", RULES, TAGS)
+    assert (record["version"], record["outcome"]) == (1, "reject")
+    assert registry.get(1).tags["rejection_reason"] == f"gate: {record['summary']}"
+    assert aliases() == {"challenger": 1}
+    client = connection.connect()
+    parent = tree.find(client, runs.experiment_id(client))
+    assert parent
+    assert tree.conclusion(parent) == ("rejected", record["summary"])
+    judged = client.list_artifacts(registry.get(1).tags["judged_with"], "evaluation")
+    assert {"card.md", "metrics.json"} <= {Path(file.path).name for file in judged}
 
 
 def test_damaged_or_missing_input_is_refused(workplace: Path) -> None:
