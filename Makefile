@@ -7,7 +7,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data run fix lint compile step test test-fast test-slow test-all test-exhaustive docs habits same faults faults-killed \
-	faults-others images images-check k8s-check bench audit sbom clean
+	faults-others images images-check k8s-check cluster-check bench audit sbom clean
 
 help:  ## lists these commands
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -90,6 +90,10 @@ faults-others:
 
 k8s-check: setup  ## renders the manifests and checks them against schemas and our rules
 	$(BIN)/python -m k8s.check
+
+# The cluster of KUBECONFIG needs Kubeflow Pipelines 2.17 and the images; ARGS=--collect-only lists the tests without one.
+cluster-check: setup data  ## follows docs/operate/cluster.md on a cluster, breaks runs, removes everything (45 minutes)
+	$(PYTEST) -m cluster --durations=0 tests/cluster $(ARGS)
 
 # With REGISTRY=ghcr.io/acme the images are pushed and their digests written to k8s/images. With TARGETS="cpu serving" only
 # these are built, with NO_CACHE=1 without layers of earlier builds.

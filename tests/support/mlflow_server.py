@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +16,16 @@ _READY_SECONDS = 180
 
 
 @contextmanager
-def mlflow_server(folder: Path, port: int = 0, store: str = "", **variables: str) -> Iterator[str]:
+def mlflow_server(
+    folder: Path, port: int = 0, store: str = "", options: Sequence[str] = (), **variables: str
+) -> Iterator[str]:
     """Yields its address; `folder` holds mlflow.db, and gets artifacts and log.
 
     Args:
         folder: of the server.
         port: Port of the server; 0 picks a free one.
         store: s3://bucket/prefix of the artifacts in place of the folder.
+        options: of the server's command line, such as --app-name basic-auth.
         variables: of the server's environment.
     """
     with socket.socket() as probe:
@@ -36,6 +39,7 @@ def mlflow_server(folder: Path, port: int = 0, store: str = "", **variables: str
         f"sqlite:///{folder / 'mlflow.db'}",
         "--artifacts-destination",
         store or str(folder / "files"),
+        *options,
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes more, as k8s/base/mlflow.yaml
