@@ -117,7 +117,7 @@ def test_a_missing_dvc_remote_and_a_damaged_object_of_it_are_refused(clone: Rig)
     remote.rename(remote.with_name("elsewhere"))
     run = clone.run()
     require_clean(run)
-    assert run.last_line == (f"error: {remote}: there is no such folder; bring it back, or name another remote.")
+    assert run.last_line == f"error: {remote}: there is no such folder; restore it, or name another remote."
     remote.with_name("elsewhere").rename(remote)
 
     objects = remote / "files" / "md5"

@@ -68,6 +68,6 @@ def test_a_stopped_server_gives_a_warning_and_a_restarted_one_gets_all_metrics(r
         run = started.end()
     assert run.status == 0, run.output
     assert f"warning: MLflow at {address} cannot be used" in run.output
-    assert "Training goes on, and what MLflow misses is told when it is back." in run.output
-    assert "warning: MLflow is back; " in run.output
+    assert "Training continues; queued writes are sent when MLflow is reachable again." in run.output
+    assert "warning: MLflow is reachable again; " in run.output
     assert _curve(rig, server / "mlflow.db") == list(range(64, 6401, 64))

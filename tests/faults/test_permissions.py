@@ -66,7 +66,7 @@ def test_an_unwritable_workspace_is_named_and_the_run_resumes_with_access(unpriv
     run = unprivileged.run()
     database.chmod(0o644)
     require_clean(run, "inspect", "train", "evaluate", "register")
-    assert "cannot be used (readonly database); give the user who runs this write access, and start" in run.last_line
+    assert "cannot be used (readonly database); give the user who runs this write access, and run" in run.last_line
 
     latest = unprivileged.workspace / "latest" / "report.html"
     latest.chmod(0o400)
