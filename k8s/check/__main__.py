@@ -21,6 +21,7 @@ RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
     containers.no_plain_secret,
     containers.mounts,
     references.config_maps,
+    references.variables,
     references.secrets,
     references.service_accounts,
     references.bindings,

@@ -6,7 +6,7 @@ from typing import Any
 from k8s.check import containers, schemas
 from k8s.check.compiled import Object, Step
 from k8s.check.containers import quantity
-from k8s.check.manifests import Finding, Manifests
+from k8s.check.manifests import Finding, Manifests, matches
 from k8s.check.quota import of_step
 from k8s.check.references import SECRETS
 
@@ -91,6 +91,8 @@ def _queue(manifests: Manifests, step: Step) -> Iterator[tuple[str, str]]:
     if cluster is None:
         yield "podMetadata.labels", f"LocalQueue {wanted} leads to no ClusterQueue of {manifests.source}"
         return
+    if not matches(cluster["spec"]["namespaceSelector"], {"kubernetes.io/metadata.name": manifests.runs_in}):
+        yield "podMetadata.labels", f"its queue admits no pods of {manifests.runs_in}; change the namespaceSelector"
     room: dict[str, Any] = {}
     for group in cluster["spec"]["resourceGroups"]:
         for flavor in group["flavors"]:

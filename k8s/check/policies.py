@@ -43,6 +43,11 @@ def selected(manifests: Manifests) -> Iterator[Finding]:
                 text = "selects no pod of ours, and none of FOREIGN in k8s/check/policies.py; correct the labels"
                 yield manifests.finding(policy, path, text)
 
+    for policy in manifests.of("CiliumNetworkPolicy"):
+        there = [place for place in known if place.namespace == namespace(policy)]
+        if not any(matches(policy["spec"]["endpointSelector"], place.labels) for place in there):
+            yield manifests.finding(policy, "spec.endpointSelector", "selects no pod; correct the labels")
+
 
 def isolated(manifests: Manifests) -> Iterator[Finding]:
     """Requires every pod of ours to be closed in both directions, where there are policies at all."""

@@ -1,5 +1,6 @@
 """Rules for references between objects, each looked up in its namespace: configuration, secrets, accounts, ports."""
 
+import re
 from collections.abc import Iterator
 
 from k8s.check.compiled import Object
@@ -32,6 +33,23 @@ def config_maps(manifests: Manifests) -> Iterator[Finding]:
                 yield manifests.finding(pod.owner, path, text)
         elif key and not optional and key not in config.get("data", {}):
             yield manifests.finding(pod.owner, path, f"ConfigMap {reference} has no key {key}; add it, or fix the name")
+
+
+def variables(manifests: Manifests) -> Iterator[Finding]:
+    """Requires every variable that a command, an argument or another variable refers to: $(NAME) is no shell's."""
+    for pod in manifests.pods():
+        for path, container in pod.containers():
+            known = {variable["name"] for variable in container.get("env", [])}
+            for source in container.get("envFrom", []):
+                config = source.get("configMapRef", {}).get("name", "")
+                known |= (manifests.named("ConfigMap", config, pod.namespace) or {}).get("data", {}).keys()
+                known |= SECRETS.get(pod.namespace, {}).get(source.get("secretRef", {}).get("name", ""), set())
+            texts = container.get("command", []) + container.get("args", [])
+            texts = [*texts, *(variable.get("value", "") for variable in container.get("env", []))]
+            for name in re.findall(r"(?<!\$)\$\((\w+)\)", " ".join(texts)):
+                if name not in known:
+                    text = f"$({name}) has no value; define it in env, or in a ConfigMap of envFrom"
+                    yield manifests.finding(pod.owner, path, text)
 
 
 def secrets(manifests: Manifests) -> Iterator[Finding]:

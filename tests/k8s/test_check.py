@@ -122,6 +122,8 @@ FAULTS: list[tuple[str, str, Fault]] = [
     ("config_maps", "gone", lambda m: drop(m, "ConfigMap", "mlflow")),
     ("config_maps", "elsewhere", lambda m: move(m, "ConfigMap", "postgres")),
     ("config_maps", "no such key", lambda m: get(m, "ConfigMap", "mlflow")["data"].pop("basic_auth.ini")),
+    ("variables", "of an argument", lambda m: container(m)["args"].append("--tag=$(MLFLOW_TAG)")),
+    ("variables", "of a ConfigMap", lambda m: get(m, "ConfigMap", "postgres")["data"].pop("PGDATABASE")),
     ("secrets", "undocumented", lambda m: container(m)["envFrom"].append({"secretRef": {"name": "other"}})),
     ("secrets", "no such key", lambda m: endpoint(m)["basicAuth"]["username"].update(key="USER")),
     ("secrets", "to pull with", lambda m: get(m, "ServiceAccount", "web").update(PRIVATE)),

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from k8s.check import compiled, pipeline, quota, roles, schemas
+from k8s.check import compiled, pipeline, policies, quota, roles, schemas
 from k8s.check.__main__ import check
 from k8s.check.compiled import Compiled
 from k8s.check.manifests import ROOT, Manifests, render_with
@@ -77,6 +77,10 @@ def test_a_run_on_spot_nodes_passes_and_its_queue_must_have_room(
 ):
     manifests = replace(copy.deepcopy(rendered["production"]), pipeline=pipelines["spot"])
     assert check(manifests) == []
+    queue = get(manifests, "ClusterQueue", "colorizer")["spec"]
+    selector, queue["namespaceSelector"] = queue["namespaceSelector"], {"matchLabels": {"team": "vision"}}
+    assert ["admits no pods of colorizer" in str(each) for each in pipeline.steps(manifests)] == [True]
+    queue["namespaceSelector"] = selector
     group = get(manifests, "ClusterQueue", "colorizer")["spec"]["resourceGroups"][0]
     group["flavors"][0]["resources"] = [
         each for each in group["flavors"][0]["resources"] if each["name"] != "nvidia.com/gpu"
@@ -108,6 +112,15 @@ def test_a_laptop_has_room_for_the_local_overlay_and_its_settings_but_not_for_th
     found = [str(each) for each in quota.laptop(replace(rendered["local"], pipeline=pipelines["default"]))]
     assert any("requests.cpu" in line and "do not fit 4; lower requests" in line for line in found)
     assert any("nvidia.com/gpu: a run asks for it; set gpu.count: 0" in line for line in found)
+
+
+def test_a_policy_of_cilium_selects_the_steps(pipelines: dict[str, Compiled]):
+    rendered = render_with(ROOT / "k8s" / "overlays" / "production", "cilium")
+    manifests = replace(rendered, pipeline=pipelines["default"])
+    assert not list(policies.selected(manifests))
+    labels = get(manifests, "CiliumNetworkPolicy", "steps")["spec"]["endpointSelector"]["matchLabels"]
+    labels["app.kubernetes.io/name"] = "colorizer-stop"
+    assert [each.path for each in policies.selected(manifests)] == ["spec.endpointSelector"]
 
 
 def test_the_runs_of_a_cluster_without_profiles_are_looked_up_in_kubeflows_namespace(rendered: dict[str, Manifests]):
