@@ -51,8 +51,14 @@ def test_every_step_keeps_its_wiring() -> None:
     for step in ("inspect", "evaluate", "choose"):  # resolve compares the code of every step with its image's
         expected["resolve"]["inputs"][f"{step}_code"] = f"{step}_code"
     expected["report"]["pod"]["environment"]["COLORIZE_KFP_API"] = "colorizer"
-    for step in expected.values():  # how artifacts travel is a setting of the cluster; policies select by labels
+    for (
+        name,
+        step,
+    ) in (
+        expected.items()
+    ):  # every pod has a deadline; how artifacts travel is a setting of the cluster; policies select by labels
         step["pod"]["environment"] |= dict.fromkeys(MULTIPART, "colorizer")
+        step["pod"].setdefault("activeDeadlineSeconds", "900" if name == "report" else "14400")
         step["pod"]["podMetadata"] = {"labels": STEP_LABELS}
     # Train supervises itself.
     retries = "colorizer/colorize-retries"
