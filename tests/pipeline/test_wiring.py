@@ -51,12 +51,8 @@ def test_every_step_keeps_its_wiring() -> None:
     for step in ("inspect", "evaluate", "choose"):  # resolve compares the code of every step with its image's
         expected["resolve"]["inputs"][f"{step}_code"] = f"{step}_code"
     expected["report"]["pod"]["environment"]["COLORIZE_KFP_API"] = "colorizer"
-    for (
-        name,
-        step,
-    ) in (
-        expected.items()
-    ):  # every pod has a deadline; how artifacts travel is a setting of the cluster; policies select by labels
+    # How artifacts travel is a setting of the cluster; every pod has a deadline; policies select by labels.
+    for name, step in expected.items():
         step["pod"]["environment"] |= dict.fromkeys(MULTIPART, "colorizer")
         step["pod"].setdefault("activeDeadlineSeconds", "900" if name == "report" else "14400")
         step["pod"]["podMetadata"] = {"labels": STEP_LABELS}
