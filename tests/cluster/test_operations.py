@@ -70,9 +70,8 @@ def test_the_server_follows_a_rollback_and_no_request_fails(first_run: str, walk
 def test_new_credentials_leave_everything_at_work(first_run: str, walk: page.Walk) -> None:
     walk.reach("New credentials")
     assert version(walk.shell, "champion")
-    assert "champion is version" in kube.kubectl(
-        "get", "--raw", "/api/v1/namespaces/colorizer/services/colorizer-web:8080/proxy/readyz"
-    )
+    ready = "curl -s http://localhost:8080/readyz || true"
+    kube.until("the server to be ready", lambda: "champion is version" in walk.shell.run(ready), 60)
 
 
 def test_a_damaged_database_is_restored(first_run: str, walk: page.Walk) -> None:
