@@ -68,7 +68,7 @@ def site() -> Iterator[Site]:
     started, site = time.monotonic(), Site()
     try:
         site.forward(runs.NAMESPACE, "service/ml-pipeline", runs.API, 8888)
-        site.before = set(_kept())
+        site.before = set(kept())
         _receive()
         yield site
     finally:
@@ -90,7 +90,7 @@ def _receive() -> None:
     kube.kubectl("-n", CHECK, "wait", "pod/receiver", "--for=condition=Ready", "--timeout=3m", seconds=200)
 
 
-def _kept() -> dict[str, tuple[str, str]]:
+def kept() -> dict[str, tuple[str, str]]:
     """Returns what Kubeflow keeps beyond its namespace, by id: the kind, and the id of the pipeline of a version."""
     found: dict[str, tuple[str, str]] = {}
     with runs.api() as client:
@@ -107,11 +107,11 @@ def _kept() -> dict[str, tuple[str, str]]:
     return found
 
 
-def _forget(before: set[str]) -> None:
+def forget(before: set[str]) -> None:
     """Deletes what Kubeflow got to keep since then; a run takes its workflow and its pods along."""
-    kept = _kept()
+    there = kept()
     with runs.api() as client:
-        for one, (kind, pipeline) in kept.items():
+        for one, (kind, pipeline) in there.items():
             if one in before:
                 continue
             if kind == "version":
@@ -123,7 +123,7 @@ def _forget(before: set[str]) -> None:
 def _remove(site: Site) -> None:
     """Removes what the page and the suite have made, whatever happened before; reports what it cannot remove."""
     if runs.API in site.forwards:
-        _attempt("runs, pipelines, experiments", lambda: _forget(site.before))
+        _attempt("runs, pipelines, experiments", lambda: forget(site.before))
     wait = ("--ignore-not-found", "--timeout=5m")
     for words in (
         ("delete", "-k", "k8s/overlays/local", *wait),

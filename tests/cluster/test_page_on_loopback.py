@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import page
+from tests.cluster import conftest, page, runs
 from tests.support.dvc_project import ROOT, bare_environment
 from tests.support.kfp_server import KfpServer, kfp_server
 from tests.support.mlflow_server import mlflow_server
@@ -129,6 +129,15 @@ def test_a_run_is_sent_and_followed_with_the_settings_of_a_laptop(loopback: Loop
     assert "nvidia" not in json.dumps(list(loopback.kfp.versions.values()))
     published = loopback.s3.client().get_object(Bucket="colorizer-data", Key="latest")["Body"].read()
     assert published.decode().strip() == run["runtime_config"]["parameters"]["data_version"]
+
+
+def test_all_that_kubeflow_got_to_keep_is_deleted(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback.walk.reach("9. The schedule")
+    monkeypatch.setattr(runs, "API", int(loopback.kfp.url.rpartition(":")[2]))
+    kept = conftest.kept()
+    assert {kind for kind, _ in kept.values()} == {"run", "version", "pipeline", "experiment"}
+    conftest.forget({next(iter(kept))})
+    assert list(conftest.kept()) == [next(iter(kept))]
 
 
 def test_port_forwards_are_those_of_the_page(loopback: Loopback) -> None:

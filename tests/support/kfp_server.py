@@ -140,15 +140,26 @@ class KfpServer:
                 namespace = self.experiments[body["experiment_id"]].get("namespace", "")
                 body |= {"status": f"{body['mode']}D", "namespace": namespace}
                 return self._new(self.recurring, "recurring_run_id", "V2beta1RecurringRun", body)
-            case ["DELETE", "recurringruns", run]:
-                self._get(self.recurring, run, "recurring run")
-                del self.recurring[run]
+            case ["DELETE", *_, kind, name]:
+                kept, what = self._kept(kind)
+                self._get(kept, name, what)
+                del kept[name]
                 return {}
             case ["POST", "recurringruns", run] if ":" in run:
                 name, _, verb = run.partition(":")
                 self._get(self.recurring, name, "recurring run")["status"] = f"{verb.upper()}D"
                 return {}
         raise Refusal(404, "Not Found")
+
+    def _kept(self, kind: str) -> tuple[dict[str, dict[str, Any]], str]:
+        """Returns the entries behind a path, and what one of them is called."""
+        return {
+            "runs": (self.runs, "run"),
+            "recurringruns": (self.recurring, "recurring run"),
+            "versions": (self.versions, "version"),
+            "pipelines": (self.pipelines, "pipeline"),
+            "experiments": (self.experiments, "experiment"),
+        }[kind]
 
     def _place(self, body: dict[str, Any]) -> None:
         self._in_namespace({}, body)
