@@ -40,7 +40,7 @@ def choose(
     from components.shared.step import step
     from model.utils.settings import check
 
-    with step("choose"):
+    with step("choose", choose=code):
         folders = [(Path(one.path), Path(scores.path)) for one, scores in zip(models, evaluations, strict=True)]
         best = run(
             {variant["name"]: pair for variant, pair in zip(variants, folders, strict=True)},
