@@ -14,7 +14,9 @@ import pytest
 from components.shared.mlflow import artifacts, connection, registry
 from components.shared.mlflow.promotion import promote
 from model.utils.errors import UserError
+from serving.served_models import ServedModels
 from tests.components.shared.mlflow.test_promotion import make_version
+from tests.serving.conftest import until
 from tests.support.command import colorize
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.mlflow_server import mlflow_server
@@ -84,14 +86,12 @@ def somebody_came(silent: socket.socket) -> bool:
 def test_versions_are_registered_promoted_served_and_shown_through_the_server(
     client: None, silent: socket.socket, workplace: Path
 ):
-    from serving.served_models import ServedModels
-
     version = make_version(workplace / "made")
     assert registry.address(version.number).startswith("mlflow-artifacts:/")
     promote(version.number, "the first")
     assert registry.checksum(registry.fetch("models:/colorizer@champion")) == version.weights_sha256
-    models = ServedModels(lambda: None)
-    models._refresh("champion")
+    with ServedModels(lambda: None) as models:
+        until(lambda: "champion" in models.served())
     assert models.served()["champion"].number == version.number
     shown = colorize("models", "show", "champion", "--json")
     assert (shown.returncode, version.weights_sha256 in shown.stdout) == (0, True), shown.stderr
