@@ -121,7 +121,7 @@ def _start_train_job(task: dsl.PipelineTask, cluster: Cluster) -> None:
 def train_job(cluster: Cluster) -> dict[str, Any]:
     """Returns the TrainJob that trains on several nodes, without what only the step knows."""
     resources = cluster.resources("train").model_dump()
-    return manifest.template(cluster.gpu.model_dump(), resources, cluster.retry.timeout, SETTINGS, SECRETS)
+    return manifest.template(GPU_IMAGE, cluster.gpu.model_dump(), resources, cluster.retry.timeout, SETTINGS, SECRETS)
 
 
 def _place_on_gpu(task: dsl.PipelineTask, gpu: Gpu) -> None:

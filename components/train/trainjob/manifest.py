@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.images.names import GPU_IMAGE
 from components.train.environment import POD
 
 _GROUP = "trainer.kubeflow.org"
@@ -20,6 +19,7 @@ _STORE = {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"}  # see com
 
 
 def template(
+    image: str,
     gpu: Mapping[str, Any],
     resources: Mapping[str, Any],
     deadline: int,
@@ -29,6 +29,7 @@ def template(
     """Returns the TrainJob without what only the step knows: name, owner, account, arguments.
 
     Args:
+        image: of each node.
         gpu: section `gpu` of the cluster settings.
         resources: of each node: `cpu` and `memory` as pairs of request and limit, and `scratch`.
         deadline: seconds until the job fails.
@@ -48,7 +49,7 @@ def template(
             "runtimeRef": {"apiGroup": _GROUP, "kind": "ClusterTrainingRuntime", "name": "torch-distributed"},
             "activeDeadlineSeconds": deadline,
             "trainer": {
-                "image": GPU_IMAGE,
+                "image": image,
                 "command": ["python3", "-m", "torch.distributed.run"],
                 "numNodes": gpu["nodes"],
                 "numProcPerNode": gpu["count"],

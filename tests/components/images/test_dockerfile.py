@@ -82,6 +82,14 @@ def test_only_component_modules_import_kfp_and_no_module_imports_them(imports: g
     assert imports.find_modules_that_directly_import(decorators) == faces - {decorators}
 
 
+def test_no_module_that_runs_in_an_image_reads_the_names_of_images(imports: grimp.ImportGraph) -> None:
+    """An image does not hold k8s/images."""
+    users = {
+        name: imports.find_modules_that_directly_import(name) for name in imports.find_children("components.images")
+    }
+    assert set().union(*users.values()) == {"components.shared.component"}
+
+
 def test_all_requirements_are_locked() -> None:
     assert {*names("cpu.txt"), *names("gpu.txt"), "kfp"} <= LOCKED
 
