@@ -1,5 +1,7 @@
 """Arguments of the graph, the same wherever it runs."""
 
+import hashlib
+import json
 from typing import Any
 
 from components.images.hashes import code_version
@@ -19,7 +21,10 @@ def arguments(
         data_version: names the photographs, such as their MD5 as DVC computes it; or latest.
         checkpoints: folder that outlives a lost attempt, or on a cluster s3://bucket/prefix.
         images: the steps' images with digests, for the record.
-        only_if_changed: whether a run ends at once when every variant was made before.
+        only_if_changed: whether a run ends at once when nothing could come out differently.
+
+    Returns:
+        The arguments. Their tag judged_by is a hash of all that a verdict depends on, but for data and champion.
     """
     given: dict[str, Any] = {
         "photos": photos,
@@ -37,4 +42,9 @@ def arguments(
             given[name] = sections[step]
         elif kind == "code":
             given[name] = code_version(step)
+    judging = {
+        name: value for name, value in given.items() if name == "variants" or name.endswith(("_config", "_code"))
+    }
+    listed = json.dumps([judging, images], sort_keys=True)
+    given["tags"]["judged_by"] = hashlib.sha256(listed.encode()).hexdigest()
     return given

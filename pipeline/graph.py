@@ -56,7 +56,7 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
             variants: The name of each variant and `train`, its section `train`. The best one goes to the gate.
             checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt, and remembers prepared photographs.
             tags: Tags of the registered version that are known beforehand: git_commit, image_digest.
-            only_if_changed: Whether a run ends at once when every variant was made before.
+            only_if_changed: Whether a run ends at once when nothing is new.
             partitions: Parts of the photographs, preprocessed at once; their number changes nothing in the result.
         """
         outcome = report(recipe=recipe, data_version=data_version)

@@ -24,7 +24,8 @@ TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest
 """Tags that the caller gives. The step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
 
 It also adds those of the latest judgement: metrics_champion (figures of the champion at evaluation time), judged (the
-verdict's outcome), judged_in (the pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in
+verdict's outcome), judged_by (a hash of rules, settings, code and images), judged_beside (the champion of then, or
+none), judged_in (the pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in
 (the MLflow run that trained it), data_drift (the alarm of inspect).
 """
 
@@ -69,7 +70,8 @@ def register(
     if not (version and champion and version.number == champion.number):  # its verdict says why it is in service
         latest |= _tags(verdict)
     with runs.start_run("register", run_id=version.run_id if version else _training_run(model)) as run:
-        latest["judged_with"] = run.id
+        latest |= {"judged_with": run.id, "judged_by": tags.get("judged_by", "")}
+        latest["judged_beside"] = str(champion.number) if champion else "none"
         version = _keep(version, run, model, identity, tags, latest)
         registry.set_alias("challenger", version.number)
         _log_files(run, model, evaluation, inspection)

@@ -28,7 +28,8 @@ def resolve(
     Args:
         photos: Where the photographs are.
         data_version: Names the photographs, such as their MD5 as DVC computes it; or latest.
-        only_if_changed: Whether a run ends here when every variant was made before.
+        only_if_changed: Whether a run ends here when every variant of the latest data was made before, or when a
+            given version of the data was judged by the same rules beside the same champion.
         preprocess_config: Section `preprocess` of params.yaml.
         variants: The name of each variant and its section `train`.
         preprocess_code: Hash of the code behind the step.
@@ -47,6 +48,7 @@ def resolve(
 
     from components.resolve.step import resolve as run
     from components.shared.mlflow import runs
+    from components.shared.photos.remote import LATEST
     from components.shared.step import step
 
     with step("resolve"):
@@ -59,8 +61,9 @@ def resolve(
         Path(champion).write_text(found.champion, encoding="utf-8")
         Path(settled).write_text(json.dumps(found.variants), encoding="utf-8")
         Path(origins).write_text(json.dumps(found.origins), encoding="utf-8")
-        if only_if_changed and found.nothing_new:
-            print(found.nothing_new, flush=True)
-            runs.conclude("nothing new", found.nothing_new)
+        nothing_new = found.nothing_new if data_version == LATEST else found.judged_already
+        if only_if_changed and nothing_new:
+            print(nothing_new, flush=True)
+            runs.conclude("nothing new", nothing_new)
             return False
         return True

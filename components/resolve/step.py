@@ -28,6 +28,8 @@ class Resolved:
         nothing_new: sentence that names the versions that every variant was made as already, each promoted or
             rejected; empty when one is new. A version whose run died before its verdict does not count: the run goes
             on from its caches.
+        judged_already: sentence that names the version that the run would judge again with the same verdict; empty when
+            there is none: other rules, code or images, another champion since, or a promotion that was undone.
     """
 
     data_version: str
@@ -35,6 +37,7 @@ class Resolved:
     variants: list[dict[str, Any]]
     origins: list[dict[str, str]]
     nothing_new: str
+    judged_already: str
 
 
 def resolve(
@@ -84,7 +87,21 @@ def resolve(
         numbers = ", ".join(str(version.number) for version in made if version)
         one = f"version {numbers} was" if len(made) == 1 else f"versions {numbers} were"
         nothing_new = f"Nothing is new: {one} made of data {data_version} with this code and recipe. No training."
-    return Resolved(data_version, champion.uri if champion else "", settled, origins, nothing_new)
+    judged_already = _judged_already(tags.get("judged_by", ""), data_version, champion)
+    return Resolved(data_version, champion.uri if champion else "", settled, origins, nothing_new, judged_already)
+
+
+def _judged_already(judged_by: str, data_version: str, champion: registry.Version | None) -> str:
+    beside = str(champion.number) if champion else "none"
+    found = registry.find_all({"judged_by": judged_by, "data_version": data_version}) if judged_by else []
+    for version in found:
+        rejected = version.tags.get("judged") == "reject" and version.tags.get("judged_beside") == beside
+        if rejected or beside == str(version.number):
+            return (
+                f"Nothing is new: version {version.number} was made of data {data_version} with this code and recipe, "
+                "and judged by these rules beside this champion. `colorize submit --again` runs all the same."
+            )
+    return ""
 
 
 def _beginning(init: str, made_by: str) -> str:

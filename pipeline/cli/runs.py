@@ -42,6 +42,7 @@ def submit(
     evaluate: Annotated[
         int | None, typer.Option(metavar="V", min=1, help="Version to judge again, beside the present champion.")
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Run even if nothing is new; --no-cache implies it.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="No use of Kubeflow's cache: every step runs.")] = False,
     pipeline_root: Annotated[
         str | None, typer.Option(help="Where Kubeflow keeps the run's artifacts, such as s3://bucket/prefix.")
@@ -59,13 +60,13 @@ def submit(
     from pipeline.variants import Variants
 
     if evaluate:
-        if recipe or overrides or variants or by or data or pipeline_root or dry_run or no_cache:
+        if recipe or overrides or variants or by or data or pipeline_root or dry_run or no_cache or again:
             raise UserError("--evaluate starts the version's own run again; leave out what would change the run.")
         with cluster.connect() as client:
             _show(client, runs.evaluate(client, evaluate), follow, timeout)
         return
     chosen, place = Variants.load(variants, recipe, tuple(overrides or ()), by), cluster.place
-    arguments = requests.cluster_arguments(chosen, place, data or requests.recorded_version())
+    arguments = requests.cluster_arguments(chosen, place, data or requests.recorded_version(), again or no_cache)
     package = requests.Package.current(cluster.cluster, not no_cache)
     if dry_run:
         shown = requests.request(package, arguments, place, cluster.namespace, pipeline_root)

@@ -12,7 +12,6 @@ from kfp_server_api import V2beta1PipelineVersionReference, V2beta1Run, V2beta1R
 
 from components.images.names import CPU_IMAGE, GPU_IMAGE
 from components.shared.machine.code import git_commit
-from components.shared.photos.remote import LATEST
 from model.utils.errors import UserError
 from pipeline import ROOT
 from pipeline import compile as compiled
@@ -79,15 +78,15 @@ class Package:
             return pipeline_id, client.version(pipeline_id, self.version, self.digest, file)
 
 
-def cluster_arguments(variants: Variants, place: Place, data_version: str) -> dict[str, Any]:
-    """Returns the arguments of a run on a cluster. With `LATEST` data a run ends at once when there is nothing new."""
+def cluster_arguments(variants: Variants, place: Place, data_version: str, again: bool = False) -> dict[str, Any]:
+    """Returns the arguments of a run on a cluster; it ends at once when nothing is new, unless `again` is True."""
     return arguments(
         variants,
         place.photos,
         data_version,
         place.checkpoints,
         f"{CPU_IMAGE} {GPU_IMAGE}",
-        only_if_changed=data_version == LATEST,
+        only_if_changed=not again,
     )
 
 

@@ -117,7 +117,7 @@ def test_registering_the_champion_again_keeps_it_and_its_reasons(
     again = register(model, evaluated(model, 0.5, 0.5), workplace / "again", RULES, TAGS)
     assert (again["outcome"], again["promote"], again["version"]) == ("unchanged", False, 1)
     assert "champion's already (version 1)" in again["summary"]
-    renewed = {"metrics", "metrics_protocol", "metrics_champion", "judged"}
+    renewed = {"metrics", "metrics_protocol", "metrics_champion", "judged", "judged_beside"}
     after = registry.get(1)
     assert {n: v for n, v in after.tags.items() if n not in renewed} == {
         n: v for n, v in before.tags.items() if n not in renewed

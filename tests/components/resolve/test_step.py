@@ -10,7 +10,7 @@ import pytest
 from components.register.step import promote, register
 from components.resolve.step import Resolved, resolve
 from components.shared.machine import code
-from components.shared.mlflow import registry
+from components.shared.mlflow import promotion, registry
 from components.shared.photos.remote import LATEST
 from model.utils.errors import UserError
 from pipeline.config import load_config
@@ -55,6 +55,30 @@ def test_an_empty_registry_gives_no_champion_and_no_known_version(workplace: Pat
     assert found.origins[0]["data_version"] == VERSION
     assert found.origins[0]["git_commit"] == "0123abc"
     assert found.origins[0]["recipe"] == found.variants[0]["name"] == "a variant"
+
+
+def test_a_verdict_counts_as_known_until_rules_or_champion_change(workplace: Path):
+    def again(judged_by: str = "a" * 64) -> str:
+        sections = load_config(ROOT / "params.yaml").sections()
+        variant = {"name": "a variant", "train": sections["train"]}
+        tags = {"git_commit": "0123abc", "judged_by": judged_by}
+        return resolve("photos", VERSION, sections["preprocess"], [variant], CODES, tags).judged_already
+
+    origin = settle()
+    for one in origin.origins:
+        one["judged_by"] = "a" * 64
+    assert again() == ""
+    make(workplace / "first", origin, finish=False)
+    assert again() == "", "it was not promoted, though it should have been"
+    promotion.promote(1, "by hand")
+    assert "version 1 was made of data" in again()
+    assert again("b" * 64) == "", "other rules"
+    make(workplace / "second", origin, score=0.3)
+    assert "version 1 was made" in again(), "the champion; version 2 was rejected beside it"
+    registry.set_tags(1, {"judged_by": "c" * 64})
+    assert "version 2 was made" in again()
+    registry.set_tags(2, {"judged_beside": "7"})
+    assert again() == "", "another champion since"
 
 
 def test_the_setting_that_asks_for_a_missing_champion_is_named(workplace: Path):

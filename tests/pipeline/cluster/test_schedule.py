@@ -57,7 +57,7 @@ def test_declared_schedules_are_created(kfp: KfpServer, schedule: Schedule):
     assert (nightly["no_catchup"], weekly["no_catchup"]) == (True, False)
     latest, pinned = (run["runtime_config"]["parameters"] for run in (nightly, weekly))
     assert (latest["data_version"], latest["only_if_changed"]) == ("latest", True)
-    assert (pinned["data_version"], pinned["only_if_changed"]) == (PINNED["data"], False)
+    assert (pinned["data_version"], pinned["only_if_changed"]) == (PINNED["data"], True)
     assert pinned["variants"][0]["train"]["images"] == 40000
     assert nightly["service_account"] == "colorizer-steps"
 

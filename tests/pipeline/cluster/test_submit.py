@@ -49,7 +49,7 @@ def test_submit_starts_a_run_with_all_its_arguments(kfp: KfpServer, colorize: Co
     assert arguments["train_code"] == code_version("train")
     assert arguments["photos"] == "s3://colorizer-data"
     assert arguments["checkpoints"] == "s3://colorizer-checkpoints"
-    assert arguments["only_if_changed"] is False
+    assert arguments["only_if_changed"] is True
     version = only(kfp.versions)
     assert version["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "colorizer-retraining"
     assert version["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
@@ -108,6 +108,12 @@ def test_without_cache_a_version_of_its_own_runs_every_step(kfp: KfpServer, colo
     assert {"enableCache": True} in caching(cached)
     assert caching(uncached) == []
     assert cached == uncached, "nothing else differs"
+
+
+@pytest.mark.parametrize("option", ["--again", "--no-cache"])
+def test_a_run_may_be_asked_for_although_nothing_is_new(kfp: KfpServer, colorize: Colorize, option: str):
+    shown = yaml.safe_load(colorize("submit", option, "--dry-run").out)
+    assert shown["run"]["runtime_config"]["parameters"]["only_if_changed"] is False
 
 
 def test_a_run_may_have_a_pipeline_root_of_its_own(kfp: KfpServer, colorize: Colorize):
