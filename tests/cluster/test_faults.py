@@ -9,7 +9,7 @@ from tests.cluster import kube, page, runs
 from tests.cluster.conftest import CHECK, REPORT, version
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
-ELSEWHERE = "--checkpoints s3://colorizer-checkpoints/again"
+ELSEWHERE = "--again --checkpoints s3://colorizer-checkpoints/again"
 """Another place of checkpoints: the same training begins from nothing, and nothing before it is reused."""
 SHORT = {
     "retry": {"limit": 0, "timeout": 60, "max_pending": 0, "backoff": 1},

@@ -43,7 +43,7 @@ def test_the_gate_rejects_the_best_of_them_and_people_are_told(sweep: tuple[str,
 def test_the_same_again_is_reused_but_for_what_looks_acts_or_tells(
     sweep: tuple[str, int], installed: page.Shell
 ) -> None:
-    run = runs.submit(installed, SWEEP)
+    run = runs.submit(installed, f"{SWEEP} --again")
     runs.follow(installed, run, 900)
     ran = runs.steps(run)
     REPORT.append(f"all cached: {len(runs.pods(run))} pods, steps {', '.join(ran)}")
@@ -51,6 +51,15 @@ def test_the_same_again_is_reused_but_for_what_looks_acts_or_tells(
     message = runs.messages(CHECK)
     assert message[run]["outcome"] == "rejected"
     assert message[run]["version"] == message[sweep[0]]["version"]
+
+
+def test_the_same_without_again_ends_after_resolve(sweep: tuple[str, int], installed: page.Shell) -> None:
+    run = runs.submit(installed, SWEEP)
+    runs.follow(installed, run, 600)
+    ran = runs.steps(run)
+    REPORT.append(f"the verdict is known: {len(runs.pods(run))} pods, steps {', '.join(ran)}")
+    assert ran.keys() == {"resolve", "report"}
+    assert runs.messages(CHECK)[run]["outcome"] == "nothing new"
 
 
 def test_every_pod_of_a_run_meets_pod_security_restricted(first_run: str) -> None:
