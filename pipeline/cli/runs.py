@@ -56,7 +56,7 @@ def submit(
 
     from pipeline.cluster import runs
     from pipeline.cluster import submit as requests
-    from pipeline.cluster.retries import warning
+    from pipeline.cluster.kubectl import retry_warning
     from pipeline.variants import Variants
 
     if evaluate:
@@ -74,7 +74,7 @@ def submit(
         return
     with cluster.connect() as client:
         run_id = requests.submit(client, package, arguments, place, pipeline_root)
-        if said := warning():
+        if said := retry_warning():
             note(said)
         _show(client, run_id, follow, timeout)
 

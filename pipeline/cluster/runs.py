@@ -12,6 +12,7 @@ from kfp_server_api import ApiException
 
 from components.shared.mlflow import connection, registry, runs, tree
 from model.utils.errors import Interrupted, UserError
+from pipeline.cluster import kubectl
 from pipeline.cluster import workflow as argo
 from pipeline.cluster.client import Client
 from pipeline.cluster.submit import run_name
@@ -50,7 +51,9 @@ def follow(client: Client, run_id: str, timeout: float = 0) -> None:
         print(f"The run succeeded: {address}")
         return
     ended = "was canceled" if run.state == "CANCELED" or argo.was_canceled(workflow) else run.state.lower()
-    reasons = [f"{pod.step}: {_reason(client, run_id, pod)}" for pod in argo.failed_pods(argo.nodes(workflow))]
+    namespace = str((workflow.get("metadata") or {}).get("namespace", ""))
+    failed = argo.failed_pods(argo.nodes(workflow))
+    reasons = [f"{pod.step}: {_reason(client, run_id, pod, namespace)}" for pod in failed]
     reason = "; ".join(reasons) or (workflow.get("status") or {}).get("message") or "no step says why"
     raise UserError(f"The run {ended} ({reason.rstrip('.')}); see {address}.")
 
@@ -141,15 +144,23 @@ def _show(nodes: list[argo.Node], shown: dict[str, argo.State]) -> None:
             _note(f"{step.name}: {state.word}{state.detail and f', {state.detail}'}")
 
 
-def _reason(client: Client, run_id: str, pod: argo.Node) -> str:
-    """Returns why a step failed: the sentence in its log; else in MLflow; else what Argo says of its pod."""
+def _reason(client: Client, run_id: str, pod: argo.Node, namespace: str) -> str:
+    """Returns why a step failed: the sentence in its log; else in MLflow; else what Argo says of its pod.
+
+    Kubeflow without profiles finds only logs that Argo has archived, and none of a workflow with compressed nodes.
+    """
     try:
-        log = client.log(run_id, pod.pod)
+        said = _sentence(client.log(run_id, pod.pod))
     except (ApiException, urllib3.exceptions.HTTPError):
-        log = ""
-    said = _SENTENCE.findall(log) or _EXCEPTION.findall(log)
-    told = said[-1].strip() if said else _noted(run_id, pod.step)
-    return told or f"{pod.message or 'no reason is known'}, and its log holds no error or is gone"
+        said = ""
+    said = said or _sentence(kubectl.log(namespace, pod.pod)) or _noted(run_id, pod.step)
+    return said or f"{pod.message or 'no reason is known'}, and its log holds no error or is gone"
+
+
+def _sentence(log: str) -> str:
+    """Returns the last error in a log; empty when there is none."""
+    found = _SENTENCE.findall(log) or _EXCEPTION.findall(log)
+    return found[-1].strip() if found else ""
 
 
 def _noted(run_id: str, step: str) -> str:

@@ -66,7 +66,11 @@ def workflow(*steps: Step, compressed: bool = False, deadline: int | None = None
     status: dict[str, Any] = {"message": message, "nodes": nodes}
     if compressed:
         status = {"compressedNodes": base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()}
-    return {"metadata": {"name": NAME}, "spec": {"activeDeadlineSeconds": deadline}, "status": status}
+    return {
+        "metadata": {"name": NAME, "namespace": "colorizer"},
+        "spec": {"activeDeadlineSeconds": deadline},
+        "status": status,
+    }
 
 
 def task_details(made: dict[str, Any]) -> list[dict[str, Any]]:

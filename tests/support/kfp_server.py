@@ -56,7 +56,8 @@ class KfpServer:
         token: Bearer token that requests must have; empty: none.
         multi_user: Namespaces exist, as in Kubeflow with profiles.
         story: State of a run at each read, and its `workflow` (`tests.support.argo`); the last one stays.
-        logs: Log of a pod by its name; of the others, there is none any more.
+        archived: Logs by the pod's name that Kubeflow's API finds.
+        logs: Logs by the pod's name that Kubernetes' own API has.
         config_map: Configuration of Argo's controller, which Kubernetes' own API tells.
         workflow: The run's workflow at the latest read.
         requests: "METHOD /path" of all that came.
@@ -67,6 +68,7 @@ class KfpServer:
     multi_user: bool = True
     namespaces: tuple[str, ...] = ("colorizer",)
     story: list[dict[str, Any]] = field(default_factory=lambda: [{"state": "SUCCEEDED"}])
+    archived: dict[str, str] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
     config_map: dict[str, str] = field(default_factory=dict)
     workflow: dict[str, Any] = field(default_factory=dict)
@@ -124,11 +126,13 @@ class KfpServer:
             case ["POST", "runs", run] if run.endswith(":terminate"):
                 self._get(self.runs, run.partition(":")[0], "run")["state"] = "CANCELING"
                 return {}
+            case ["GET", "", "api", "v1", "namespaces", "colorizer", "pods", pod, "log"] if pod in self.logs:
+                return self.logs[pod]
             case ["GET", "", "api", *_, "configmaps", "workflow-controller-configmap"] if self.config_map:
                 return {"data": self.config_map}
             case ["GET", "v1alpha1", "runs", run, "nodes", pod, "log"]:
                 self._get(self.runs, run, "run")  # it answers 200 whatever happens
-                return self.logs.get(pod, json.dumps({"error_message": f"pods {pod!r} not found"}))
+                return self.archived.get(pod, json.dumps({"error_message": f"pods {pod!r} not found"}))
             case ["GET", "v1beta1", "runs", run]:
                 self._get(self.runs, run, "run")
                 manifest = json.dumps(self.workflow) if self.workflow else ""

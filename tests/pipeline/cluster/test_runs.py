@@ -16,6 +16,7 @@ from pipeline.cluster import runs
 from tests.support import argo
 from tests.support.argo import Step, workflow
 from tests.support.kfp_server import Fault, KfpServer
+from tests.support.kubeconfig import configure_kubectl
 
 Colorize = Callable[..., object]
 
@@ -98,8 +99,8 @@ def test_a_failed_run_names_the_step_and_the_sentence_in_its_log(kfp: KfpServer,
         Step("train", "Failed", attempts=2, message="main: Error (exit code 1)", minute=3),
         Step("report"),
     )
-    kfp.logs[argo.pod("train", attempt=0)] = "error: an earlier attempt\n"
-    kfp.logs[argo.pod("train", attempt=1)] = (
+    kfp.archived[argo.pod("train", attempt=0)] = "error: an earlier attempt\n"
+    kfp.archived[argo.pod("train", attempt=1)] = (
         "I1127 03:04:05 launcher.go:1] starting\nerror: train.init names no version; write models:/colorizer/3.\n"
         "F1127 03:04:06 main.go:1] failed to execute component: exit status 1\n"
     )
@@ -113,10 +114,19 @@ def test_a_failed_run_names_the_step_and_the_sentence_in_its_log(kfp: KfpServer,
 
 def test_a_bug_is_shown_by_the_last_line_of_its_traceback(kfp: KfpServer, colorize: Colorize, submitted: str):
     kfp.story = failing(Step("evaluate", "Failed", message="main: Error (exit code 1)"))
-    kfp.logs[argo.pod("evaluate")] = (
+    kfp.archived[argo.pod("evaluate")] = (
         'Traceback (most recent call last):\n  File "x.py"\nValueError: 3 is not 4\nI1127 end\n'
     )
     assert "(evaluate: ValueError: 3 is not 4)" in colorize("follow", submitted).err
+
+
+def test_a_log_that_kubeflow_does_not_find_is_asked_of_kubernetes(
+    kfp: KfpServer, colorize: Colorize, submitted: str, tmp_path: Path
+):
+    configure_kubectl(tmp_path / "kubeconfig", kfp.url)
+    kfp.story = failing(Step("train", "Failed", number=0, message="main: Error (exit code 1)"), compressed=True)
+    kfp.logs[argo.pod("train")] = "error: the disk is full.\n"
+    assert "(train: the disk is full);" in colorize("follow", submitted).err
 
 
 def test_an_attempt_that_was_made_good_is_not_why_a_run_failed(kfp: KfpServer, colorize: Colorize, submitted: str):

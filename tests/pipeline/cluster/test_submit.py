@@ -12,6 +12,7 @@ from pipeline import compile as compiled
 from pipeline.cluster import client as kubeflow
 from pipeline.cluster.submit import recorded_version
 from tests.support.kfp_server import Fault, KfpServer
+from tests.support.kubeconfig import configure_kubectl
 
 Colorize = Callable[..., object]
 
@@ -19,17 +20,6 @@ Colorize = Callable[..., object]
 def only(kept: dict[str, dict]) -> dict:
     (entry,) = kept.values()
     return entry
-
-
-def configure_kubectl(file: Path, server: str) -> None:
-    """Writes kubectl's configuration for a server."""
-    configuration = {
-        "clusters": [{"name": "here", "cluster": {"server": server}}],
-        "users": [{"name": "me", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-        "current-context": "here",
-    }
-    file.write_text(yaml.safe_dump(configuration))
 
 
 def test_submit_starts_a_run_with_all_its_arguments(kfp: KfpServer, colorize: Colorize):
