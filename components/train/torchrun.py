@@ -21,7 +21,6 @@ from model.utils.signals import handled
 Arguments = dict[str, Any]
 """Arguments of `components.train.step.train` by name, of JSON's types."""
 
-_TAKEN = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # by torchrun, which restores no handler
 _ADVICE = {"SIGKILL": "give it more memory", "SIGBUS": "give it more shared memory"}
 
 
@@ -76,8 +75,8 @@ def run_workers(work: Arguments, processes: int, retries: int) -> None:
 
 def _attempt(work: Arguments, processes: int) -> str:
     """Runs the workers once; returns the signal that ended one of them, or nothing."""
-    with TemporaryDirectory() as logs, handled(dict.fromkeys(_TAKEN, _stop)):
-        options = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}"]
+    with TemporaryDirectory() as logs, handled({signal.SIGTERM: _stop}):  # torchrun restores no handler
+        options = ["--standalone", f"--nproc-per-node={processes}", "--signals-to-handle=SIGTERM", f"--log-dir={logs}"]
         command = [*options, "--module", "components.train.worker", json.dumps(work)]
         try:
             torchrun.run(torchrun.parse_args(command))  # type: ignore[no-untyped-call]
