@@ -28,7 +28,7 @@ def retry_warning() -> str:
     if policy not in _OTHERS:
         return ""
     return (
-        f"Argo on the cluster of kubectl does not try a step again whose process was killed (retryPolicy {policy} in "
+        f"Argo on the cluster of kubectl does not try a step again whose container was killed (retryPolicy {policy} in "
         f"{NAMESPACE}/{CONFIG_MAP}); k8s/components/retry changes that."
     )
 
