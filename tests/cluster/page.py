@@ -16,11 +16,12 @@ WEBHOOK = "https://chat.example.com/hooks/colorizer"
 """Words of the page in whose place the suite writes its own: a smaller recipe, settings with smaller requests, and the
 receiver of its webhook."""
 
-USERS = (
-    'curl -s -o /dev/null -w "%{http_code}" -u "colorizer:$MLFLOW_TRACKING_PASSWORD" '
-    "$MLFLOW_TRACKING_URI/api/2.0/mlflow/users/list"
+MAKE_ADMINISTRATOR = (
+    'curl -s -o /dev/null -w "%{http_code}" -X PATCH -u "colorizer:$MLFLOW_TRACKING_PASSWORD" '
+    "-H 'Content-Type: application/json' $MLFLOW_TRACKING_URI/api/2.0/mlflow/users/update-admin "
+    """-d '{"username": "colorizer", "is_admin": true}'"""
 )
-"""Command that prints the status with which MLflow answers its user where an administrator gets a list."""
+"""Command in which MLflow's user asks to be an administrator; prints the status of the answer."""
 
 _FORWARD = re.compile(r"kubectl -n (\S+) port-forward (\S+) (\d+):(\d+) &")
 _NOT_RUN = re.compile(r"<!-- not run: (\S.*) -->")

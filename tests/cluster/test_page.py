@@ -19,7 +19,7 @@ def test_the_services_start(walk: page.Walk) -> None:
 
 def test_mlflows_user_is_no_administrator(walk: page.Walk) -> None:
     walk.reach("5. MLflow's user")
-    assert walk.shell.run(page.USERS) == "403"
+    assert walk.shell.run(page.MAKE_ADMINISTRATOR) == "403"
 
 
 def test_the_photographs_and_the_champion_are_in_the_store(walk: page.Walk) -> None:

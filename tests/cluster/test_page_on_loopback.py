@@ -109,7 +109,7 @@ def test_the_checkout_is_clean_after_the_settings_and_after_the_photographs(loop
 
 def test_mlflows_user_is_no_administrator(loopback: Loopback) -> None:
     loopback.walk.reach("5. MLflow's user")
-    assert loopback.walk.shell.run(page.USERS) == "403"
+    assert loopback.walk.shell.run(page.MAKE_ADMINISTRATOR) == "403"
 
 
 def test_photographs_and_champion_are_in_the_store_and_in_the_registry(loopback: Loopback) -> None:
