@@ -150,9 +150,9 @@ def _keep(
     if version is None:
         model_id = log_model(model, run, identity)
         return _the_one(registry.create(model_id, run.id, {**tags, **identity, **latest}), identity)
-    registry.set_tags(version.number, latest)
     if "gate" in latest:  # an earlier verdict may have been another, with reasons by rules that no longer exist
         registry.delete_tags(version.number, _verdict_tags(version.tags) - latest.keys())
+    registry.set_tags(version.number, latest)
     return version
 
 

@@ -77,7 +77,9 @@ def test_a_verdict_counts_as_known_until_rules_or_champion_change(workplace: Pat
     assert "version 1 was made" in again(), "the champion; version 2 was rejected beside it"
     registry.set_tags(1, {"judged_by": "c" * 64})
     assert "version 2 was made" in again()
-    registry.set_tags(2, {"judged_beside": "7"})
+    registry.delete_tags(2, ["rejected_at"])
+    assert again() == "", "a registration that was killed before its last act"
+    registry.set_tags(2, {"rejected_at": "2026-11-27", "judged_beside": "7"})
     assert again() == "", "another champion since"
 
 
