@@ -141,6 +141,10 @@ def test_scores_against_a_former_champion_are_rejected(workplace: Path, retrain:
     record = register(slow, late, workplace / "out", RULES, TAGS)
     assert record["outcome"] == "reject"
     assert "champion (version 2) was not scored" in record["summary"]
+    assert "colorize submit --evaluate" in record["summary"]
+
+    again = register(slow, evaluated(slow, 0.9, 0.6), workplace / "again", RULES, TAGS)
+    assert (again["version"], again["outcome"]) == (record["version"], "promote"), "evaluated beside today's champion"
 
 
 def test_scores_of_another_model_are_refused(workplace: Path) -> None:
