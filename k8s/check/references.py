@@ -40,9 +40,12 @@ def variables(manifests: Manifests) -> Iterator[Finding]:
     for pod in manifests.pods():
         for path, container in pod.containers():
             known = {variable["name"] for variable in container.get("env", [])}
+            maps = [each["configMapRef"]["name"] for each in container.get("envFrom", []) if "configMapRef" in each]
+            found = [manifests.named("ConfigMap", name, pod.namespace) for name in maps]
+            if None in found:
+                continue  # config_maps tells
+            known.update(*((config or {}).get("data", {}) for config in found))
             for source in container.get("envFrom", []):
-                config = source.get("configMapRef", {}).get("name", "")
-                known |= (manifests.named("ConfigMap", config, pod.namespace) or {}).get("data", {}).keys()
                 known |= SECRETS.get(pod.namespace, {}).get(source.get("secretRef", {}).get("name", ""), set())
             texts = container.get("command", []) + container.get("args", [])
             texts = [*texts, *(variable.get("value", "") for variable in container.get("env", []))]
