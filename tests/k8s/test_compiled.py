@@ -18,9 +18,8 @@ from k8s.check.compiled import Compiled
 from k8s.check.manifests import ROOT, Manifests, render_with
 from pipeline.cli.main import app
 from pipeline.compile import to_yaml, write_manifests
+from pipeline.place import SETTINGS
 from tests.k8s.test_check import container, get
-
-OPTIONAL_KEY = {"configMapKey": "AWS_ENDPOINT_URL_S3", "envVar": "A"}
 
 
 def one_step(settings: dict[str, Any], memory: str = "1Gi") -> Compiled:
@@ -36,7 +35,7 @@ def one_step(settings: dict[str, Any], memory: str = "1Gi") -> Compiled:
 
 
 def config_map(name: str, *keys: str, optional: bool = False) -> dict[str, Any]:
-    read = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "AWS_DEFAULT_REGION", *keys)
+    read = [*(key for key in SETTINGS if key != "AWS_ENDPOINT_URL_S3"), *keys]  # production has no such key
     pairs = [{"configMapKey": key, "envVar": key} for key in read]
     return {"configMapAsEnv": [{"configMapName": name, "keyToEnv": pairs, "optional": optional}]}
 
