@@ -52,10 +52,8 @@ def resolve(
     from components.shared.step import step
 
     with step("resolve"):
-        codes = {
-            "preprocess": preprocess_code, "inspect": inspect_code, "train": train_code, "evaluate": evaluate_code,
-            "choose": choose_code,
-        }  # fmt: skip
+        before = {"preprocess": preprocess_code, "inspect": inspect_code, "train": train_code}
+        codes = before | {"evaluate": evaluate_code, "choose": choose_code}
         found = run(photos, data_version, preprocess_config, variants, codes, tags)
         Path(version).write_text(found.data_version, encoding="utf-8")
         Path(champion).write_text(found.champion, encoding="utf-8")
