@@ -88,8 +88,7 @@ def register(
         **verdict.to_json(),
     }
     _write(output, record, verdict.to_markdown(f"Version {version.number}"))
-    if not record["promote"]:
-        _keep_champion(record)
+    _keep_champion(record)
     return record
 
 
@@ -174,7 +173,9 @@ def _write(output: Path, record: Mapping[str, Any], verdict: str) -> None:
 
 
 def _keep_champion(record: Mapping[str, Any]) -> None:
-    """Marks a rejected version in the registry and says why the champion stays in service."""
+    """Marks a rejected version and says why the champion stays in service; does nothing when it is to be promoted."""
+    if record["promote"]:
+        return
     rejected = record["outcome"] == "reject"
     if rejected:
         promotion.reject(record["version"], f"gate: {record['summary']}")

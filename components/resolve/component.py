@@ -28,8 +28,7 @@ def resolve(
     Args:
         photos: Where the photographs are.
         data_version: Names the photographs, such as their MD5 as DVC computes it; or latest.
-        only_if_changed: Whether a run ends here when every variant of the latest data was made before, or when a
-            given version of the data was judged by the same rules beside the same champion.
+        only_if_changed: Whether a run ends here when its versions were made before, or its verdict is known.
         preprocess_config: Section `preprocess` of params.yaml.
         variants: The name of each variant and its section `train`.
         preprocess_code: Hash of the code behind the step.

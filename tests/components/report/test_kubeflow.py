@@ -141,5 +141,5 @@ def test_kubeflow_is_asked_where_mlflow_cannot_be_reached(kfp: KfpServer, monkey
     assert (told["outcome"], told["failed_step"]) == ("failed", "train")
     kfp.story = [{"state": "CANCELING"}]
     assert report("FAILED", "", "demo", "abc.dir")["outcome"] == "canceled"
-    kfp.story = [{}]  # all steps have succeeded, the last attempt of each
+    kfp.story = [{"state": "RUNNING", "run_details": None}]  # the last attempt of each step has succeeded
     assert report("FAILED", "", "demo", "abc.dir")["outcome"] == "unknown"
