@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,13 @@ def empty(
     export("models:/colorizer@champion", workplace / "champion")
     monkeypatch.setattr(champion, "_FOLDER", workplace / "champion")
 
-    def clear() -> None:
-        monkeypatch.chdir(workplace)
-        shutil.rmtree(workplace / "elsewhere", ignore_errors=True)
-        (workplace / "elsewhere" / "workspace").mkdir(parents=True)
-        shutil.copy(migrated, workplace / "elsewhere" / "workspace")
-        monkeypatch.chdir(workplace / "elsewhere")
+    folders = count()
+
+    def clear() -> None:  # MLflow holds on to the file of a folder that it has seen
+        elsewhere = workplace / f"elsewhere-{next(folders)}"
+        (elsewhere / "workspace").mkdir(parents=True)
+        shutil.copy(migrated, elsewhere / "workspace")
+        monkeypatch.chdir(elsewhere)
 
     clear()
     return clear
