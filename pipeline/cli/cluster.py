@@ -99,7 +99,7 @@ def build(
     ] = None,
     targets: Annotated[
         list[str] | None,
-        typer.Option("--target", metavar="IMAGE", help="cpu, gpu or serving; repeatable. Default: all."),
+        typer.Option("--target", metavar="IMAGE", help="Image: cpu, gpu or serving; repeatable. Default: all."),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build without layers of earlier builds.")] = False,
 ) -> None:

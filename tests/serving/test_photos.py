@@ -218,7 +218,8 @@ def test_the_command_looks_an_alias_up_in_the_registry(workplace: Path, picture:
     environment = os.environ | {"COLORIZE_WORKSPACE": str(workplace / "workspace")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: There is no previous yet: `colorize models` lists all.\n"
+    here = f"sqlite:///{workplace / 'workspace' / 'mlflow.db'}"
+    assert done.stderr == f"error: There is no previous yet at {here}; `colorize models` lists all versions.\n"
 
 
 def test_a_label_changes_the_coloring_and_an_unknown_one_is_refused(photo: Photo, tmp_path: Path, picture: Image.Image):

@@ -14,7 +14,6 @@ import pytest
 from components.register.step import register
 from components.report.step import report
 from components.resolve.component import resolve as resolve_component
-from components.resolve.step import resolve
 from components.shared.mlflow import connection, registry, runs, tree
 from components.shared.step import step
 from model.utils.errors import UserError
@@ -124,14 +123,12 @@ def test_a_run_that_finds_nothing_new_is_reported_as_that(
     retrain: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     retrain(0.1)
-    train = {"init": "", "steps": 1}
-    ingredients = "s3://photographs", TAGS["data_version"], {}, [{"name": "demo", "train": train}]
-    codes = {"preprocess": "", "train": ""}
-    registry.set_tags(1, {"made_by": resolve(*ingredients, codes, TAGS).origins[0]["made_by"]})
+    tags = TAGS | {"judged_by": "a" * 64}
+    registry.set_tags(1, {"judged_by": tags["judged_by"]})
     monkeypatch.setenv("KFP_RUN_ID", "the next run")
     outputs = [str(tmp_path / name) for name in ("version", "champion", "settled", "origins")]
-    photos, version, preprocess, variants = ingredients
-    assert not resolve_component.python_func(photos, version, True, preprocess, variants, *[""] * 5, TAGS, *outputs)
+    inputs = "s3://photographs", TAGS["data_version"], True, {}, [{"name": "demo", "train": {"init": "", "steps": 1}}]
+    assert not resolve_component.python_func(*inputs, *[""] * 5, tags, *outputs)
     with receiver(200) as hook:
         monkeypatch.setenv("COLORIZE_WEBHOOK_URL", hook.url)
         report("RUNNING", "", "demo", "latest")  # seen with Kubeflow Pipelines 2.17.0, at every such run
@@ -139,7 +136,8 @@ def test_a_run_that_finds_nothing_new_is_reported_as_that(
     assert (told["outcome"], told["version"], told["verdict"]) == ("nothing new", None, None)
     assert told["text"].splitlines()[:2] == [
         "Retraining of colorizer (demo): nothing new",
-        f"Nothing is new: version 1 was made of data {TAGS['data_version']} with this code and recipe. No training.",
+        f"Nothing is new: version 1 was made of data {TAGS['data_version']} with this code and recipe, and judged by "
+        "these rules beside this champion. `colorize submit --again` runs all the same.",
     ]
 
 

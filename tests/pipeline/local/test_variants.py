@@ -34,6 +34,7 @@ def outcomes(result: local_run.RunResult) -> dict[str, str]:
     return {step.step: step.outcome for step in result.steps}
 
 
+@pytest.mark.slow
 def test_a_failed_variant_keeps_its_error_and_does_not_stop_the_others(place: Path):
     result = run(place, "train.init=nowhere", NAMES[0])
     assert result.exit_status == 1
@@ -45,6 +46,7 @@ def test_a_failed_variant_keeps_its_error_and_does_not_stop_the_others(place: Pa
     assert ended["choose"] == ended["register"] == "not run"
 
 
+@pytest.mark.slow
 def test_finished_variants_are_reused_and_the_best_is_promoted(place: Path):
     from components.shared.mlflow import connection, registry, runs
 
@@ -64,6 +66,7 @@ def test_finished_variants_are_reused_and_the_best_is_promoted(place: Path):
     assert champion.tags["recipe"] == min(NAMES, key=lambda name: scores[name]["l1_ab"])
 
 
+@pytest.mark.slow
 def test_another_list_of_variants_reuses_unchanged_steps(place: Path):
     result = run(place, NAMES[1])
     ended = outcomes(result)
