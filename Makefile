@@ -70,7 +70,7 @@ test-exhaustive: setup data  ## runs the long matrices: every request of a promo
 	$(PYTEST) $(PARALLEL) -m exhaustive
 
 docs: setup data  ## runs the commands of the docs and checks their links and names
-	$(PYTEST) tests/test_docs.py
+	$(PYTEST) -m "slow or not slow" tests/test_docs.py
 
 habits: setup  ## checks the repository's files: sizes, trailing spaces, keys, commands that the habits name
 	$(PYTEST) tests/test_habits.py

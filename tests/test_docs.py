@@ -44,6 +44,7 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_data_page_print_the_shown_output(
     clone: Path, photos: Path, s3: S3Server, tmp_path: Path
 ) -> None:
