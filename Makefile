@@ -55,7 +55,7 @@ step: setup  ## makes the folder of a new step from a template: make step NAME=t
 	@echo "components/$(NAME) is made. Call it in pipeline/graph.py, give it a section in params.yaml: 'at_least: 1';"
 	@echo "then run colorize compile."
 
-test: setup data  ## runs the tests of every day (9 minutes)
+test: setup data  ## runs the tests of every day (10 minutes)
 	$(PYTEST) $(PARALLEL)
 
 test-fast: setup data  ## runs the tests of the model and the cheapest of the steps (2 minutes)
