@@ -126,7 +126,7 @@ def test_a_missing_dvc_remote_and_a_damaged_object_of_it_are_refused(clone: Rig)
     run = clone.run()
     require_clean(run)
     assert run.last_line.startswith(f"error: {remote}: it has a damaged copy of data/")
-    assert run.last_line.endswith("; push again from a clone that has it (`dvc push`).")
+    assert run.last_line.endswith("; push it from a clone that has it (`colorize data push --remote sample`).")
     flip(largest)
     again = clone.run()
     assert again.status == 0, again.output
