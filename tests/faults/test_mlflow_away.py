@@ -34,7 +34,7 @@ def _curve(rig: Rig, database: Path) -> list[int]:
 
     client = MlflowClient(f"sqlite:///{database}")
     experiment = client.get_experiment_by_name("colorizer").experiment_id
-    (run,) = client.search_runs([experiment], "attributes.run_name = 'train'")
+    (run,) = client.search_runs([experiment], "attributes.run_name = 'train small'")
     assert run.info.status == "FINISHED"
     return [point.step for point in client.get_metric_history(run.info.run_id, "reconstruction")]
 

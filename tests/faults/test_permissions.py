@@ -65,7 +65,7 @@ def test_an_unwritable_workspace_is_named_and_the_run_resumes_with_access(unpriv
     database.chmod(0o400)
     run = unprivileged.run()
     database.chmod(0o644)
-    require_clean(run, "inspect", "train", "evaluate", "register")
+    require_clean(run, "resolve")
     assert "cannot be used (readonly database); give the user who runs this write access, and run" in run.last_line
 
     latest = unprivileged.workspace / "latest" / "report.html"
