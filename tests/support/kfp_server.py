@@ -80,6 +80,26 @@ class KfpServer:
     recurring: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
+    def keep_run(self, identity: str, parameters: dict[str, Any], **more: Any) -> None:
+        """Puts a run there, with its experiment and its pipeline version.
+
+        Args:
+            identity: id of the run.
+            parameters: its arguments.
+            more: other fields of the run.
+        """
+        root = {"inputDefinitions": {"parameters": {name: {} for name in parameters}}}
+        self.experiments["e"] = {"experiment_id": "e", "display_name": "colorizer", "namespace": "colorizer"}
+        self.versions["v"] = {"pipeline_id": "p", "pipeline_spec": {"pipeline_spec": {"root": root}}}
+        self.runs[identity] = {
+            "run_id": identity,
+            "experiment_id": "e",
+            "pipeline_version_reference": {"pipeline_id": "p", "pipeline_version_id": "v"},
+            "runtime_config": {"parameters": parameters},
+            "service_account": "colorizer-steps",
+            **more,
+        }
+
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> dict[str, Any] | str:
         """Returns the answer to a request: JSON, or the text of a log.
 

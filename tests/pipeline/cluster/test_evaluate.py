@@ -31,16 +31,7 @@ def made(kfp: KfpServer, retrain: Callable[..., dict[str, Any]], monkeypatch: py
         "only_if_changed": True,
         "tags": {"x": "y"},
     }
-    root = {"inputDefinitions": {"parameters": {name: {} for name in given}}}
-    kfp.experiments["e"] = {"experiment_id": "e", "display_name": "colorizer", "namespace": "colorizer"}
-    kfp.versions["v"] = {"pipeline_id": "p", "pipeline_spec": {"pipeline_spec": {"root": root}}}
-    kfp.runs[identity] = {
-        "run_id": identity,
-        "experiment_id": "e",
-        "pipeline_version_reference": {"pipeline_id": "p", "pipeline_version_id": "v"},
-        "runtime_config": {"parameters": given},
-        "service_account": "colorizer-steps",
-    }
+    kfp.keep_run(identity, given)
     return identity
 
 

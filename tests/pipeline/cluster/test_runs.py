@@ -26,18 +26,13 @@ def submitted(kfp: KfpServer) -> str:
     """Returns the id of a run that is there already."""
     identity = str(uuid.uuid4())
     parameters = {"recipe": "demo", "data_version": "latest"}
-    root = {"inputDefinitions": {"parameters": {name: {} for name in parameters}}}
-    kfp.experiments["e"] = {"experiment_id": "e", "display_name": "colorizer", "namespace": "colorizer"}
-    kfp.versions["v"] = {"pipeline_id": "p", "pipeline_spec": {"pipeline_spec": {"root": root}}}
-    kfp.runs[identity] = {
-        "run_id": identity,
-        "display_name": "demo 2026-11-25 03:00:00",
-        "created_at": "2026-11-25T03:00:00Z",
-        "experiment_id": "e",
-        "pipeline_version_reference": {"pipeline_id": "p", "pipeline_version_id": "v"},
-        "runtime_config": {"parameters": parameters, "pipeline_root": "s3://artifacts/mine"},
-        "service_account": "colorizer-steps",
-    }
+    kfp.keep_run(
+        identity,
+        parameters,
+        display_name="demo 2026-11-25 03:00:00",
+        created_at="2026-11-25T03:00:00Z",
+        runtime_config={"parameters": parameters, "pipeline_root": "s3://artifacts/mine"},
+    )
     return identity
 
 
