@@ -5,13 +5,28 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import cache
 from http.client import HTTPException
 from urllib.parse import urlsplit
+
+from components.shared.machine.pipeline_run import on_kubeflow
 
 PATIENCE = 60
 """Seconds that a new pod waits for a server."""
 
 _COMING_UP = (502, 503, 504)  # what a proxy says in place of a server
+
+
+@cache
+def await_in_new_pod(address: str, name: str) -> None:
+    """Waits as `await_server` at the first contact, in a pod that Kubeflow has just started; else does nothing.
+
+    Args:
+        address: as there.
+        name: as there.
+    """
+    if on_kubeflow():
+        await_server(address, name)
 
 
 def await_server(address: str, name: str) -> None:

@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from components.shared.machine.first_contact import await_server
+from components.shared.machine.first_contact import await_in_new_pod
 from components.shared.machine.pipeline_run import on_kubeflow
 from components.shared.machine.workspace import workspace
 from model.utils.errors import UserError
@@ -82,7 +81,8 @@ def connect() -> "MlflowClient":
     if not chosen:
         os.environ.pop("MLFLOW_TRACKING_URI", None)  # set_tracking_uri exports it; it must not outlive this folder
     if not here.startswith("sqlite:///"):
-        _await(here)
+        if here.startswith(("http://", "https://")):
+            await_in_new_pod(redacted(here), "MLflow")
         return mlflow.MlflowClient(here)
     with _locked(here):
         _create_database(Path(here.removeprefix("sqlite:///")))
@@ -127,13 +127,6 @@ def explained() -> Iterator[None]:
             advice = "start it, or correct MLFLOW_TRACKING_URI"
             raise UserError(f"MLflow at {shown_uri()} cannot be used ({reason}); {advice}.") from error
         raise UserError(f"MLflow at {shown_uri()} refuses: {reason}.") from error
-
-
-@cache
-def _await(address: str) -> None:
-    """Waits for a server at the first contact, in a pod that Kubeflow has just started."""
-    if address.startswith(("http://", "https://")) and on_kubeflow():
-        await_server(redacted(address), "MLflow")
 
 
 def redacted(address: str) -> str:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,8 +25,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from components.shared.machine.first_contact import await_server
-from components.shared.machine.pipeline_run import on_kubeflow
+from components.shared.machine.first_contact import await_in_new_pod
 from model.utils.errors import UserError
 
 ERRORS = (Boto3Error, BotoCoreError, ClientError)
@@ -100,14 +98,8 @@ def client() -> Any:
         made = boto3.Session().client("s3", config=config)
     except ValueError as error:
         raise UserError(f"S3: {_one_line(error)}; correct AWS_ENDPOINT_URL_S3 or AWS_DEFAULT_REGION.") from None
-    _await(made.meta.endpoint_url)
+    await_in_new_pod(made.meta.endpoint_url, "S3")
     return made
-
-
-@cache
-def _await(address: str) -> None:
-    if on_kubeflow():
-        await_server(address, "S3")
 
 
 @contextmanager

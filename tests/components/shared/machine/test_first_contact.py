@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.machine import first_contact
-from components.shared.mlflow import connection, registry
+from components.shared.mlflow import registry
 from components.shared.s3 import client as s3_client
 from components.shared.s3.client import Address, list_objects
 from model.utils.errors import UserError
@@ -27,8 +27,7 @@ def fresh_pod(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
     monkeypatch.setenv("KFP_RUN_ID", "7f1b2a58-0c6e-4b8f-9a52-0d9f3f3f7c11")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    connection._await.cache_clear()
-    s3_client._await.cache_clear()
+    first_contact.await_in_new_pod.cache_clear()
 
 
 @contextmanager
