@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from tests.support import small_run
+from tests.support.small_run import Ended
 from tests.support.tiny import ROOT
 
 STEPS = (
@@ -41,27 +42,11 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def require_clean(run: "Ended", *steps: str) -> None:
+def require_clean(run: Ended, *steps: str) -> None:
     """Fails unless a run ended with an error message and status 1 in one of these steps."""
     assert run.status == 1, run.output
     assert "Traceback" not in run.output, run.output
     assert not steps or any(run.outcomes.get(step) == "failed" for step in steps), run.output
-
-
-@dataclass(frozen=True)
-class Ended:
-    """Holds the exit status and the output of a run."""
-
-    status: int
-    output: str
-
-    @property
-    def outcomes(self) -> dict[str, str]:
-        return small_run.outcomes(self.output)
-
-    @property
-    def last_line(self) -> str:
-        return self.output.strip().splitlines()[-1]
 
 
 def _children(pid: int) -> list[int]:
@@ -169,7 +154,4 @@ class Rig:
         return {entry["step"].split()[0]: entry["seconds"] for entry in entries}
 
     def aliases(self) -> dict[str, int]:
-        from mlflow import MlflowClient
-
-        model = MlflowClient(f"sqlite:///{self.workspace / 'mlflow.db'}").get_registered_model("colorizer")
-        return {alias: int(version) for alias, version in model.aliases.items()}
+        return small_run.aliases(self.workspace)

@@ -6,22 +6,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.small_run import SMALL, outcomes
+from tests.support import small_run
+from tests.support.small_run import SMALL, Ended
 from tests.support.webhook import Receiver
 
 COLORIZE = Path(sys.executable).with_name("colorize")
 GUARD = Path(__file__).with_name("no_network")
 """Folder for PYTHONPATH: refuses every connection to another machine, and logs it."""
-
-
-@dataclass(frozen=True)
-class Run:
-    status: int
-    output: str
-
-    @property
-    def outcomes(self) -> dict[str, str]:
-        return outcomes(self.output)
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,7 @@ class Story:
     def workspace(self) -> Path:
         return self.folder / "workspace"
 
-    def run(self, *overrides: str, photos: Path | None = None) -> Run:
+    def run(self, *overrides: str, photos: Path | None = None) -> Ended:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
         environment |= {
             "COLORIZE_WORKSPACE": str(self.workspace),
@@ -50,10 +41,7 @@ class Story:
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=280
         )
-        return Run(done.returncode, done.stdout + done.stderr)
+        return Ended(done.returncode, done.stdout + done.stderr)
 
     def aliases(self) -> dict[str, int]:
-        from mlflow import MlflowClient
-
-        model = MlflowClient(f"sqlite:///{self.workspace / 'mlflow.db'}").get_registered_model("colorizer")
-        return {alias: int(version) for alias, version in model.aliases.items()}
+        return small_run.aliases(self.workspace)

@@ -1,6 +1,8 @@
-"""Settings with which `colorize run` takes seconds, and a parser of its table of steps."""
+"""Settings with which `colorize run` takes seconds, and what such a run leaves: its table of steps, its aliases."""
 
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
 SMALL = (
     "preprocess.size=32", "preprocess.min_photographs=20", "train.images=96", "train.warmup_images=48",
@@ -16,3 +18,27 @@ _ROW = re.compile(r"^│ (\w+) +│ (done|reused|failed|not run|interrupted) +�
 def outcomes(output: str) -> dict[str, str]:
     """Returns the outcome of each step in the printed table."""
     return dict(_ROW.findall(output))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Holds the exit status and the output of a run."""
+
+    status: int
+    output: str
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return outcomes(self.output)
+
+    @property
+    def last_line(self) -> str:
+        return self.output.strip().splitlines()[-1]
+
+
+def aliases(workspace: Path) -> dict[str, int]:
+    """Returns the version of each alias in the registry of a workspace."""
+    from mlflow import MlflowClient
+
+    model = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}").get_registered_model("colorizer")
+    return {alias: int(version) for alias, version in model.aliases.items()}

@@ -173,20 +173,25 @@ def test_a_rejected_version_is_not_promoted(workplace: Path, retrain: Callable[.
     assert registry.champion() is None
 
 
+def _crash(monkeypatch: pytest.MonkeyPatch, at: str, model: Path, evaluation: Path, output: Path) -> None:
+    """Registers a model, and crashes in a call of MLflow's client."""
+
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(f"mlflow.MlflowClient.{at}", crash)
+        with pytest.raises(KeyboardInterrupt):
+            register(model, evaluation, output, RULES, TAGS)
+
+
 @pytest.mark.parametrize("at", ["log_model_artifacts", "create_model_version", "set_registered_model_alias"])
 def test_a_crash_leaves_no_alias_on_a_partial_version_and_can_be_repeated(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     model = trained(workplace / "model")
     evaluation = evaluated(model, 0.5)
-    with monkeypatch.context() as crashing:
-
-        def crash(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        crashing.setattr(f"mlflow.MlflowClient.{at}", crash)
-        with pytest.raises(KeyboardInterrupt):
-            register(model, evaluation, workplace / "out", RULES, TAGS)
+    _crash(monkeypatch, at, model, evaluation, workplace / "out")
     assert aliases() == {}
     assert not (workplace / "out").exists()
     record = register(model, evaluation, workplace / "out", RULES, TAGS)
@@ -201,14 +206,7 @@ def test_a_rejection_that_a_crash_cut_off_is_completed_by_the_next_registration(
 ) -> None:
     model = trained(workplace / "model")
     evaluation = evaluated(model, 0.1)
-    with monkeypatch.context() as crashing:
-
-        def crash(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        crashing.setattr(f"mlflow.MlflowClient.{at}", crash)
-        with pytest.raises(KeyboardInterrupt):
-            register(model, evaluation, workplace / "out", RULES, TAGS)
+    _crash(monkeypatch, at, model, evaluation, workplace / "out")
     assert "rejected_at" not in registry.get(1).tags
     monkeypatch.setenv("KFP_RUN_ID", TAGS["pipeline_run_id"])
     record = register(model, evaluation, workplace / "out", RULES, TAGS)

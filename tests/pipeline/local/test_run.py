@@ -42,7 +42,7 @@ def test_a_failing_step_ends_the_run_with_its_error_message(story: Story):
     assert run.outcomes["preprocess"] == "done"
     assert run.outcomes["merge"] == "failed"
     assert run.outcomes["train"] == "not run"
-    last = run.output.strip().splitlines()[-1]
+    last = run.last_line
     assert last.startswith("merge failed: ")
     assert "min_photographs" in run.output
     assert "Traceback" not in run.output
