@@ -7,15 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from components.evaluate.bootstrap import PerImage
 from components.evaluate.features import FeatureNetworks, Space
+from components.evaluate.figures import PerImage, figures
 from model.color import into_gamut, lab_to_srgb, to_uint8
 from model.metrics.ab_intersection import ab_histograms, ab_intersection
 from model.metrics.colorfulness import colorfulness
-from model.metrics.delta_colorfulness import delta_colorfulness
+from model.metrics.colorfulness_error import colorfulness_error
 from model.metrics.diversity import diversity, pairwise
 from model.metrics.fid import frechet_distance
-from model.metrics.kid import kernel_distance
 from model.metrics.l1_ab import l1_ab
 from model.metrics.psnr import psnr
 from model.metrics.ssim import ssim
@@ -88,6 +87,7 @@ class MetricAccumulator:
             "l1_ab_best": errors.amin(dim=0),
             "psnr": psnr(colored.rgb, truth.rgb),
             "ssim": ssim(colored.rgb, truth.rgb),
+            "colorfulness_error": colorfulness_error(colored.colorfulness, truth.colorfulness),
             "ab_intersection": ab_intersection(colored.histograms, truth.histograms),
             "diversity": diversity(samples),
         }
@@ -112,33 +112,32 @@ class MetricAccumulator:
         return torch.cat(self._histograms).sum(dim=0)
 
     def per_image(self) -> PerImage:
-        """Returns each photograph's share of the figures of `scores`, for resampling."""
-        columns = {name: column.numpy() for name, column in self.per_photograph().items() if name != "ab_intersection"}
-        features = {name: torch.cat(parts).double().numpy() for name, parts in self._features.items()}
-        return PerImage(columns, torch.cat(self._histograms).double().numpy(), features)
+        """Returns each photograph's share of the figures.
 
-    def features(self, space: Space) -> Tensor:
-        """Returns the features of all photographs: (N, D)."""
-        return torch.cat(self._features[space.kernel])
+        All is NaN when a single coloring was not finite: a generator that breaks on one photograph may break on
+        others.
+        """
+        columns = {name: column for name, column in self.per_photograph().items() if name != "ab_intersection"}
+        features = {name: torch.cat(parts).double() for name, parts in self._features.items()}
+        histograms = torch.cat(self._histograms).double()
+        if self._finite and not torch.cat(self._finite).all():
+            columns, features = (
+                {name: torch.full_like(values, torch.nan) for name, values in each.items()}
+                for each in (columns, features)
+            )
+            histograms = torch.full_like(histograms, torch.nan)
+        return PerImage(columns, histograms, features)
 
     def scores(self, truth: "MetricAccumulator", spaces: Sequence[Space]) -> dict[str, float]:
-        """Returns every metric over all photographs.
-
-        All are NaN when a single coloring was not finite: a generator that breaks on one photograph may break on
-        others.
+        """Returns every metric over all photographs; NaN when a single coloring was not finite.
 
         Args:
             truth: of the photographs.
             spaces: of the features.
         """
-        columns, real = self.per_photograph(), truth.per_photograph()["colorfulness"]
-        scores = {name: float(column.mean()) for name, column in columns.items()}
-        scores["colorfulness_real"] = float(real.mean())
-        scores["delta_colorfulness"] = float(delta_colorfulness(columns["colorfulness"], real))
-        scores["ab_intersection"] = float(ab_intersection(self.histograms, truth.histograms))
-        for space in spaces:
-            scores |= distances(space, truth.features(space), self.features(space))
-        return scores if torch.cat(self._finite).all() else dict.fromkeys(scores, float("nan"))
+        ours, real = self.per_image(), truth.per_image()
+        found = figures(ours, real, torch.ones(1, len(real), dtype=torch.float64))
+        return {name: float(value) for name, value in found.items()} | frechet_distances(ours, real, spaces)
 
     def _add(self, pictures: Pictures) -> None:
         self._histograms.append(pictures.histograms.int())
@@ -147,16 +146,10 @@ class MetricAccumulator:
             self._features[name].append(features)
 
 
-def distances(space: Space, real: Tensor, generated: Tensor) -> dict[str, float]:
-    """Returns the distances of a space that this number of photographs allows: none for a single one.
-
-    Args:
-        space: of the features.
-        real: (N, D) of the photographs.
-        generated: (N, D) of the colorings.
-    """
-    count = len(real)
-    found = {space.kernel: kernel_distance(real, generated)} if count > 1 else {}
-    if count >= max(2, space.frechet_from):
-        found[space.frechet] = frechet_distance(real, generated)
-    return found
+def frechet_distances(colorings: PerImage, truth: PerImage, spaces: Sequence[Space]) -> dict[str, float]:
+    """Returns the Frechet distance of each space for which there are enough photographs."""
+    return {
+        space.frechet: frechet_distance(truth.features[space.kernel], colorings.features[space.kernel])
+        for space in spaces
+        if len(truth) >= max(2, space.frechet_from)
+    }

@@ -31,6 +31,7 @@ def conditions(
                 definitions[name]["weights_sha256"] = weights[name]
     return {
         "bootstrap": bootstrap.METHOD,
+        "confidence": config.confidence,
         "images": count,
         "size": test.size,
         "crop": "none: the stored squares, whole",

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluate.pictures import Shown
+from components.evaluate.slices import LEAST
 from components.shared.charts import histograms_chart
 from components.shared.page import render, uri
 from model.metrics.table import METRICS
 
 _COLUMNS = ("challenger", "champion", "mean_by_lightness", "gray")
+_BRIEF = ("l1_ab", "colorfulness", "colorfulness_real", "colorfulness_error", "ab_intersection", "kid_efflite0")
 
 
 def write_report(
@@ -41,6 +43,12 @@ def write_report(
     page = render(
         Path(__file__).with_name("report.html.jinja"),
         rows=_rows(result),
+        slices=[
+            {"name": name, "rows": _rows(part), "by": part["by"], "photographs": part["photographs"]}
+            for name, part in result["slices"].items()
+        ],
+        brief=[name for name in _BRIEF if name in result],
+        least=LEAST,
         columns=[column for column in _COLUMNS if column == "challenger" or column in result],
         names=names,
         difference=result.get("difference"),
@@ -57,7 +65,11 @@ def write_report(
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns a row for each metric that was measured: the figures as text by column, and the best columns."""
+    """Returns a row for each metric that was measured: the figures as text by column, and the best columns.
+
+    Args:
+        result: the figures over all photographs or of a slice, as `result.summary` returns them.
+    """
     figures = {column: result if column == "challenger" else result.get(column, {}) for column in _COLUMNS}
     rows = []
     for name, metric in METRICS.items():
@@ -67,11 +79,22 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         numbers = [value for value in values.values() if value is not None]
         best = {"up": max, "down": min}[metric.better](numbers, default=None) if metric.better else None
         texts = {column: "not a number" if value is None else _number(value) for column, value in values.items()}
+        if ends := result["interval"].get(name):
+            texts["challenger"] += f" ({_number(ends['low'])} to {_number(ends['high'])})"
         winners = [column for column, value in values.items() if best is not None and value == best]
-        gap = result.get("difference", {}).get(name)
-        difference = f"{_signed(gap['value'])} ({_signed(gap['low'])} to {_signed(gap['high'])})" if gap else ""
-        rows.append({"name": name, "metric": metric, "texts": texts, "winners": winners, "difference": difference})
+        gaps = {
+            "difference": result.get("difference", {}).get(name),
+            "from_gray": result["baseline_difference"]["gray"].get(name),
+        }
+        rows.append({"name": name, "metric": metric, "texts": texts, "winners": winners} | _texts(gaps))
     return rows
+
+
+def _texts(gaps: Mapping[str, Mapping[str, float] | None]) -> dict[str, str]:
+    return {
+        name: f"{_signed(gap['value'])} ({_signed(gap['low'])} to {_signed(gap['high'])})" if gap else ""
+        for name, gap in gaps.items()
+    }
 
 
 def _number(value: float) -> str:

