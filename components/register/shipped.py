@@ -13,7 +13,7 @@ from components.shared.mlflow import artifacts, promotion, registry, runs
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
-_KEPT = (*TAGS, "weights_sha256", "metrics", "metrics_protocol")
+_KEPT = (*TAGS, "weights_sha256", "metrics", "metrics_protocol", "behind")
 
 
 def export(uri: str, folder: Path) -> registry.Version:

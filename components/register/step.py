@@ -23,7 +23,8 @@ from model.utils.files import folder_aside
 TAGS = ("git_commit", "data_version", "recipe", "pipeline_run_id", "image_digest")
 """Tags that the caller gives. The step adds weights_sha256, metrics, metrics_protocol and the gate's verdict.
 
-It also adds those of the latest judgement: metrics_champion (figures of the champion at evaluation time), judged (the
+It also adds those of the latest judgement: behind (how far it is behind the best champion so far, by metric and slice),
+metrics_champion (figures of the champion at evaluation time), judged (the
 verdict's outcome), judged_by (a hash of rules, settings, code and images), judged_beside (the champion of then, or
 none), judged_in (the pipeline run), judged_with (the MLflow run that holds the evaluation), trained_in
 (the MLflow run that trained it), data_drift (the alarm of inspect).
@@ -195,7 +196,7 @@ def _judge(
     weights_sha256: str, metrics: Mapping[str, Any], champion: registry.Version | None, config: RegisterConfig
 ) -> gate.Verdict:
     if champion is None:
-        return gate.judge(metrics, None, config.rules, {})
+        return gate.judge({name: value for name, value in metrics.items() if name != "champion"}, config.rules)
     if champion.weights_sha256 == weights_sha256:
         return gate.unchanged(f"These weights are the champion's already (version {champion.number}).")
     if _scored(metrics, "champion") != champion.weights_sha256:
@@ -203,7 +204,7 @@ def _judge(
             f"The champion (version {champion.number}) was not scored beside it; evaluate again: start the same "
             "`colorize run`, or `colorize submit --evaluate V` on a cluster."
         )
-    return gate.judge(metrics, metrics["champion"], config.rules, metrics.get("difference") or {})
+    return gate.judge(metrics, config.rules, json.loads(champion.tags.get("behind", "{}")))
 
 
 def _scored(metrics: Mapping[str, Any], who: str) -> str | None:
@@ -213,8 +214,24 @@ def _scored(metrics: Mapping[str, Any], who: str) -> str | None:
 
 
 def _tags(verdict: gate.Verdict) -> dict[str, str]:
-    reasons = {f"gate.{r.metric}": f"{'holds' if r.holds else 'fails'}: {r.text}" for r in verdict.reasons}
-    return {"gate": verdict.outcome, "gate.summary": verdict.summary, **reasons}
+    reasons = {
+        f"gate.{runs.valid_name(r.metric)}": f"{'holds' if r.holds else 'fails'}: {r.text}"[: runs.MAX_TAG]
+        for r in verdict.reasons
+    }
+    return {
+        "gate": verdict.outcome,
+        "gate.summary": verdict.summary[: runs.MAX_TAG],
+        "behind": _behind(verdict),
+        **reasons,
+    }
+
+
+def _behind(verdict: gate.Verdict) -> str:
+    """Returns how far a version is behind the best champion so far as JSON; the furthest first where not all fit."""
+    found = dict(sorted(verdict.behind.items(), key=lambda item: item[1]))
+    while len(text := json.dumps(found)) > runs.MAX_TAG:
+        found.popitem()
+    return text
 
 
 def _verdict_tags(tags: Mapping[str, str]) -> set[str]:

@@ -1,6 +1,7 @@
 """Tests of the bootstrap intervals: their coverage, and no promotion by noise."""
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,73 +9,60 @@ import torch
 from numpy.typing import NDArray
 
 from components.evaluate import bootstrap
-from components.evaluate.accumulate import distances
-from components.evaluate.bootstrap import PerImage, differences
-from components.evaluate.features import Space
+from components.evaluate.figures import PerImage
+from components.evaluate.result import summary
 from components.register.config import Rule
 from components.register.gate import judge
-from model.metrics.ab_intersection import BINS, ab_intersection
-from pipeline.config import load_config
-from tests.support.tiny import ROOT
+from model.metrics.ab_intersection import BINS
+from tests.support.made import config
 
 COUNT = 83
 """Number of test photographs in the sample data."""
 
-
-def _histograms(rng: np.random.Generator, centers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns histograms of 400 pixels around each photograph's a and b: (N, 2) to (N, 2, BINS)."""
-    pixels = np.clip(rng.normal(centers[..., None], 12, (*centers.shape, 400)) + BINS / 2, 0, BINS - 1).astype(int)
-    return np.stack([[np.bincount(channel, minlength=BINS) for channel in one] for one in pixels]).astype(float)
+Array = NDArray[np.float64]
 
 
-def _colorings(
-    rng: np.random.Generator, centers: NDArray[np.float64], shrunk: float = 1.0, noise: float = 10
-) -> PerImage:
-    """Simulates a model with random errors of each photograph's colors; `shrunk` below 1 makes it paler."""
-    missed = rng.normal(0, noise, centers.shape)
-    columns = {"l1_ab": np.abs(missed).mean(axis=1), "colorfulness": np.abs(centers).mean(axis=1) * shrunk}
-    return PerImage(columns, _histograms(rng, shrunk * centers + missed), {"kernel": (shrunk * centers + missed) / 25})
-
-
-def _photographs(rng: np.random.Generator, count: int = COUNT) -> tuple[NDArray[np.float64], PerImage]:
-    centers = rng.normal(0, 25, (count, 2))
-    columns = {"colorfulness": np.abs(centers).mean(axis=1)}
-    return centers, PerImage(columns, _histograms(rng, centers), {"kernel": centers / 25})
-
-
-def _overlap(model: PerImage, truth: PerImage) -> float:
-    return float(ab_intersection(*(torch.from_numpy(each.histograms.sum(axis=0)) for each in (model, truth))))
-
-
-def _distance(model: PerImage, truth: PerImage) -> float:
-    space = Space("kernel", "frechet", 10**9, torch.nn.Identity())
-    return distances(space, *(torch.from_numpy(each.features["kernel"]) for each in (truth, model)))["kernel"]
-
-
-def _some(whole: PerImage, chosen: NDArray[np.int64]) -> PerImage:
-    columns, features = (
-        {name: values[chosen] for name, values in each.items()} for each in (whole.columns, whole.features)
+def _set(centers: Array, missed: Array, rng: np.random.Generator, spread: float = 12) -> PerImage:
+    """Returns photographs of 400 pixels around each one's a and b."""
+    shown = centers + missed
+    pixels = np.clip(rng.normal(shown[..., None], spread, (*shown.shape, 400)) + BINS / 2, 0, BINS - 1).astype(int)
+    counts = np.stack([[np.bincount(channel, minlength=BINS) for channel in one] for one in pixels]).astype(float)
+    columns = {"l1_ab": np.abs(missed).mean(axis=1), "colorfulness": np.abs(shown).mean(axis=1)}
+    return PerImage(
+        {name: torch.from_numpy(each) for name, each in columns.items()},
+        torch.from_numpy(counts),
+        {"kid_efflite0": torch.from_numpy(shown / 25)},
     )
-    return PerImage(columns, whole.histograms[chosen], features)
+
+
+def _colorings(rng: np.random.Generator, centers: Array, shrunk: float = 1.0, noise: float = 10) -> PerImage:
+    """Simulates a model with random errors of each photograph's colors; `shrunk` below 1 makes it paler."""
+    return _set(centers, (shrunk - 1) * centers + rng.normal(0, noise, centers.shape), rng)
+
+
+def _photographs(rng: np.random.Generator, count: int = COUNT) -> tuple[Array, PerImage]:
+    centers = rng.normal(0, 25, (count, 2))
+    return centers, _set(centers, np.zeros_like(centers), rng)
+
+
+def _compared(ours: PerImage, theirs: PerImage, truth: PerImage, seed: int) -> dict[str, Any]:
+    """Returns the figures of two models, with those of gray, as the evaluate step has them."""
+    for each in (ours, theirs):
+        error = (each.columns["colorfulness"] - truth.columns["colorfulness"]).abs()
+        each.columns["colorfulness_error"] = error  # type: ignore[index]
+    return summary({"challenger": ours, "champion": theirs}, truth, config(seed=seed))
 
 
 def _gate(ours: PerImage, theirs: PerImage, truth: PerImage, seed: int) -> tuple[bool, bool]:
-    """Returns the decisions of the rules of params.yaml: with intervals, and by the metrics alone."""
+    """Returns the decisions of two rules without a margin: with intervals, and by the metrics alone."""
     rules = {
-        name: Rule(
-            **{**rule.model_dump(), "change": min(rule.change, 0.0)}
-        )  # no margin, so that noise alone could promote
-        for name, rule in load_config(ROOT / "params.yaml").register_.rules.items()
+        "ab_intersection": Rule(direction="up", change=0.0, bound=0.0),
+        "l1_ab": Rule(direction="down", change=-0.3, bound=100.0),
     }
-    figures = [
-        {"ab_intersection": _overlap(e, truth), "l1_ab": float(e.columns["l1_ab"].mean())} for e in (ours, theirs)
-    ]
-    ends = differences(ours, theirs, truth, seed, 0.95)
-    sure = {name: {"low": low, "high": high, "confidence": 0.95} for name, (low, high) in ends.items()}
-    gaps = {name: figures[0][name] - figures[1][name] for name in figures[0]}
-    naive = {name: {"low": gap, "high": gap, "confidence": 0.95} for name, gap in gaps.items()}
-    with_intervals, alone = (judge(*figures, rules, each).outcome == "promote" for each in (sure, naive))
-    return with_intervals, alone
+    compared = _compared(ours, theirs, truth, seed)
+    gaps = {name: gap | {"low": gap["value"], "high": gap["value"]} for name, gap in compared["difference"].items()}
+    sure, alone = (judge(each, rules).outcome == "promote" for each in (compared, compared | {"difference": gaps}))
+    return sure, alone
 
 
 def test_one_of_two_equal_models_is_rarely_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,12 +92,11 @@ def test_intervals_cover_the_true_difference_with_the_given_confidence(monkeypat
     intervals: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for trial in range(100):
         chosen = rng.choice(2000, COUNT, replace=False)
-        ours, theirs, real = (_some(each, chosen) for each in whole)
-        differed["l1_ab"].append(float((ours.columns["l1_ab"] - theirs.columns["l1_ab"]).mean()))
-        differed["ab_intersection"].append(_overlap(ours, real) - _overlap(theirs, real))
-        differed["kernel"].append(_distance(ours, real) - _distance(theirs, real))
-        for name, ends in differences(ours, theirs, real, trial, 0.95).items():
-            intervals[name].append(ends)
+        compared = _compared(*(each.take(chosen.tolist()) for each in whole), trial)
+        for name in ("l1_ab", "ab_intersection", "kid_efflite0", "colorfulness_error", "colorfulness_correlation"):
+            gap = compared["difference"][name]
+            differed[name].append(gap["value"])
+            intervals[name].append((gap["low"], gap["high"]))
     for name, values in differed.items():
         missed = sum(not low <= np.mean(values) <= high for low, high in intervals[name])
         assert missed <= 12, name
@@ -120,7 +107,8 @@ def test_a_model_compared_with_itself_has_zero_differences() -> None:
     rng = np.random.default_rng(2)
     centers, truth = _photographs(rng, 20)
     model = _colorings(rng, centers)
-    assert set(differences(model, model, truth, 0, 0.95).values()) == {(0.0, 0.0)}
+    gaps = _compared(model, model, truth, 0)["difference"]
+    assert {(gap["value"], gap["low"], gap["high"]) for gap in gaps.values()} == {(0.0, 0.0, 0.0)}
 
 
 def test_a_non_finite_metric_has_no_interval() -> None:
@@ -128,9 +116,8 @@ def test_a_non_finite_metric_has_no_interval() -> None:
     centers, truth = _photographs(rng, 20)
     ours, theirs = _colorings(rng, centers), _colorings(rng, centers)
     ours.columns["l1_ab"][4] = np.nan
-    assert differences(ours, theirs, truth, 0, 0.95).keys() == {
-        "colorfulness",
-        "delta_colorfulness",
-        "ab_intersection",
-        "kernel",
-    }
+    compared = _compared(ours, theirs, truth, 0)
+    assert compared["l1_ab"] is None
+    for intervals in (compared["difference"], compared["interval"]):
+        assert "l1_ab" not in intervals
+        assert "ab_intersection" in intervals

@@ -1,14 +1,16 @@
 """Tests of the gate: its decisions, its reasons, and general properties."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from components.register import gate
-from components.register.config import Rule
+from components.register.config import RegisterConfig, Rule
 from components.register.gate import Verdict
 from tests.support.retrained import exactly
 
@@ -19,12 +21,19 @@ RULES = {
 CHAMPION = {"ab_intersection": 0.5, "l1_ab": 8.0}
 
 
+def scored(challenger: dict[str, Any], champion: dict[str, Any] | None, **baselines: dict[str, Any]) -> dict[str, Any]:
+    """Returns the figures as the evaluate step does, with exact differences for each metric that both have."""
+
+    def gaps(other: dict[str, Any]) -> dict[str, Any]:
+        both = [name for name in challenger if all(isinstance(each.get(name), float) for each in (challenger, other))]
+        return {name: exactly(challenger[name] - other[name]) for name in both}
+
+    found = challenger | baselines | {"baseline_difference": {name: gaps(each) for name, each in baselines.items()}}
+    return found if champion is None else found | {"champion": champion, "difference": gaps(champion)}
+
+
 def judge(challenger: dict[str, Any], champion: dict[str, Any] | None, rules: dict[str, Rule]) -> Verdict:
-    """Judges with exact differences for each metric that both have."""
-    both = [name for name in rules if all(isinstance(each.get(name), float) for each in (challenger, champion or {}))]
-    return gate.judge(
-        challenger, champion, rules, {name: exactly(challenger[name] - champion[name]) for name in both if champion}
-    )
+    return gate.judge(scored(challenger, champion), rules)
 
 
 def _reasons(verdict: Verdict) -> dict[str, bool]:
@@ -105,13 +114,14 @@ def test_a_gain_is_judged_by_the_worse_end_of_its_interval(difference: dict[str,
     mirrored = {"low": -difference["high"], "high": -difference["low"]}
     for rules, values, ends in ((up, (0.52, 0.5), difference), (down, (0.48, 0.5), mirrored)):
         (challenger, champion), interval = values, {"m": {**ends, "confidence": 0.95}}
-        verdict = gate.judge({"m": challenger}, {"m": champion}, rules, interval)
+        verdict = gate.judge(scored({"m": challenger}, {"m": champion}) | {"difference": interval}, rules)
         assert verdict.outcome == outcome
         assert "+0.03 with 95 % confidence" in verdict.reasons[0].text
 
 
 def test_a_difference_without_an_interval_is_rejected() -> None:
-    verdict = gate.judge({"fid": 5.0}, {"fid": 50.0}, {"fid": Rule(direction="down", change=0.0, bound=100.0)}, {})
+    figures = scored({"fid": 5.0}, {"fid": 50.0}) | {"difference": {}}
+    verdict = gate.judge(figures, {"fid": Rule(direction="down", change=0.0, bound=100.0)})
     assert verdict.outcome == "reject"
     assert "has no confidence interval" in verdict.reasons[0].text
 
@@ -141,6 +151,99 @@ def test_reasons_state_values_changes_and_limits() -> None:
         "holds": False,
         "text": texts["ab_intersection"],
     }
+
+
+def gray(challenger: float, low: float, high: float) -> dict[str, Any]:
+    """Returns the figures of a first model that differs from gray by an interval."""
+    gap = {"value": challenger - 10.7, "low": low, "high": high, "confidence": 0.95}
+    return {"l1_ab": challenger, "gray": {"l1_ab": 10.7}, "baseline_difference": {"gray": {"l1_ab": gap}}}
+
+
+@pytest.mark.parametrize(
+    ("figures", "outcome"),
+    [
+        (gray(10.1, -0.9, -0.2), "promote"),
+        (gray(10.1, -1.3, 0.1), "reject"),  # better than gray on these photographs, not surely on others
+        (gray(10.7, 0.0, 0.0), "reject"),  # gray itself
+        (gray(11.2, 0.1, 0.9), "reject"),
+        ({"l1_ab": 10.1}, "reject"),  # gray was not scored
+    ],
+)
+def test_a_bound_relative_to_gray_asks_for_a_sure_gain_over_gray(figures: dict[str, Any], outcome: str) -> None:
+    verdict = gate.judge(figures, {"l1_ab": Rule(direction="down", change=-0.3, bound="gray")})
+    assert verdict.outcome == outcome
+    assert "gray's" in verdict.reasons[0].text
+
+
+def test_permitted_losses_do_not_add_up_from_champion_to_champion() -> None:
+    """Each of ten challengers gives 0.25 away; the best champion so far stays the measure."""
+    rules = {"l1_ab": Rule(direction="down", change=-0.3, bound=100.0)}
+    behind: Mapping[str, float] = {}
+    outcomes, champion = [], 10.0
+    for _ in range(10):
+        verdict = gate.judge(scored({"l1_ab": champion + 0.25}, {"l1_ab": champion}), rules, behind)
+        outcomes.append(verdict.outcome)
+        if verdict.outcome == "promote":
+            champion, behind = champion + 0.25, verdict.behind
+    assert outcomes == ["promote"] + ["reject"] * 9
+    assert behind == {"l1_ab": -0.25}
+    assert "best champion so far, which this champion is 0.25 behind" in verdict.reasons[0].text
+    better = gate.judge(scored({"l1_ab": champion - 0.5}, {"l1_ab": champion}), rules, behind)
+    assert (better.outcome, better.behind) == ("promote", {})  # the new best
+
+
+def test_a_loss_in_a_metric_that_today_has_no_rule_is_remembered() -> None:
+    verdict = judge({"l1_ab": 7.0, "ab_intersection": 0.6}, CHAMPION, RULES)
+    assert verdict.behind == {}
+    again = gate.judge(scored({"ab_intersection": 0.6}, {"ab_intersection": 0.5}), RULES, {"psnr": -1.0})
+    assert again.behind == {"psnr": -1.0}
+
+
+SLICED = {
+    "people": {"by": "folder", "photographs": 40, **scored({"l1_ab": 12.6}, {"l1_ab": 11.0}, gray={"l1_ab": 11.4})},
+    "sky": {"by": "folder", "photographs": 60, **scored({"l1_ab": 5.0}, {"l1_ab": 9.0}, gray={"l1_ab": 9.5})},
+    "food": {"by": "label", "photographs": 3, **scored({"l1_ab": 20.0}, {"l1_ab": 10.0}, gray={"l1_ab": 14.0})},
+}
+WHOLE = scored({"l1_ab": 8.0}, {"l1_ab": 9.8}, gray={"l1_ab": 10.7}) | {"slices": SLICED}
+
+
+@pytest.mark.parametrize(
+    ("name", "holds", "words"),
+    [
+        ("l1_ab", True, "8 is better by 1.8"),
+        ("l1_ab[people]", False, "in people (40 photographs) 12.6 is worse by 1.6"),
+        ("l1_ab[sky]", True, "in sky (60 photographs) 5 is better by 4"),
+        ("l1_ab[worst of 50]", True, "in sky"),
+        ("l1_ab[worst of 20]", False, "in people"),
+        ("l1_ab[worst of 2]", False, "in food (3 photographs) 20 is worse by 10"),
+        (
+            "l1_ab[worst of 200]",
+            False,
+            "no slice of at least 200 photographs among the test photographs; there are: people",
+        ),
+        ("l1_ab[rooms]", False, "no slice of rooms among the test photographs; there are: people (40), sky (60)"),
+    ],
+)
+def test_a_rule_may_name_a_slice_or_the_worst_one(name: str, holds: bool, words: str) -> None:
+    """The challenger is better on average and worse on people."""
+    verdict = gate.judge(WHOLE, {name: Rule(direction="down", change=-0.3, bound="gray")})
+    assert [(reason.metric, reason.holds) for reason in verdict.reasons] == [(name, holds)]
+    assert words in verdict.reasons[0].text
+    assert verdict.outcome == ("promote" if holds else "reject")
+
+
+def test_a_slice_has_its_own_best_champion_so_far() -> None:
+    rules = {"l1_ab[people]": Rule(direction="down", change=-2.0, bound=100.0)}
+    first = gate.judge(WHOLE, rules)
+    assert (first.outcome, first.behind) == ("promote", {"l1_ab[people]": pytest.approx(-1.6)})
+    assert gate.judge(WHOLE, rules, first.behind).outcome == "reject"
+
+
+def test_a_rule_of_an_unknown_metric_is_refused() -> None:
+    rule = Rule(direction="up", change=0.0, bound=0.0)
+    with pytest.raises(ValidationError, match="beauty is no metric"):
+        RegisterConfig(rules={"beauty[people]": rule})
+    assert RegisterConfig(rules={"psnr[a|b/c d]": rule}).rules["psnr[a|b/c d]"] == rule
 
 
 figures = st.floats(min_value=-1e3, max_value=1e3)
