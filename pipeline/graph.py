@@ -54,7 +54,7 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
             data_version: MD5 of the photographs as DVC computes it; or latest, as published last below that prefix.
             recipe: Names of the recipes, for the record.
             variants: The name of each variant and `train`, its section `train`. The best one goes to the gate.
-            checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt, and remembers prepared photographs.
+            checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt; it remembers prepared photographs and splits.
             tags: Tags of the registered version that are known beforehand: git_commit, image_digest.
             only_if_changed: Whether a run ends at once when nothing is new.
             partitions: Parts of the photographs, preprocessed at once; their number changes nothing in the result.
@@ -83,7 +83,7 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
                     )  # fmt: skip
                 merged = merge(
                     photos=photos, data_version=version, listing=listing, parts=dsl.Collected(part.outputs["part"]),
-                    config=preprocess_config, code=preprocess_code, publish=publish,
+                    config=preprocess_config, code=preprocess_code, store=checkpoints, publish=publish,
                 )  # fmt: skip
                 dataset = merged.outputs["dataset"]
 

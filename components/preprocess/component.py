@@ -21,7 +21,7 @@ def alone(
         data_version: Names the photographs.
         config: Section `preprocess` of params.yaml.
         code: Hash of the code behind this step.
-        store: Folder, or s3://bucket/prefix, that remembers photographs that were prepared before.
+        store: Folder, or s3://bucket/prefix, that remembers photographs that were prepared before, and their splits.
         publish: s3://bucket/prefix that the shards move to; they are streamed from there.
         dataset: Shards, manifest.parquet, dataset.json.
     """
@@ -136,6 +136,7 @@ def merge(
     parts: dsl.Input[list[dsl.Artifact]],
     config: dict,
     code: str,
+    store: str,
     publish: str,
     dataset: dsl.Output[dsl.Dataset],
 ):
@@ -148,6 +149,7 @@ def merge(
         parts: From `preprocess`.
         config: The `preprocess` section of params.yaml.
         code: Hash of the code behind this step; it keys the cache.
+        store: As in `partition`; it also holds the look-alikes of earlier data versions, which decide the splits.
         publish: s3://bucket/prefix where the shards are to lie, below an address of their own; empty: in the artifact.
         dataset: Shards, manifest.parquet, dataset.json.
     """
@@ -155,6 +157,7 @@ def merge(
 
     from components.preprocess.config import PreprocessConfig
     from components.preprocess.merge import merge as run
+    from components.preprocess.split_record import SplitRecord
     from components.shared.s3.client import Address
     from components.shared.s3.streaming.published import publish as move
     from components.shared.step import step
@@ -164,7 +167,13 @@ def merge(
         section = check(PreprocessConfig, config, "preprocess")
         folders = [Path(part.path) for part in parts]
         summary = run(
-            Path(listing.path), folders, Path(dataset.path), section, photos=photos, data_version=data_version
+            Path(listing.path),
+            folders,
+            Path(dataset.path),
+            section,
+            photos=photos,
+            data_version=data_version,
+            record=SplitRecord(store),
         )
         dataset.metadata.update(summary, data_version=data_version)
         if publish:

@@ -63,13 +63,13 @@ def _mark_duplicates(
     early, late = np.split(rows, [len(rows) // 2])
     _mark_duplicates(duplicate_of, early, hashes, mirrored, bits)
     kept = early[duplicate_of[early] == early]
-    first = _first_close(hashes[late], mirrored[late], hashes[kept], bits)
+    first = first_close(hashes[late], mirrored[late], hashes[kept], bits)
     found = first < len(kept)
     duplicate_of[late[found]] = kept[first[found]]
     _mark_duplicates(duplicate_of, late[~found], hashes, mirrored, bits)
 
 
-def _first_close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) -> NDArray[np.int64]:
+def first_close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) -> NDArray[np.int64]:
     """Returns the index of the first of `others` that each hash is close to; len(others) if there is none."""
     first = np.full(len(hashes), len(others))
     if masks := _masks(len(hashes), len(others), bits):
@@ -99,7 +99,7 @@ def _masks(queries: int, others: int, bits: int) -> list[np.uint64]:
         return comb(parts, bits) * (_SORTING * (queries + others) + candidates)
 
     parts = min(range(bits + 1, bits + 6), key=work)
-    if work(parts) > queries * others:
+    if work(parts) >= queries * others:
         return []
     edges = [64 * part // parts for part in range(parts + 1)]
     masks = [(1 << end) - (1 << start) for start, end in pairwise(edges)]

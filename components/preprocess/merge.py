@@ -1,8 +1,9 @@
 """Merging of all partitions into the dataset: duplicates, splits and labels."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.preprocess.config import PreprocessConfig
-from components.preprocess.duplicates import near_duplicates
 from components.preprocess.labels import labels_by
+from components.preprocess.look_alikes import LookAlikes, Member
 from components.preprocess.prepared import PIXELS, Pixels, read_rows
+from components.preprocess.split_record import SplitRecord
 from components.shared.photos import listing
 from model.data.format import SPLITS, Row, Split
 from model.data.writer import write_dataset
@@ -22,17 +24,23 @@ from model.utils.files import folder_aside
 
 @dataclass(frozen=True)
 class _Candidate:
-    """Stores a photograph that may be kept: its row, its part and slot, its perceptual hash and its mirror image's."""
+    """Stores a photograph that may be kept: its row, its part and slot, its perceptual hashes."""
 
     row: Row
     part: Path
     slot: int
-    hash: int
-    mirrored: int
+    member: Member
 
 
 def merge(
-    listed: Path, parts: Sequence[Path], output: Path, config: PreprocessConfig, *, photos: str, data_version: str
+    listed: Path,
+    parts: Sequence[Path],
+    output: Path,
+    config: PreprocessConfig,
+    *,
+    photos: str,
+    data_version: str,
+    record: SplitRecord | None = None,
 ) -> dict[str, Any]:
     """Writes the dataset folder (see `model.data.format`) from the prepared partitions.
 
@@ -46,13 +54,14 @@ def merge(
         config: section `preprocess`.
         photos: name of the photographs in error messages.
         data_version: the photographs' version, for dataset.json.
+        record: the look-alikes of earlier data versions, which decide the splits; new photographs are added to it.
 
     Returns:
         The counts that `step.preprocess` returns.
 
     Raises:
         UserError: the output cannot be written; too few photographs remain, or none for training or test; the labels
-            cannot be read (see `labels_by`), or no photograph gets one.
+            cannot be read (see `labels_by`), or no photograph gets one; the record cannot be read or written.
     """
     rows: list[Row] = []
     candidates: list[_Candidate] = []
@@ -61,26 +70,36 @@ def merge(
             prepared = found.prepared
             row = Row(found.path, prepared.sha256, prepared.width, prepared.height, None, found.status, prepared.reason)
             if found.status == "kept":
-                candidates.append(_Candidate(row, part, found.slot, prepared.hash, prepared.mirrored))
+                member = Member(row.sha256, prepared.hash, prepared.mirrored)
+                candidates.append(_Candidate(row, part, found.slot, member))
             else:
                 rows.append(row)
     paths = {row.path for row in rows} | {candidate.row.path for candidate in candidates}
     label_of = labels_by(config.labels, listed / listing.LABELS, paths)
-    kept: dict[str, _Candidate] = {}
-    for candidate, reason in _without_duplicates(candidates, config.near_duplicate_bits):
+    by_sha256: dict[str, _Candidate] = {}
+    for candidate in sorted(candidates, key=lambda candidate: candidate.row.path):
+        if (same := by_sha256.setdefault(candidate.row.sha256, candidate)) is not candidate:
+            rows.append(_rejected(candidate.row, f"duplicate: the same file as {same.row.path}"))
+    recorded, members = record.read() if record else [], [candidate.member for candidate in by_sha256.values()]
+    look_alikes = LookAlikes(config.near_duplicate_bits, partial(split_of, config=config))
+    like = look_alikes.kept(members, recorded)
+    new = look_alikes.grouped(members, recorded, like)
+    first = {member.sha256: member.first for member in reversed([*recorded, *new])}
+    for sha256, candidate in by_sha256.items():
         row = candidate.row
-        if reason:
-            rows.append(replace(row, status="rejected", reason=reason))
+        if like[sha256] == sha256:
+            rows.append(replace(row, split=split_of(first[sha256], config), label=label_of(row.path)))
         else:
-            rows.append(replace(row, split=split_of(row.sha256, config), label=label_of(row.path)))
-            kept[row.sha256] = candidate
+            rows.append(_rejected(row, f"near-duplicate: looks like {by_sha256[like[sha256]].row.path}"))
     rows.sort(key=lambda row: row.path)
     summary = _summary(rows)
     _require_enough(photos, summary, config)
+    if record:
+        record.add(new)  # before the dataset appears: a second attempt finds the same splits
 
     def lab_of(sha256: str) -> NDArray[np.uint8]:
-        with (kept[sha256].part / PIXELS).open("rb") as pixels:
-            return Pixels(pixels.fileno(), config.size).read(kept[sha256].slot)
+        with (by_sha256[sha256].part / PIXELS).open("rb") as pixels:
+            return Pixels(pixels.fileno(), config.size).read(by_sha256[sha256].slot)
 
     try:
         with folder_aside(output, "dataset.json") as folder:
@@ -92,26 +111,15 @@ def merge(
 
 
 def split_of(sha256: str, config: PreprocessConfig) -> Split:
-    """Returns the split of a photograph, a function of its hash modulo 100."""
+    """Returns the split of look-alikes, a function of the first one's hash modulo 100."""
     percent = int(sha256, 16) % 100
     if percent < config.test_percent:
         return "test"
     return "val" if percent < config.test_percent + config.val_percent else "train"
 
 
-def _without_duplicates(candidates: list[_Candidate], bits: int) -> Iterator[tuple[_Candidate, str]]:
-    """Yields each candidate with the reason to reject it as a duplicate, empty for a candidate to keep."""
-    firsts: dict[str, _Candidate] = {}
-    for candidate in sorted(candidates, key=lambda candidate: candidate.row.path):
-        first = firsts.setdefault(candidate.row.sha256, candidate)
-        if first is not candidate:
-            yield candidate, f"duplicate: the same file as {first.row.path}"
-    distinct = [firsts[sha256] for sha256 in sorted(firsts)]
-    hashes = np.array([candidate.hash for candidate in distinct], dtype=np.uint64)
-    mirrored = np.array([candidate.mirrored for candidate in distinct], dtype=np.uint64)
-    for candidate, place in zip(distinct, near_duplicates(hashes, mirrored, bits).tolist(), strict=True):
-        first = distinct[place]
-        yield candidate, "" if first is candidate else f"near-duplicate: looks like {first.row.path}"
+def _rejected(row: Row, reason: str) -> Row:
+    return replace(row, status="rejected", reason=reason)
 
 
 def _summary(rows: list[Row]) -> dict[str, Any]:

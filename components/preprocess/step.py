@@ -31,9 +31,10 @@ def preprocess(
     Every file below `photos`, except hidden ones, gets a row in the manifest. A file is rejected, with a reason, if it
     is unreadable; is a link to a place outside `photos`; has a short side below `min_side`; has a mean CIELAB chroma
     below `min_chroma`; or is a duplicate or near-duplicate (pHash of the central square, within `near_duplicate_bits`).
-    Of look-alikes, the one with the smallest SHA-256 is kept, so that no two of them land in different splits. The
-    split of a kept photograph depends only on the SHA-256 of the file's bytes. Its label is its own, whatever those of
-    its duplicates are.
+    Of look-alikes, the first one that the store has seen in any data version is kept, else the one with the smallest
+    SHA-256. The SHA-256 of the first member that a group of look-alikes ever had decides the split of all others, even
+    after that member is removed (see `look_alikes.grouped`). A photograph's label is its own, whatever those of its
+    duplicates are.
 
     Names of files and the numbers of partitions and workers do not change a byte of the shards; another version of
     Pillow, its codecs or torch may. Memory holds a few photographs a worker and some hundred bytes for each file; the
@@ -45,7 +46,7 @@ def preprocess(
         config: section `preprocess`.
         data_version: the photographs' version, for dataset.json.
         workers: processes that decode; by default one for each processor.
-        store: store of prepared photographs, as in `prepare_part`.
+        store: store of prepared photographs, as in `prepare_part`, and of the look-alikes of earlier data versions.
 
     Returns:
         {"kept": n, "train": n, "val": n, "test": n, "ignored": n, "rejected": {kind of reason: n},
@@ -61,8 +62,9 @@ def preprocess(
     steps = output.with_name(f".{output.name}.parts")
     try:
         listed, part = steps / "listing", steps / "part"
+        record = store.splits if store else None
         partition(photos, listed, config, data_version=data_version, partitions=1, store=store)
         prepare_part(photos, listed, 0, part, config, store=store, workers=workers)
-        return merge(listed, [part], output, config, photos=str(photos), data_version=data_version)
+        return merge(listed, [part], output, config, photos=str(photos), data_version=data_version, record=record)
     finally:
         shutil.rmtree(steps, ignore_errors=True)

@@ -29,7 +29,7 @@ def parts(photos: str, data_version: str, partitions: int, config: dict, code: s
         )
     merged = merge(
         photos=photos, data_version=data_version, listing=listed.outputs["listing"],
-        parts=dsl.Collected(part.outputs["part"]), config=config, code=code, publish="",
+        parts=dsl.Collected(part.outputs["part"]), config=config, code=code, store=store, publish="",
     )  # fmt: skip
     return merged.outputs["dataset"]
 

@@ -48,6 +48,7 @@ def test_every_step_keeps_its_wiring() -> None:
     del expected["choose"]["inputs"]["dataset"]  # choose reads the pictures that evaluate writes
     expected["choose"]["inputs"]["code"] = "choose_code"  # it is cached with everything before it
     expected["choose"]["cached"] = True
+    expected["merge"]["inputs"]["store"] = "checkpoints"  # it holds the splits of earlier data versions
     for step in ("inspect", "evaluate", "choose"):  # resolve compares the code of every step with its image's
         expected["resolve"]["inputs"][f"{step}_code"] = f"{step}_code"
     expected["report"]["pod"]["environment"]["COLORIZE_KFP_API"] = "colorizer"

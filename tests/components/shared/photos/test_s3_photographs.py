@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from components.preprocess.look_alikes import Member
 from components.preprocess.partition import partition
 from components.preprocess.prepare import prepare_part
 from components.preprocess.prepared import PIXELS, ROWS
+from components.preprocess.split_record import SplitRecord
 from components.preprocess.step import preprocess
 from components.preprocess.store import Store
 from components.shared.photos.source import remote
@@ -122,3 +124,10 @@ def test_photographs_that_the_store_knows_are_not_fetched(
     assert {name.rpartition("/")[2] for name in read if name.endswith((".jpg", ".png"))} == {"new.png"}
     preprocess(str(prefix), tmp_path / "expected", LABELED, data_version=version, workers=1)
     assert found == held(tmp_path / "expected")
+
+
+def test_the_record_of_splits_is_kept_in_s3(proxy: FaultyProxy, root: Address):
+    first, second = Member("a" * 64, 1, 2**64 - 1, "a" * 64), Member("b" * 64, 3, 4, "a" * 64)
+    for member in (first, second):
+        SplitRecord(str(root)).add([member])
+    assert SplitRecord(str(root)).read() == [first, second]
