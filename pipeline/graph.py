@@ -54,7 +54,7 @@ def build(cluster: Cluster | None = None) -> GraphComponent:
             data_version: MD5 of the photographs as DVC computes it; or latest, as published last below that prefix.
             recipe: Names of the recipes, for the record.
             variants: The name of each variant and `train`, its section `train`. The best one goes to the gate.
-            checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt; it remembers prepared photographs and splits.
+            checkpoints: Folder or s3://bucket/prefix that outlives a lost attempt; it remembers photographs and splits.
             tags: Tags of the registered version that are known beforehand: git_commit, image_digest.
             only_if_changed: Whether a run ends at once when nothing is new.
             partitions: Parts of the photographs, preprocessed at once; their number changes nothing in the result.
