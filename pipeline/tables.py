@@ -13,6 +13,7 @@ from components.shared.mlflow.promotion import Entry
 from pipeline import ROOT
 from pipeline.config import load_config
 
+_SLICED = ("l1_ab", "colorfulness", "colorfulness_real", "colorfulness_error", "kid_efflite0")
 _CAPTION = "In brackets: change against the champion at evaluation time, both scored on the same photographs."
 
 
@@ -109,6 +110,27 @@ def facts_table(facts: dict[str, Any]) -> Table:
                 table.add_row(f"  {rule}", escape(text))
         else:
             table.add_row(name.replace("_", " "), escape(_text(fact)))
+    return table
+
+
+def slices_table(slices: dict[str, dict[str, Any]]) -> Table:
+    """Builds the table of a version's figures by folder and label, with the interval of each.
+
+    Args:
+        slices: as metrics.json has them.
+    """
+    some = next(iter(slices.values()))
+    metrics = [name for name in _SLICED if some.get(name) is not None]
+    table = Table("slice", "photographs", *metrics, "l1_ab of gray", title="By folder and label", title_justify="left")
+    for name, figures in slices.items():
+        cells = []
+        for metric in metrics:
+            ends, value = figures["interval"].get(metric), figures[metric]
+            cells.append("" if value is None else f"{value:.3g}")
+            if ends:
+                cells[-1] += f" ({ends['low']:.3g} to {ends['high']:.3g})"
+        gray = figures["gray"].get("l1_ab")
+        table.add_row(escape(name), str(figures["photographs"]), *cells, "" if gray is None else f"{gray:.3g}")
     return table
 
 

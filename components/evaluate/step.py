@@ -11,19 +11,16 @@ import pyarrow.parquet as pq
 import torch
 
 from components.evaluate import protocol
-from components.evaluate.accumulate import MetricAccumulator, frechet_distances, measure
 from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.candidates import Candidate, GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.features import FeatureNetworks, load_networks
+from components.evaluate.features import load_networks
 from components.evaluate.pictures import Shown, choose, contact_sheet, samples_picture, show, spread
 from components.evaluate.report import write_report
-from components.evaluate.result import examples, reasons, sliced, summary, table
-from components.evaluate.slices import find_slices
-from components.shared.machine.progress import progress
+from components.evaluate.result import examples, reasons, table
+from components.evaluate.scoring import accumulate, compare
 from components.shared.mlflow import registry, runs
 from components.shared.s3.streaming.published import local_folder, open_shards, verify_dataset
-from model.color import decode_lab
 from model.data.shards import Shards
 from model.inference.saved import GeneratorInfo, load_generator
 from model.metrics.table import METRICS
@@ -97,7 +94,7 @@ def score(
     models, scored = _models(model, champion, test, config, device)
     networks = load_networks(config, cache, count, test.size, device)
     baselines: dict[str, Candidate] = {"gray": Gray(), "mean_by_lightness": MeanByLightness(train)}
-    truth, figures = _accumulate(test, count, {**baselines, **models}, networks, config.batch_size, device)
+    truth, figures = accumulate(test, count, {**baselines, **models}, networks, config.batch_size, device)
     if champion and "champion" not in models:  # the same weights are scored once
         models["champion"], figures["champion"] = models["challenger"], figures["challenger"]
 
@@ -105,7 +102,7 @@ def score(
     l1_ab = {name: each["l1_ab"] for name, each in columns.items()}
     shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
     sheet = show(test, {"": spread(count)}, {"challenger": models["challenger"]}, l1_ab, device)
-    result = _result(test, truth, figures, networks, config)
+    result = compare(test, truth, figures, networks, config)
     scored |= protocol.conditions(test, count, config, result.keys(), networks.weights)
     result |= {"absent": {**networks.absent, **reasons(result)}, "protocol": scored, "examples": examples(shown)}
     counted = {"photographs": truth} | {name: figures[name] for name in (*models, "mean_by_lightness")}
@@ -115,21 +112,6 @@ def score(
         _draw(aside, result, shown, histograms, model / "curves.png", names)
         pq.write_table(table(test, truth, columns), aside / "per_photograph.parquet")
     return result
-
-
-def _result(
-    test: Shards,
-    truth: MetricAccumulator,
-    accumulated: Mapping[str, MetricAccumulator],
-    networks: FeatureNetworks,
-    config: EvaluateConfig,
-) -> dict[str, Any]:
-    """Returns the figures over all photographs, and those of each slice."""
-    real = truth.per_image()
-    sets = {name: each.per_image() for name, each in accumulated.items()}
-    frechet = {name: frechet_distances(each, real, networks.spaces) for name, each in sets.items()}
-    slices = find_slices(test.paths[: len(real)], test.labels[: len(real)])
-    return summary(sets, real, config, frechet) | {"slices": sliced(slices, sets, real, config)}
 
 
 def _photographs(dataset: Path | str) -> tuple[Shards, Shards]:
@@ -163,28 +145,6 @@ def _candidate(
     generator, info = load_generator(folder)
     generator.to(memory_format=torch.channels_last).to(device)
     return GeneratorCandidate(generator, test, config.samples, config.seed, config.photographs), info
-
-
-def _accumulate(
-    test: Shards,
-    count: int,
-    candidates: Mapping[str, Candidate],
-    networks: FeatureNetworks,
-    batch_size: int,
-    device: torch.device,
-) -> tuple[MetricAccumulator, dict[str, MetricAccumulator]]:
-    """Measures the first `count` photographs, and the colorings of each candidate."""
-    truth, figures = MetricAccumulator(), {name: MetricAccumulator() for name in candidates}
-    with progress(count, "evaluate", unit="photographs") as advance, torch.inference_mode():
-        for start in range(0, count, batch_size):
-            indices = range(start, min(start + batch_size, count))
-            stored = torch.from_numpy(test[indices]).to(device)
-            photographs = measure(decode_lab(stored), networks)
-            truth.add_truth(photographs)
-            for name, candidate in candidates.items():
-                figures[name].add(photographs, stored[:, :1], candidate(stored[:, :1], indices), networks)
-            advance(len(indices))
-    return truth, figures
 
 
 def _write(folder: Path, result: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,17 +1,25 @@
 """Checks section `register` of params.yaml."""
 
+import math
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PlainValidator, field_validator
 
 from model.metrics.table import METRICS
 from model.utils.settings import Section
 
 _NAME = re.compile(r"(?P<metric>\w+)(?:\[(?:worst of (?P<least>[1-9]\d*)|(?P<part>.+))\])?")
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Baseline = Literal["gray", "mean_by_lightness"]
+BASELINES = ("gray", "mean_by_lightness")
+
+
+def _bound(value: Any) -> float | str:
+    if isinstance(value, str) and value in BASELINES:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise ValueError(f"{value!r} is no bound; write a finite number, or one of {', '.join(BASELINES)}")
 
 
 class Rule(Section):
@@ -21,14 +29,19 @@ class Rule(Section):
     """
 
     direction: Literal["up", "down"]
-    change: Number
-    bound: Number | Baseline
+    change: Annotated[float, Field(allow_inf_nan=False)]
+    bound: Annotated[float | str, PlainValidator(_bound)]
 
 
 class RegisterConfig(Section):
-    """Checks the rules of the gate, by `metric`, `metric[slice]` or `metric[worst of 20]`."""
+    """Checks the rules of the gate, by `metric`, `metric[slice]` or `metric[worst of 20]`; null takes one away."""
 
     rules: dict[str, Rule]
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _without_null(cls, rules: Any) -> Any:
+        return {name: rule for name, rule in rules.items() if rule is not None} if isinstance(rules, dict) else rules
 
     @field_validator("rules")
     @classmethod

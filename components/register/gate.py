@@ -42,7 +42,7 @@ class Verdict:
         Args:
             subject: the challenger's name, for the heading.
         """
-        lines = [f"# {subject}: {self.outcome}", "", self.summary, ""]
+        lines = [f"# {subject}: {self.outcome}", "", self.summary.replace("<", "&lt;"), ""]
         if self.reasons:
             lines += ["| metric | holds | why |", "| --- | --- | --- |"]
             lines += [f"| {_cell(r.metric)} | {'yes' if r.holds else 'no'} | {_cell(r.text)} |" for r in self.reasons]

@@ -117,7 +117,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def merge(base: dict[str, Any], overrides: dict[str, Any], source: str) -> None:
-    """Merges overrides into `base` in place: nested mappings key by key, anything else replaces.
+    """Merges overrides into `base` in place: nested mappings key by key, anything else replaces; null replaces a group.
 
     Raises:
         UserError: an override replaces a group of keys by a value; names the source and the keys.
@@ -125,7 +125,7 @@ def merge(base: dict[str, Any], overrides: dict[str, Any], source: str) -> None:
     for key, value in overrides.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             merge(base[key], value, source)
-        elif isinstance(base.get(key), dict):
+        elif isinstance(base.get(key), dict) and value is not None:
             raise UserError(f"{source}: {key} is a group of keys; give one of: {', '.join(base[key])}.")
         else:
             base[key] = value

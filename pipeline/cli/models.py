@@ -3,7 +3,8 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,15 +40,17 @@ def show(
     photographs: Annotated[bool, typer.Option("--photographs", help="List of every photograph.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Shows the origin of a version: verdict, code, run, parameters, report, and photographs."""
+    """Shows a version: verdict, code, run, parameters, report, figures by folder and label, and photographs."""
     from pipeline import tables
 
     found = _resolve(version)
-    facts, rows, manifest = tables.facts(found), *_photographs(found)
+    facts, slices, rows, manifest = tables.facts(found), _slices(found), *_photographs(found)
     if as_json:
-        print_json(facts | ({"photographs": rows} if photographs else {}))
+        print_json(facts | {"slices": slices} | ({"photographs": rows} if photographs else {}))
         return
     print_table(tables.facts_table(facts))
+    if slices:
+        print_table(tables.slices_table(slices))
     if manifest is None:
         data = found.tags.get("data_version", "unknown")
         note(
@@ -204,6 +207,17 @@ def _resolve(named: str) -> "Version":
 
     ensure_champion()
     return registry.resolve(f"models:/{registry.MODEL}{'/' if named.isdigit() else '@'}{named}")
+
+
+def _slices(version: "Version") -> dict[str, Any]:
+    """Reads the figures of a version by folder and label; empty where none were kept."""
+    from components.shared.mlflow import registry
+
+    with TemporaryDirectory() as folder:  # a later evaluation may have renewed them: no cache
+        path = registry.evaluation_file(version, "metrics.json", Path(folder))
+        metrics = json.loads(path.read_bytes()) if path else {}
+    slices: dict[str, Any] = metrics.get("slices", {})
+    return slices
 
 
 def _photographs(version: "Version") -> tuple[list[dict[str, str]], Path | None]:

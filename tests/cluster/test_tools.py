@@ -103,7 +103,7 @@ def test_the_words_that_the_suite_replaces_are_on_the_page_once() -> None:
 
 def test_the_suites_recipe_is_valid_and_no_model_fails_its_gate() -> None:
     rules = Variants.load("", "tests/cluster/tiny").shared.sections()["register"]["rules"]
-    assert rules["ab_intersection"]["bound"] <= 0 < 100 <= rules["l1_ab"]["bound"]
+    assert rules == {"l1_ab": {"direction": "down", "change": -100.0, "bound": 100.0}}
 
 
 def test_a_pods_step_and_parameters_are_read_from_its_command_line() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.rig import Rig
 from tests.faults.soundness import require_sound
+from tests.support.small_run import EASY
 
 LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), *Path("/usr/local/lib").glob("faketime/libfake*.1")]
 
@@ -29,10 +30,9 @@ def clock(rig: Rig) -> Path:
 
 
 def test_clock_jumps_affect_neither_runs_nor_aliases_nor_rollback(rig: Rig, clock: Path) -> None:
-    easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
     champions = []
     for seed, (train, register) in enumerate([("-1h", "-2h"), ("+1d", "-3h")]):
-        started = rig.start(f"train.seed={seed}", *easy)
+        started = rig.start(f"train.seed={seed}", *EASY)
         for step, jump in (("train", train), ("register", register)):
             started.step(step)
             time.sleep(1)
@@ -50,6 +50,6 @@ def test_clock_jumps_affect_neither_runs_nor_aliases_nor_rollback(rig: Rig, cloc
     rolled_back = rig.colorize("rollback")
     assert rolled_back.status == 0, rolled_back.output
     assert rig.aliases()["champion"] == 1
-    again = rig.run("train.seed=1", *easy)
+    again = rig.run("train.seed=1", *EASY)
     assert again.status == 0, again.output
     assert again.outcomes["preprocess"] == again.outcomes["train"] == "reused"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.rig import Rig, flip, require_clean
 from tests.support.dvc_project import Project
+from tests.support.small_run import EASY
 from tests.support.tiny import ROOT
 
 
@@ -70,8 +71,7 @@ def _unfinished(rig: Rig) -> list[Path]:
 
 def test_a_damaged_champion_in_mlflow_is_refused_until_it_is_restored_or_replaced(finished: Rig) -> None:
     rig, old = finished, finished.aliases()["champion"]
-    easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
-    assert rig.run("train.seed=5", *easy).status == 0
+    assert rig.run("train.seed=5", *EASY).status == 0
     champion = rig.aliases()["champion"]
     assert champion != old
     models = rig.workspace.glob("mlartifacts/models/*/artifacts/artifacts/generator/generator.safetensors")

@@ -21,12 +21,13 @@ import pytest
 
 from tests.faults.rig import STEPS, Ended, Rig
 from tests.faults.soundness import require_sound
+from tests.support.small_run import HARD
 
 AGAIN = (3, 2, 2)
 """Number of further kills of a killed step's command, for each lap."""
 
 MOMENTS = len(AGAIN) + sum(AGAIN)
-OTHER = ("train.seed=1", "register.rules.ab_intersection.change=1.0")
+OTHER = ("train.seed=1", *HARD)
 """Overrides: another training, and a gate that it cannot pass."""
 
 

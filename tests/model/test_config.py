@@ -80,6 +80,8 @@ def test_later_recipes_and_overrides_replace_earlier_ones(tmp_path: Path) -> Non
         ("preprocess.test_percent=0", ("preprocess.test_percent", "1")),
         ("register.rules.l1_ab.direction=sideways", ("register.rules.l1_ab.direction", "'up' or 'down'")),
         ("register.rules.l1_ab.bound=.inf", ("register.rules.l1_ab.bound", "finite")),
+        ("register.rules.l1_ab.bound=red", ("register.rules.l1_ab.bound", "'red'", "gray, mean_by_lightness")),
+        ("register.rules={beauty: {direction: up, change: 0.1, bound: 1}}", ("register.rules", "beauty is no metric")),
         ("train.seed", ("--set train.seed", "key=value")),
         ("=5", ("key=value",)),
         ("train.seed=[", ("not valid YAML",)),

@@ -28,7 +28,7 @@ TINY = {
         "discriminator": {"channels": 8, "receptive_field": 16},
     },
     "register": {  # every model is promoted, so that the next evaluation has another champion
-        "rules": {"ab_intersection": {"change": -1.0, "bound": 0.0}, "l1_ab": {"change": -100.0, "bound": 1000.0}}
+        "rules": {"l1_ab": {"change": -100.0, "bound": 1000.0}, "colorfulness_error": None, "kid_efflite0": None}
     },
 }
 

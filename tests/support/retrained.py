@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from components.register.config import RegisterConfig, Rule
 from components.shared.mlflow import registry, runs
@@ -17,6 +18,8 @@ TAGS = {
     "pipeline_run_id": "local-1",
     "image_digest": "none",
 }
+FIGURES = {"l1_ab": 8.0, "colorfulness_error": 10.0, "kid_efflite0": 0.005}
+GRAY = {"l1_ab": 10.7, "colorfulness_error": 38.0, "kid_efflite0": 0.03, "ab_intersection": 0.1}
 PROTOCOL = {"images": 94, "size": 286, "crop": 256}
 
 
@@ -34,7 +37,10 @@ def evaluated(model: Path, score: float | None, champion: float | None = None) -
     folder = model.parent / "evaluation"
     folder.mkdir(exist_ok=True)
     protocol = PROTOCOL | {"challenger": {"weights_sha256": registry.checksum(model)}}
-    metrics = {"l1_ab": 8.0, "gray": {"ab_intersection": 0.1}, "absent": {"fid": "no weights"}, "protocol": protocol}
+    metrics: dict[str, Any] = {**FIGURES, "gray": GRAY, "absent": {"fid": "no weights"}, "protocol": protocol}
+    ends = {"l1_ab": {"low": 7.1, "high": 9.2}}
+    metrics["slices"] = {"people": {"by": "folder", "photographs": 40, **FIGURES, "interval": ends, "gray": GRAY}}
+    metrics["baseline_difference"] = {"gray": {name: exactly(FIGURES[name] - GRAY[name]) for name in FIGURES}}
     if score is not None:
         metrics["ab_intersection"] = score
     in_service = registry.champion()

@@ -15,7 +15,7 @@ from components.shared.mlflow import connection, registry, runs, tree
 from model.utils.errors import UserError
 from pipeline.config import load_config
 from tests.support.command import COLORIZE, environment
-from tests.support.retrained import PROTOCOL, RULES, TAGS, aliases, evaluated, trained
+from tests.support.retrained import FIGURES, PROTOCOL, RULES, TAGS, aliases, evaluated, trained
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,7 +27,7 @@ def test_the_first_model_becomes_champion_with_tags_verdict_and_artifacts(
     assert aliases() == {"challenger": 1, "champion": 1}
     version = registry.get(1)
     assert TAGS.items() <= version.tags.items()
-    assert json.loads(version.tags["metrics"]) == {"ab_intersection": 0.5, "l1_ab": 8.0}
+    assert json.loads(version.tags["metrics"]) == {"ab_intersection": 0.5, **FIGURES}
     assert PROTOCOL.items() <= json.loads(version.tags["metrics_protocol"]).items()
     assert version.tags["gate"] == "promote"
     assert version.tags["gate.ab_intersection"].startswith("holds: 0.5 is within the bound (at least 0.2)")
@@ -69,6 +69,33 @@ def test_a_better_model_becomes_champion_and_a_model_without_enough_gain_does_no
     assert rejected.tags["gate.ab_intersection"].startswith("fails: 0.512 is better by 0.002 than the champion's 0.51")
     assert rejected.tags["rejection_reason"] == "gate: 1 of 1 rules failed: ab_intersection."
     assert "promoted_at" not in rejected.tags
+
+
+def test_permitted_losses_do_not_add_up_from_promotion_to_promotion(workplace: Path) -> None:
+    rules = RegisterConfig(rules={"ab_intersection": Rule(direction="up", change=-0.03, bound=0.2)})
+
+    def retrain(number: int, score: float, champion: float | None) -> str:
+        model = trained(workplace / f"model-{number}")
+        record = register(model, evaluated(model, score, champion), workplace / "out", rules, TAGS)
+        if record["promote"]:
+            promote(workplace / "out")
+        return str(record["outcome"])
+
+    assert [retrain(1, 0.5, None), retrain(2, 0.475, 0.5), retrain(3, 0.45, 0.475)] == ["promote", "promote", "reject"]
+    assert json.loads(registry.get(1).tags["behind"]) == {}
+    assert json.loads(registry.get(2).tags["behind"]) == {"ab_intersection": -0.025}
+    assert "the best champion so far" in registry.get(3).tags["gate.ab_intersection"]
+    assert retrain(4, 0.51, 0.475) == "promote"
+    assert json.loads(registry.get(4).tags["behind"]) == {}
+
+
+def test_a_rule_of_a_slice_is_kept_under_a_name_that_mlflow_takes(workplace: Path) -> None:
+    model = trained(workplace / "model")
+    rules = RegisterConfig(rules={"l1_ab[<b>|night]": Rule(direction="down", change=0.0, bound=20.0)})
+    record = register(model, evaluated(model, 0.5), workplace / "out", rules, TAGS)
+    assert record["outcome"] == "reject"
+    assert "no slice of <b>|night" in registry.get(1).tags["gate.l1_ab/_b__night"]
+    assert "<b>" not in (workplace / "out" / "verdict.md").read_text()
 
 
 @pytest.mark.parametrize("score", [None, math.nan, 0.1])
@@ -249,7 +276,7 @@ def test_the_command_registers_judges_and_promotes(workplace: Path) -> None:
     done = subprocess.run(command, cwd=workplace, env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     first, *reasons = done.stdout.splitlines()
-    assert first == "version 1: promote. All 2 rules hold: the first model, within all bounds."
+    assert first == "version 1: promote. All 3 rules hold: the first model, within all bounds."
     rules = load_config(ROOT / "params.yaml").register_.rules
     assert [line.split()[:2] for line in reasons] == [["holds", f"{metric}:"] for metric in rules]
     assert registry.get(1).tags["data_version"] == TAGS["data_version"]

@@ -17,7 +17,7 @@ from components.resolve.component import resolve as resolve_component
 from components.shared.mlflow import connection, registry, runs, tree
 from components.shared.step import step
 from model.utils.errors import UserError
-from tests.support.retrained import RULES, TAGS, evaluated, trained
+from tests.support.retrained import FIGURES, RULES, TAGS, evaluated, trained
 from tests.support.webhook import receiver
 
 RUN = TAGS["pipeline_run_id"]
@@ -53,6 +53,8 @@ def test_the_report_of_a_promotion_has_metrics_reasons_and_links(
     assert told["metrics"] == {
         "ab_intersection": {"version": 0.6, "champion": 0.5},
         "l1_ab": {"version": 8.0, "champion": 8.1},
+        "colorfulness_error": {"version": 10.0, "champion": None},
+        "kid_efflite0": {"version": 0.005, "champion": None},
     }
     assert told["links"]["run"] == f"https://kubeflow.example/pipeline/#/runs/details/{RUN}"
     assert told["links"]["version"] == "https://mlflow.example/#/models/colorizer/versions/2"
@@ -87,7 +89,7 @@ def test_the_report_omits_a_nan_metric(retrain: Callable[..., dict[str, Any]], m
         report("SUCCEEDED", "", "demo", "abc.dir")
     (told,) = hook.messages
     assert told["verdict"]["outcome"] == "reject"
-    assert told["metrics"].keys() == {"l1_ab"}
+    assert told["metrics"].keys() == FIGURES.keys()
 
 
 @pytest.mark.usefixtures("in_run")

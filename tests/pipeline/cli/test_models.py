@@ -34,11 +34,11 @@ def test_the_table_shows_metrics_changes_and_verdicts(three: None) -> None:
     rows = [line.split("│")[1:-1] for line in colorize("models").splitlines() if line.startswith("│")]
     cells = [[cell.strip() for cell in row] for row in rows]
     assert [(row[0], row[1], row[2], row[-1]) for row in cells] == [
-        ("3", "challenger", "0.51 (-0.01)", "reject"),
-        ("2", "champion", "0.52 (+0.02)", "promote"),
-        ("1", "previous", "0.5", "promote"),
+        ("3", "challenger", "8 (-0.1)", "reject"),
+        ("2", "champion", "8 (-0.1)", "promote"),
+        ("1", "previous", "8", "promote"),
     ]
-    assert cells[0][4:7] == [TAGS["data_version"][:8], TAGS["git_commit"][:8], TAGS["recipe"]]
+    assert cells[0][5:8] == [TAGS["data_version"][:8], TAGS["git_commit"][:8], TAGS["recipe"]]
 
 
 def test_show_prints_origin_verdict_and_a_note_without_a_manifest(three: None, dataset: Path, workplace: Path) -> None:
@@ -86,10 +86,13 @@ def test_list_show_history_and_compare_also_print_json(three: None, dataset: Pat
         (2, ["champion"], "promote"),
         (1, ["previous"], "promote"),
     ]
-    assert (listed[0]["metrics"]["ab_intersection"], listed[0]["champion_metrics"]["ab_intersection"]) == (0.51, 0.52)
+    assert (listed[0]["metrics"]["l1_ab"], listed[0]["champion_metrics"]["l1_ab"]) == (8.0, 8.1)
     shown = json.loads(colorize("models", "show", "champion", "--json"))
     assert (shown["version"], shown["data_version"]) == (2, TAGS["data_version"])
     assert shown["weights"].endswith("/artifacts/generator")
+    assert (shown["slices"]["people"]["photographs"], shown["slices"]["people"]["l1_ab"]) == (40, 8.0)
+    for words in ("By folder and label", "people", "8 (7.1 to 9.2)"):
+        assert words in colorize("models", "show", "champion")
     moves = json.loads(colorize("models", "history", "--json"))
     assert [(move["version"], move["origin"]) for move in moves] == [(2, 1), (1, None)]
     options = ("--dataset", str(dataset), "--out", str(workplace / "out"), "--json")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support.local_runs import Story
+from tests.support.small_run import EASY, HARD
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ def champion(story: Story) -> None:
 
 
 def test_another_seed_reruns_training_and_the_gate_rejects_a_model_without_gain(story: Story):
-    run = story.run("train.seed=1", "register.rules.ab_intersection.change=1.0")
+    run = story.run("train.seed=1", *HARD)
     assert run.status == 0, run.output
     assert run.outcomes["preprocess"] == "reused"
     assert run.outcomes["train"] == run.outcomes["evaluate"] == "done"
@@ -67,8 +68,7 @@ def test_finished_steps_are_reused_after_a_failure(story: Story):
 
 
 def test_training_from_the_champion_is_reused_after_it_produced_the_new_champion(story: Story):
-    easy = ("register.rules.ab_intersection.change=-1.0", "register.rules.l1_ab.change=-100.0")
-    begin = ("train.init=models:/colorizer@champion", *easy)
+    begin = ("train.init=models:/colorizer@champion", *EASY)
     run = story.run(*begin)
     assert run.status == 0, run.output
     assert run.outcomes["train"] == run.outcomes["promote"] == "done"
@@ -85,7 +85,7 @@ def test_a_version_is_judged_again_beside_a_champion_that_has_come_since(story: 
 
     client = MlflowClient(f"sqlite:///{story.workspace / 'mlflow.db'}")
     before = client.get_model_version("colorizer", "2").tags
-    run = story.run("train.seed=1", "register.rules.ab_intersection.change=1.0")  # as version 2 was made
+    run = story.run("train.seed=1", *HARD)  # as version 2 was made
     assert run.status == 0, run.output
     assert (run.outcomes["train"], run.outcomes["evaluate"], run.outcomes["register"]) == ("reused", "done", "done")
     after = client.get_model_version("colorizer", "2").tags
