@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -11,6 +12,10 @@ from tests.support.s3 import S3Server, seaweedfs
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """Restores Ctrl-C, which `make test &` in a script ignores and the programs that tests start would inherit."""
+
+
+hypothesis.settings.register_profile("busy", deadline=None)  # a busy machine is no reason to fail
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

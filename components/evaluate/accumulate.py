@@ -76,27 +76,40 @@ class MetricAccumulator:
             samples: (S, B, 2, H, W), colorings of each in CIELAB units; the first is scored, all are compared.
             networks: those that `truth` was measured with.
         """
-        self._finite.append(samples.isfinite().flatten(2).all(dim=2).all(dim=0).cpu())
+        colored = self.add_color(truth, lightness, samples[0], networks)
+        self._finite[-1] &= samples.isfinite().flatten(2).all(dim=2).all(dim=0).cpu()
         samples = samples.nan_to_num()  # `scores` returns NaN for such a candidate
-        given = [to_displayable(lightness, ab) for ab in samples]
-        colored = measure(given[0], networks)
-        self._add(colored)
-        errors = torch.stack([l1_ab(lab[:, 1:], truth.ab) for lab in given])
+        others = [to_displayable(lightness, ab) for ab in samples[1:]]
+        errors = [l1_ab(ab, truth.ab) for ab in (colored.ab, *(lab[:, 1:] for lab in others))]
         measured = {
-            "l1_ab": errors[0],
-            "l1_ab_best": errors.amin(dim=0),
+            "l1_ab_best": torch.stack(errors).amin(dim=0),
             "psnr": psnr(colored.rgb, truth.rgb),
             "ssim": ssim(colored.rgb, truth.rgb),
-            "colorfulness_error": colorfulness_error(colored.colorfulness, truth.colorfulness),
             "ab_intersection": ab_intersection(colored.histograms, truth.histograms),
             "diversity": diversity(samples),
         }
         if networks.lpips:
             measured["lpips"] = networks.lpips(colored.rgb, truth.rgb)
-            others = [to_uint8(lab_to_srgb(lab)) for lab in given[1:]]
-            measured["diversity_lpips"] = pairwise([colored.rgb, *others], networks.lpips)
+            shown = [colored.rgb, *(to_uint8(lab_to_srgb(lab)) for lab in others)]
+            measured["diversity_lpips"] = pairwise(shown, networks.lpips)
         for name, values in measured.items():
             self._columns[name].append(values.cpu())
+
+    def add_color(self, truth: Pictures, lightness: Tensor, ab: Tensor, networks: FeatureNetworks) -> Pictures:
+        """Adds a batch of colorings of which only the color is measured; returns the colorings.
+
+        Args:
+            truth: the photographs.
+            lightness: (B, 1, H, W) uint8, their stored L.
+            ab: (B, 2, H, W) in CIELAB units.
+            networks: those that `truth` was measured with.
+        """
+        self._finite.append(ab.isfinite().flatten(1).all(dim=1).cpu())
+        colored = measure(to_displayable(lightness, ab.nan_to_num()), networks)
+        self._add(colored)
+        self._columns["l1_ab"].append(l1_ab(colored.ab, truth.ab).cpu())
+        self._columns["colorfulness_error"].append(colorfulness_error(colored.colorfulness, truth.colorfulness))
+        return colored
 
     def per_photograph(self) -> dict[str, Tensor]:
         """Returns (N,) for each metric of single photographs; NaN where a coloring was not finite."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model.color import AB_SCALE
 from model.data.shards import Shards
-from model.inference.predict import predict_ab
+from model.inference.predict import predict_ab, with_chroma
 from model.networks.generator import Generator
 from model.utils.seeds import seeded
 
@@ -49,13 +49,26 @@ class GeneratorCandidate:
         self._labels = torch.from_numpy(test.label_indices(generator.config.labels))
 
     def __call__(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:
+        return self.scaled(self.uncalibrated(lightness, photographs), 1.0)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the generator has a chroma correction whose strength can be changed."""
+        return self._generator.chroma_slope > 0
+
+    def uncalibrated(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:
+        """Returns what `__call__` does, without the chroma correction."""
         L = lightness.float() / 127.5 - 1
         with torch.random.fork_rng([L.device] if L.device.type == "cuda" else []):
             torch.manual_seed(self._seed + photographs[0])
             samples = [self._color(L, z, photographs) for z in self._noise[: self._samples]]
         return torch.stack(samples) * AB_SCALE
 
+    def scaled(self, samples: Tensor, strength: float) -> Tensor:
+        """Returns uncalibrated colorings with a chroma correction of a strength; 1 is the generator's own."""
+        return with_chroma(samples / AB_SCALE, strength * self._generator.chroma_slope) * AB_SCALE
+
     def _color(self, L: Tensor, z: Tensor | None, photographs: Sequence[int]) -> Tensor:
         chosen = list(photographs)
         y = self._labels[chosen].to(L.device)
-        return predict_ab(self._generator, L, None if z is None else z[chosen].to(L.device), y)
+        return predict_ab(self._generator, L, None if z is None else z[chosen].to(L.device), y, slope=0.0)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from components.evaluate.pictures import Shown
 from components.evaluate.slices import LEAST
-from components.shared.charts import histograms_chart
+from components.shared.charts import Panel, histograms_chart, strengths_chart
 from components.shared.page import render, uri
 from model.metrics.table import METRICS
 
 _COLUMNS = ("challenger", "champion", "mean_by_lightness", "gray")
+_PANELS = 6  # slices in the picture of the strength curves
 _BRIEF = ("l1_ab", "colorfulness", "colorfulness_real", "colorfulness_error", "ab_intersection", "kid_efflite0")
 
 
@@ -25,6 +26,7 @@ def write_report(
     shown: Sequence[Shown],
     histograms: Mapping[str, NDArray[np.int64]],
     curves: Path | None,
+    strengths: bytes,
     names: Mapping[str, str],
 ) -> None:
     """Writes the page.
@@ -35,6 +37,7 @@ def write_report(
         shown: photographs, in the order in which they appear.
         histograms: name -> (2, BINS) pixels by a and by b; the photographs' own first.
         curves: the training curves as a PNG, or None.
+        strengths: what `draw_strengths` returned.
         names: names of challenger and champion on the page.
     """
     groups: dict[str, list[Shown]] = {}
@@ -60,8 +63,30 @@ def write_report(
         varied=[photograph for photograph in groups.get("median", ()) if len(photograph.colored["challenger"]) > 1],
         histograms=histograms_chart({name.replace("_", " "): counts for name, counts in histograms.items()}),
         curves=uri("image/png", curves.read_bytes()) if curves else "",
+        strengths=uri("image/svg+xml", strengths) if strengths else "",
+        curve={who: points for who, points in result["curve"].items() if points},
     )
     path.write_text(page, encoding="utf-8")
+
+
+def draw_strengths(result: Mapping[str, Any], names: Mapping[str, str]) -> bytes:
+    """Draws the strength curves over all photographs and of the largest slices as an SVG; empty where there is none.
+
+    Args:
+        result: content of metrics.json.
+        names: names of challenger and champion in the picture.
+    """
+    panels = [_panel("all photographs", metric, result, names) for metric in ("l1_ab", "kid_efflite0")]
+    slices = sorted(result["slices"].items(), key=lambda item: -int(item[1]["photographs"]))[:_PANELS]
+    panels += [_panel(f"{name} ({each['photographs']})", "l1_ab", each, names) for name, each in slices]
+    drawn = [panel for panel in panels if panel.points]
+    return strengths_chart(drawn) if drawn else b""
+
+
+def _panel(title: str, metric: str, result: Mapping[str, Any], names: Mapping[str, str]) -> Panel:
+    points = {names.get(who, who): each for who, each in result["curve"].items() if each and metric in each[0]}
+    title = title.replace("$", r"\$")  # matplotlib would set a formula
+    return Panel(f"{title}: {metric}", metric, points, result["gray"].get(metric))
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,19 +1,32 @@
 """Scoring of candidates: every photograph is colored by each, and the figures are compared."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from components.evaluate.accumulate import MetricAccumulator, frechet_distances, measure
-from components.evaluate.candidates import Candidate
+from components.evaluate.candidates import Candidate, GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
+from components.evaluate.curve import MOST, CurveAccumulator, curves
 from components.evaluate.features import FeatureNetworks
 from components.evaluate.result import sliced, summary
 from components.evaluate.slices import find_slices
 from components.shared.machine.progress import progress
 from model.color import decode_lab
 from model.data.shards import Shards
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """Holds what was measured of the same photographs."""
+
+    truth: MetricAccumulator
+    colorings: dict[str, MetricAccumulator]
+    """Candidate -> its colorings; `challenger`, the baselines, perhaps `champion`."""
+    curves: dict[str, CurveAccumulator]
+    """Calibrated model -> its colorings at other strengths."""
 
 
 def accumulate(
@@ -23,39 +36,51 @@ def accumulate(
     networks: FeatureNetworks,
     batch_size: int,
     device: torch.device,
-) -> tuple[MetricAccumulator, dict[str, MetricAccumulator]]:
+) -> Accumulated:
     """Measures the first `count` photographs, and the colorings of each candidate."""
     truth, figures = MetricAccumulator(), {name: MetricAccumulator() for name in candidates}
+    calibrated = [name for name, each in candidates.items() if isinstance(each, GeneratorCandidate) and each.calibrated]
+    curves = {name: CurveAccumulator() for name in calibrated}
     with progress(count, "evaluate", unit="photographs") as advance, torch.inference_mode():
         for start in range(0, count, batch_size):
             indices = range(start, min(start + batch_size, count))
             stored = torch.from_numpy(test[indices]).to(device)
             photographs = measure(decode_lab(stored), networks)
             truth.add_truth(photographs)
+            lightness = stored[:, :1]
             for name, candidate in candidates.items():
-                figures[name].add(photographs, stored[:, :1], candidate(stored[:, :1], indices), networks)
+                if isinstance(candidate, GeneratorCandidate):
+                    samples = candidate.uncalibrated(lightness, indices)
+                    figures[name].add(photographs, lightness, candidate.scaled(samples, 1.0), networks)
+                    if name in curves and start < MOST:
+                        curves[name].add(candidate, samples, photographs, lightness, networks)
+                else:
+                    figures[name].add(photographs, lightness, candidate(lightness, indices), networks)
             advance(len(indices))
-    return truth, figures
+    return Accumulated(truth, figures, curves)
 
 
 def compare(
-    test: Shards,
-    truth: MetricAccumulator,
-    accumulated: Mapping[str, MetricAccumulator],
-    networks: FeatureNetworks,
-    config: EvaluateConfig,
+    test: Shards, accumulated: Accumulated, networks: FeatureNetworks, config: EvaluateConfig
 ) -> dict[str, Any]:
     """Returns the figures over all photographs as `result.summary` does, and those of each slice under `slices`.
 
+    Both have the points of each calibrated model's strength curve under `curve`.
+
     Args:
         test: the test split.
-        truth: of its first photographs.
-        accumulated: `challenger`, the baselines, perhaps `champion`, of the same photographs.
+        accumulated: of its first photographs.
         networks: those of the accumulation.
         config: seed and confidence of the intervals.
     """
-    real = truth.per_image()
-    sets = {name: each.per_image() for name, each in accumulated.items()}
+    real = accumulated.truth.per_image()
+    sets = {name: each.per_image() for name, each in accumulated.colorings.items()}
     frechet = {name: frechet_distances(each, real, networks.spaces) for name, each in sets.items()}
     slices = find_slices(test.paths[: len(real)], test.labels[: len(real)])
-    return summary(sets, real, config, frechet) | {"slices": sliced(slices, sets, real, config)}
+    whole, parts = curves(accumulated.curves, sets, real, slices)
+    found = sliced(slices, sets, real, config)
+    return {
+        **summary(sets, real, config, frechet),
+        "curve": whole,
+        "slices": {name: each | {"curve": parts.get(name, {})} for name, each in found.items()},
+    }

@@ -16,7 +16,7 @@ from components.evaluate.candidates import Candidate, GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.features import load_networks
 from components.evaluate.pictures import Shown, choose, contact_sheet, samples_picture, show, spread
-from components.evaluate.report import write_report
+from components.evaluate.report import draw_strengths, write_report
 from components.evaluate.result import examples, reasons, table
 from components.evaluate.scoring import accumulate, compare
 from components.shared.mlflow import registry, runs
@@ -94,7 +94,8 @@ def score(
     models, scored = _models(model, champion, test, config, device)
     networks = load_networks(config, cache, count, test.size, device)
     baselines: dict[str, Candidate] = {"gray": Gray(), "mean_by_lightness": MeanByLightness(train)}
-    truth, figures = accumulate(test, count, {**baselines, **models}, networks, config.batch_size, device)
+    measured = accumulate(test, count, {**baselines, **models}, networks, config.batch_size, device)
+    truth, figures = measured.truth, measured.colorings
     if champion and "champion" not in models:  # the same weights are scored once
         models["champion"], figures["champion"] = models["challenger"], figures["challenger"]
 
@@ -102,7 +103,7 @@ def score(
     l1_ab = {name: each["l1_ab"] for name, each in columns.items()}
     shown = show(test, choose(l1_ab["challenger"]), models, l1_ab, device)
     sheet = show(test, {"": spread(count)}, {"challenger": models["challenger"]}, l1_ab, device)
-    result = compare(test, truth, figures, networks, config)
+    result = compare(test, measured, networks, config)
     scored |= protocol.conditions(test, count, config, result.keys(), networks.weights)
     result |= {"absent": {**networks.absent, **reasons(result)}, "protocol": scored, "examples": examples(shown)}
     counted = {"photographs": truth} | {name: figures[name] for name in (*models, "mean_by_lightness")}
@@ -166,7 +167,10 @@ def _draw(
     samples_picture(shown, {"challenger": "colored"}).save(folder / "samples.png")
     if "champion" in result:
         samples_picture(shown, names).save(folder / "side_by_side.png")
-    write_report(folder / "report.html", result, shown, histograms, curves if curves.is_file() else None, names)
+    if strengths := draw_strengths(result, names):
+        (folder / "strengths.svg").write_bytes(strengths)
+    drawn = curves if curves.is_file() else None
+    write_report(folder / "report.html", result, shown, histograms, drawn, strengths, names)
 
 
 def _train_run(model: Path) -> str | None:
@@ -189,8 +193,9 @@ def _log(run: runs.Run, result: Mapping[str, Any], output: Path) -> None:
         known = {name: figures[name] for name in METRICS if name in figures}
         run.log_metrics({prefix + n: math.nan if value is None else value for n, value in known.items()}, step=images)
     run.log_metrics(_slice_metrics(result["slices"]), step=images)
-    for name in ("metrics.json", "report.html", "samples.png"):
-        run.log_artifact(output / name, "evaluation")
+    for name in ("metrics.json", "report.html", "samples.png", "strengths.svg"):
+        if (output / name).is_file():
+            run.log_artifact(output / name, "evaluation")
 
 
 def _slice_metrics(slices: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -159,9 +159,9 @@ def _keep(
 def _log_files(run: runs.Run, model: Path, evaluation: Path, inspection: Path | None) -> None:
     for name in ("metrics.json", "report.html", "samples.png"):
         run.log_artifact(evaluation / name, "evaluation")
-    for name in LINEAGE:
-        if (model / name).is_file():
-            run.log_artifact(model / name, "evaluation")
+    for file in (evaluation / "strengths.svg", *(model / name for name in LINEAGE)):
+        if file.is_file():
+            run.log_artifact(file, "evaluation")
     if inspection:
         for name in INSPECTION:
             run.log_artifact(inspection / name, "evaluation")

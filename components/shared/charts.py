@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import rc_context
@@ -44,6 +45,51 @@ def histograms_chart(histograms: Mapping[str, NDArray[np.int64]]) -> str:
     return _svg(figure)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Holds what a panel of the strength chart draws."""
+
+    title: str
+    metric: str
+    points: Mapping[str, Sequence[Mapping[str, float]]]
+    """Model -> its figures at each strength, with `share` and `strength`."""
+    gray: float | None
+    """Gray's figure, a line."""
+
+
+def strengths_chart(panels: Sequence[Panel]) -> bytes:
+    """Draws figures over the share of the photographs' own colorfulness, as the strength of the colors changes.
+
+    A ring marks the strength that a model uses.
+
+    Args:
+        panels: at least one.
+
+    Returns:
+        An SVG.
+    """
+    across = min(4, len(panels))
+    rows = -(-len(panels) // across)
+    figure = Figure(figsize=(2.75 * across, 2.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, across, squeeze=False).flat
+    for axes, panel in zip(grid, panels, strict=False):
+        for number, (model, points) in enumerate(panel.points.items()):
+            color = _COLORS[number % len(_COLORS)]
+            x, y = ([each[name] for each in points] for name in ("share", panel.metric))
+            axes.plot(x, y, color=color, linewidth=1, marker=".", label=model)
+            for place, each in enumerate(points):
+                if each["strength"] == 1:
+                    axes.plot(x[place], y[place], color=color, marker="o", markersize=9, fillstyle="none")
+        if panel.gray is not None:
+            axes.axhline(panel.gray, color=_GRAY, linestyle="--", linewidth=1, label="gray")
+        axes.axvline(1, color=_GRAY, linestyle=":", linewidth=1)
+        axes.set_title(panel.title, fontsize=9, color=_GRAY)
+    for axes in list(grid):
+        axes.set_axis_off()
+    figure.supxlabel("colorfulness as a share of the photographs' own", fontsize=9, color=_GRAY)
+    return _drawn(figure)
+
+
 def curves_chart(histories: Mapping[str, Sequence[Mapping[str, float]]], names: Sequence[str]) -> str:
     """Draws quantities over the images seen: a panel for each quantity that was logged, a line for each history.
 
@@ -67,6 +113,10 @@ def curves_chart(histories: Mapping[str, Sequence[Mapping[str, float]]], names: 
 
 
 def _svg(figure: Figure) -> str:
+    return uri("image/svg+xml", _drawn(figure))
+
+
+def _drawn(figure: Figure) -> bytes:
     for axes in figure.axes:
         axes.patch.set_alpha(0)
         axes.tick_params(colors=_GRAY, labelsize=8)
@@ -79,4 +129,4 @@ def _svg(figure: Figure) -> str:
     file = io.StringIO()
     with rc_context({"svg.hashsalt": "colorize"}):  # else the ids in the file are random
         figure.savefig(file, format="svg", metadata={"Date": None})
-    return uri("image/svg+xml", file.getvalue().encode())
+    return file.getvalue().encode()

@@ -191,7 +191,7 @@ def _hand_over(output: Path, job: _Job, trained: Trained, run_id: str, seconds: 
     It holds generator.safetensors and generator.json, history.jsonl, the same as a table in history.csv, curves.png,
     samples/, training.json, and the dataset's manifest.parquet and SOURCES.csv.
     """
-    slope = calibrate(trained.generator, job.validation) if job.config.calibrate else 0.0
+    calibration = calibrate(trained.generator, job.validation) if job.config.calibrate else None
     snapshot = trained.snapshot
     taken_at = snapshot.images if snapshot else trained.images
     save_generator(output, trained.generator, crop=job.config.crop, size=job.shards.size, images=taken_at)
@@ -207,7 +207,8 @@ def _hand_over(output: Path, job: _Job, trained: Trained, run_id: str, seconds: 
         "images": trained.images,
         **({"snapshot": snapshot.images, f"val_{job.config.select}": snapshot.score} if snapshot else {}),
         "seconds": round(seconds, 1),
-        "chroma_slope": round(slope, 3),
+        "chroma_slope": round(trained.generator.chroma_slope, 3),
+        **({"calibration": calibration.to_json()} if calibration else {}),
         "device": _device_name(trained.generator),
         "processes": trained.count,
         "torch": torch.__version__,

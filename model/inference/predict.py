@@ -12,7 +12,9 @@ _REFERENCE = 20.0  # CIELAB units: a medium chroma, at which the gain equals the
 
 
 @torch.inference_mode()
-def predict_ab(generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | None = None) -> Tensor:
+def predict_ab(
+    generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | None = None, slope: float | None = None
+) -> Tensor:
     """Predicts a and b at the scale of L.
 
     For the network, each side is scaled to the nearest multiple of 2 ** levels, and a and b are scaled back. Padding
@@ -27,14 +29,15 @@ def predict_ab(generator: Generator, L: Tensor, z: Tensor | None, y: Tensor | No
         L: (B, 1, H, W) in -1..1, of any height and width.
         z: (B, noise_size) on the same device, or None for a generator without a noise vector.
         y: (B,) int64 labels on the same device, as in `Generator.forward`; None for unknown ones.
+        slope: of the chroma correction; None for the generator's own.
 
     Returns:
         (B, 2, H, W) float32; multiply by `model.color.AB_SCALE` for CIELAB units. Values are in -1..1, or beyond if the
-        generator's `chroma_slope` is positive.
+        slope is positive.
     """
     views = _VIEWS if generator.config.test_time_augmentation else _VIEWS[:1]
     predicted = [_predict_view(generator, L.float(), z, y, scale, mirrored) for scale, mirrored in views]
-    return with_chroma(torch.stack(predicted).mean(dim=0), generator.chroma_slope)
+    return with_chroma(torch.stack(predicted).mean(dim=0), generator.chroma_slope if slope is None else slope)
 
 
 def _predict_view(

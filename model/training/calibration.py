@@ -1,11 +1,19 @@
-"""Calibration: makes a trained generator's colorings as colorful, on average, as photographs are.
+"""Calibration: makes a trained generator's colorings as colorful as photographs are, as far as that is not guessing.
 
 Where several colors are possible, the best guess by L1 lies between them and is paler than each (Zhang et al. 2016,
 section 1). A generator is less sure of photographs that it was not trained on, so its colors there are paler still. One
 number, fitted on such photographs, corrects both: c' = c (1 + slope * c / 20), with c the chroma in CIELAB units.
 Strong colors, of which the generator is surer, gain more than faint ones. On the sample photographs this costs less
 `l1_ab` for the same colorfulness than one factor for all colors, and less than a longer adversarial phase.
+
+The rule: the slope is the largest at which the colorings of validation photographs are, on average, no more colorful
+than the photographs, and their `l1_ab` is below gray's by two standard errors of the difference. It is 0 where no
+slope is. So stronger colors cost no more than what the generator gained over gray.
 """
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +22,7 @@ from model.color import decode_lab, from_network, into_gamut, lab_to_srgb, to_ne
 from model.data.shards import Shards
 from model.inference.predict import predict_ab, with_chroma
 from model.metrics.colorfulness import colorfulness
+from model.metrics.l1_ab import l1_ab
 from model.networks.generator import Generator
 from model.utils.seeds import seeded
 
@@ -21,39 +30,102 @@ _PHOTOGRAPHS = 256  # at most; their mean colorfulness is then known to about on
 _BATCH = 16
 _MAX_SLOPE = 2.0
 _HALVINGS = 10
+_ERRORS = 2.0  # standard errors by which l1_ab stays below gray's
+
+
+@dataclass(frozen=True)
+class Point:
+    """Holds the figures of validation photographs at one slope."""
+
+    slope: float
+    l1_ab: float
+    colorfulness: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Holds what the rule saw: at the slope it chose, at none, and where colorings are as colorful as photographs."""
+
+    photographs: int
+    colorfulness_real: float
+    gray_l1_ab: float
+    chosen: Point
+    uncalibrated: Point
+    as_colorful: Point
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it in JSON's types, rounded."""
+        facts = asdict(self)
+        for name, value in facts.items():
+            if isinstance(value, dict):
+                facts[name] = {key: round(number, 4) for key, number in value.items()}
+            else:
+                facts[name] = round(value, 4)
+        return facts
 
 
 @torch.inference_mode()
-def calibrate(generator: Generator, shards: Shards) -> float:
-    """Fits the generator's `chroma_slope` by bisection and sets it.
+def calibrate(generator: Generator, shards: Shards) -> Calibration:
+    """Finds the generator's `chroma_slope` by bisection and sets it.
 
     Args:
         generator: in eval mode, on any device.
         shards: photographs on which it was not trained, at least one.
 
     Returns:
-        The slope, 0..2; 0 if its colors are strong enough already.
+        The choice. Its slope is 0..2; 0 if the colors are strong enough already, or no better than gray.
     """
-    device = next(generator.parameters()).device
     generator.chroma_slope = 0.0
-    y = torch.from_numpy(shards.label_indices(generator.config.labels)).to(device)
-    parts, real = [], []
-    for start in range(0, min(len(shards), _PHOTOGRAPHS), _BATCH):
-        part = slice(start, min(start + _BATCH, _PHOTOGRAPHS))
-        lab = decode_lab(torch.from_numpy(shards[part]).to(device))
-        L, _ = to_network(lab)
-        z = generator.sample_noise(len(L), seeded("calibrate", start))
-        parts.append((L, predict_ab(generator, L, None if z is None else z.to(device), y[part])))
-        real.append(colorfulness(to_uint8(lab_to_srgb(lab))))
-    wanted = torch.cat(real).mean()
+    colored = _Colored(generator, shards)
+    as_colorful = _largest(lambda slope: bool(colored.at(slope)[1].mean() < colored.real.mean()))
+    chosen = _largest(lambda slope: slope <= as_colorful and colored.beats_gray(slope))
+    generator.chroma_slope = chosen
+    points = (colored.point(slope) for slope in (chosen, 0.0, as_colorful))
+    return Calibration(len(colored.real), float(colored.real.mean()), float(colored.gray.mean()), *points)
+
+
+class _Colored:
+    """Colors validation photographs once; measures them at any slope."""
+
+    def __init__(self, generator: Generator, shards: Shards) -> None:
+        device = next(generator.parameters()).device
+        y = torch.from_numpy(shards.label_indices(generator.config.labels)).to(device)
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        real, gray = [], []
+        for start in range(0, min(len(shards), _PHOTOGRAPHS), _BATCH):
+            part = slice(start, min(start + _BATCH, _PHOTOGRAPHS))
+            lab = decode_lab(torch.from_numpy(shards[part]).to(device))
+            L, _ = to_network(lab)
+            z = generator.sample_noise(len(L), seeded("calibrate", start))
+            ab = predict_ab(generator, L, None if z is None else z.to(device), y[part])
+            self._parts.append((L, ab, lab[:, 1:]))
+            real.append(colorfulness(to_uint8(lab_to_srgb(lab))))
+            gray.append(l1_ab(torch.zeros_like(lab[:, 1:]), lab[:, 1:]))
+        self.real, self.gray = torch.cat(real), torch.cat(gray)
+
+    def at(self, slope: float) -> tuple[Tensor, Tensor]:
+        """Returns l1_ab and colorfulness of each photograph's coloring."""
+        found = []
+        for L, ab, true in self._parts:
+            lab = into_gamut(from_network(L, with_chroma(ab, slope)))
+            found.append((l1_ab(lab[:, 1:], true), colorfulness(to_uint8(lab_to_srgb(lab)))))
+        errors, colorful = (torch.cat(each) for each in zip(*found, strict=True))
+        return errors, colorful
+
+    def beats_gray(self, slope: float) -> bool:
+        gain = (self.gray - self.at(slope)[0]).double()
+        error = gain.std(correction=1) / len(gain) ** 0.5 if len(gain) > 1 else gain.new_tensor(0.0)
+        return bool(gain.mean() >= _ERRORS * error)
+
+    def point(self, slope: float) -> Point:
+        errors, colorful = self.at(slope)
+        return Point(slope, float(errors.mean()), float(colorful.mean()))
+
+
+def _largest(holds: Callable[[float], bool]) -> float:
+    """Returns the largest slope at which a condition holds that fails for all larger ones, by bisection; 0 if none."""
     low, high = 0.0, _MAX_SLOPE
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        found = torch.cat([_colorfulness(L, with_chroma(ab, middle)) for L, ab in parts]).mean()
-        low, high = (middle, high) if found < wanted else (low, middle)
-    generator.chroma_slope = low
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return low
-
-
-def _colorfulness(L: Tensor, ab: Tensor) -> Tensor:
-    return colorfulness(to_uint8(lab_to_srgb(into_gamut(from_network(L, ab)))))

@@ -42,7 +42,9 @@ def config(**changes: Any) -> EvaluateConfig:
     return EvaluateConfig(**(values | changes))
 
 
-def make_generator(folder: Path, seed: int, noise: str = "gaussian", broken: bool = False) -> Path:
+def make_generator(
+    folder: Path, seed: int, noise: str = "gaussian", broken: bool = False, chroma_slope: float = 0.0
+) -> Path:
     """Saves a random generator whose last layer is strong enough to give real colors; returns its folder."""
     torch.manual_seed(seed)
     generator = Generator(
@@ -54,6 +56,7 @@ def make_generator(folder: Path, seed: int, noise: str = "gaussian", broken: boo
     for name, parameter in generator.named_parameters():
         if "to_ab" in name or "modulate" in name:
             torch.nn.init.normal_(parameter, 0, 0.15)
+    generator.chroma_slope = chroma_slope
     if broken:
         next(generator.parameters()).data[0, 0, 0, 0] = float("nan")
     save_generator(folder, generator, crop=32, size=SIZE, images=1000 + seed)

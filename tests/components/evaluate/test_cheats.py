@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,13 @@ def verdicts(photographs: Shards, tmp_path_factory: pytest.TempPathFactory) -> d
     settings, device = config(), torch.device("cpu")
     networks = load_networks(settings, tmp_path_factory.mktemp("cache"), len(test), SIDE, device)
     scored = {**challengers, "champion": Colorer(test)}
-    truth, figures = accumulate(test, len(test), scored, networks, 24, device)
+    measured = accumulate(test, len(test), scored, networks, 24, device)
     rules = load_config(ROOT / "params.yaml").register_.rules
 
     def verdict(name: str, **others: str) -> Verdict:
         chosen = {"challenger": name, "gray": "gray", "mean_by_lightness": "gray", **others}
-        return judge(
-            compare(test, truth, {who: figures[one] for who, one in chosen.items()}, networks, settings), rules
-        )
+        colorings = {who: measured.colorings[one] for who, one in chosen.items()}
+        return judge(compare(test, replace(measured, colorings=colorings), networks, settings), rules)
 
     return {name: verdict(name, champion="champion") for name in challengers} | {"first": verdict("champion")}
 
