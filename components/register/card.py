@@ -6,6 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from components.register.photographs import cell
+
 _COLUMNS = {"champion": "champion at evaluation time", "gray": "gray", "mean_by_lightness": "mean color by lightness"}
 _CLAIMS = {"l1_ab": -1, "psnr": 1, "ssim": 1}  # metrics by which a model should beat the mean color; their sign
 
@@ -33,11 +35,14 @@ def model_card(
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["figure"] = lambda value: "" if value is None else f"{value:.4g}"
+    environment.filters["figure"] = _figure
+    environment.filters["ends"] = lambda ends: f" ({_figure(ends['low'])} to {_figure(ends['high'])})" if ends else ""
+    environment.filters["cell"] = cell
     return environment.get_template("card.md.jinja").render(
         info=generator,
         shape=generator["generator"],
         training=training,
+        calibration=training.get("calibration"),
         metrics=metrics,
         scores={name: value for name, value in metrics.items() if isinstance(value, int | float)},
         columns={name: title for name, title in _COLUMNS.items() if metrics.get(name)},
@@ -45,6 +50,10 @@ def model_card(
         tags=tags,
         sources=sources,
     )
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _worse_than_mean_color(metrics: Mapping[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ def sources_table(model: Path) -> str:
     rows = ["| source | photographs | licences |", "| --- | ---: | --- |"]
     for folder, counted in sorted(folders.items()):
         text = ", ".join(f"{licence}: {count}" for licence, count in counted.most_common())
-        rows.append(f"| {_cell(folder)} | {counted.total()} | {_cell(text)} |")
+        rows.append(f"| {cell(folder)} | {counted.total()} | {cell(text)} |")
     if not licences:
         rows += [
             "",
@@ -56,6 +56,6 @@ def _licences(path: Path) -> dict[str, str]:
         raise UserError(f"{path} cannot be read ({error}); it needs the columns file and licence.") from None
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Escapes a cell of a table: names of folders and licences come from outside."""
     return html.escape(text, quote=False).replace("|", "\\|")

@@ -45,3 +45,37 @@ def test_the_card_names_examples_limits_and_uses() -> None:
         "83 test photographs are few",
     ):
         assert words in card
+
+
+def test_the_card_has_intervals_slices_and_strengths_and_says_what_was_chosen_on_which_photographs() -> None:
+    gap = {"value": -0.5, "low": -1.4, "high": 0.4, "confidence": 0.95}
+    figures = {"l1_ab": 12.6, "colorfulness": 38.0, "colorfulness_real": 48.8, "colorfulness_error": 19.1}
+    people = {"by": "folder", "photographs": 40, **figures, "interval": {"l1_ab": {"low": 11.0, "high": 14.0}}}
+    people |= {"gray": {"l1_ab": 11.5}, "baseline_difference": {"gray": {"l1_ab": gap}}}
+    points = [{"strength": s, "share": s, "l1_ab": 10 + s, "kid_efflite0": 0.01} for s in (0.0, 0.5, 1.0)]
+    metrics = METRICS | {
+        "interval": {"l1_ab": {"low": 9.2, "high": 11.1}},
+        "slices": {"<b>|people": people, "few": people | {"photographs": 2, "interval": {}, "l1_ab": None}},
+        "curve": {"challenger": points},
+    }
+    point = {"slope": 0.3, "l1_ab": 9.9, "colorfulness": 30.0}
+    calibration = {"photographs": 70, "colorfulness_real": 38.0, "gray_l1_ab": 10.7, "chosen": point}
+    calibration |= {"uncalibrated": point | {"l1_ab": 9.5}, "as_colorful": point | {"l1_ab": 12.2}}
+    card = model_card(GENERATOR, {"calibration": calibration, "snapshot": 9600}, metrics, TAGS, "")
+    for words in (
+        "| l1_ab | 10 (9.2 to 11.1) |",
+        r"| &lt;b&gt;\|people | 40 | 12.6 (11 to 14) | 11.5 | -0.5 (-1.4 to 0.4) | 38 | 48.8 | 19.1 |",
+        "| few | 2 |  | 11.5 |",
+        "| strength | share | l1_ab | kid_efflite0 |\n| ---: | ---: | ---: | ---: |\n| 0.0 | 0 | 10 | 0.01 |\n| 0.5 ",
+        "(strengths.svg)",
+        "| strength of colors | 70 photographs for validation",
+        "There l1_ab is 9.9; without calibration 9.5, in full color 12.2, gray 10.7 |",
+        "the best of several generators on photographs for validation",
+        "| figures on this card | photographs for the test |",
+    ):
+        assert words in card, words
+    plain = model_card(GENERATOR, {"chroma_slope": 0.4}, METRICS, TAGS, "")
+    assert "as colorful as these" in plain
+    assert "By source and label" not in plain
+    assert "By strength" not in plain
+    assert "| strength of colors | as the training left it |" in model_card(GENERATOR, {}, METRICS, TAGS, "")
