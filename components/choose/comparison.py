@@ -74,6 +74,7 @@ def page(variants: Mapping[str, Variant], best: str, by: str, left_out: Sequence
         by=by,
         left_out=left_out,
         photographs=first.metrics["protocol"]["images"],
+        split=first.metrics["protocol"].get("split", "test"),
         samples={
             "gray": first.samples["gray"],
             **{name: variant.samples["challenger"] for name, variant in variants.items()},

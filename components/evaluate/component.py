@@ -17,7 +17,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
 ):
-    """Scores a model beside the baselines and the champion on the test split.
+    """Scores a model beside the baselines and the champion on the test split, or another that the settings name.
 
     Args:
         dataset: Output of preprocess.

@@ -1,6 +1,6 @@
 """Checks section `evaluate` of params.yaml."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from model.utils.settings import Section
 class EvaluateConfig(Section):
     """Checks how many photographs are scored, and by which feature networks."""
 
+    split: Literal["test", "val"]
     batch_size: Positive
     photographs: Positive
     samples: Annotated[int, Field(ge=2, le=64)]

@@ -17,7 +17,7 @@ def conditions(
     """Returns the protocol of a scoring, of JSON's types.
 
     Args:
-        test: the test split.
+        test: the split.
         count: number of its photographs that were scored, the first ones.
         config: of the step.
         metrics: names of the figures that were measured.
@@ -32,6 +32,7 @@ def conditions(
     return {
         "bootstrap": bootstrap.METHOD,
         "confidence": config.confidence,
+        "split": test.split,
         "images": count,
         "size": test.size,
         "crop": "none: the stored squares, whole",

@@ -21,6 +21,7 @@ from components.evaluate.result import examples, reasons, table
 from components.evaluate.scoring import accumulate, compare
 from components.shared.mlflow import registry, runs
 from components.shared.s3.streaming.published import local_folder, open_shards, verify_dataset
+from model.data.format import Split
 from model.data.shards import Shards
 from model.inference.saved import GeneratorInfo, load_generator
 from model.metrics.table import METRICS
@@ -69,7 +70,7 @@ def score(
 
     Args:
         dataset: output folder of preprocess, or s3://bucket/prefix of a published dataset. The first
-            `config.photographs` of its test split are scored: a random sample, as SHA-256 orders them.
+            `config.photographs` of `config.split` are scored: a random sample, as SHA-256 orders them.
         model: the challenger: output folder of train.
         output: gets metrics.json, figures.json (the challenger's numbers for `dvc metrics`), report.html, pictures,
             per_photograph.parquet, and histograms.npz and contact_sheet.npz (for choose), all at once at the end.
@@ -88,7 +89,7 @@ def score(
         UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.
         Damaged: a file of the dataset or of the model is not as it was written.
     """
-    test, train = _photographs(dataset)
+    test, train = _photographs(dataset, config.split)
     count = min(len(test), config.photographs)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     models, scored = _models(model, champion, test, config, device)
@@ -115,11 +116,11 @@ def score(
     return result
 
 
-def _photographs(dataset: Path | str) -> tuple[Shards, Shards]:
-    """Returns the test and the training split of a dataset whose files are all here and whole."""
+def _photographs(dataset: Path | str, split: Split) -> tuple[Shards, Shards]:
+    """Returns a split and the training split of a dataset whose files are all here and whole."""
     dataset = local_folder(dataset)
     verify_dataset(dataset)
-    test, train = open_shards(dataset, "test"), open_shards(dataset, "train")
+    test, train = open_shards(dataset, split), open_shards(dataset, "train")
     for shards in (test, train):
         if not len(shards):
             raise UserError(f"{dataset} has no {shards.split} photographs; add photographs and run preprocess again.")

@@ -195,6 +195,11 @@ def _the_one(made: registry.Version, identity: Mapping[str, str]) -> registry.Ve
 def _judge(
     weights_sha256: str, metrics: Mapping[str, Any], champion: registry.Version | None, config: RegisterConfig
 ) -> gate.Verdict:
+    split = metrics.get("protocol", {}).get("split", "test")
+    if split != "test":
+        return gate.reject(
+            f"It was scored on the split {split}, on which recipes are chosen; evaluate again with evaluate.split=test."
+        )
     if champion is None:
         return gate.judge({name: value for name, value in metrics.items() if name != "champion"}, config.rules)
     if champion.weights_sha256 == weights_sha256:

@@ -31,6 +31,7 @@ ALWAYS = {
 
 def config(**changes: Any) -> EvaluateConfig:
     values = {
+        "split": "test",
         "batch_size": 5,
         "photographs": 100,
         "samples": 3,

@@ -79,7 +79,7 @@ def test_the_page_escapes_names_lists_omitted_variants_and_is_repeatable(variant
     assert "<b>bold</b></b>" not in html
     assert "&lt;b&gt;bold&lt;/b&gt;" in html
     assert "blown-up has no l1_ab and was left out" in html
-    assert "83 test photographs" in html
+    assert "83 photographs of the split test" in html
     assert html.count("data:image/jpeg") == 4  # gray, two variants, true
 
 

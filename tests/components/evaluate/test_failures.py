@@ -14,10 +14,11 @@ from components.evaluate.step import evaluate
 from components.register.config import Rule
 from components.register.gate import judge
 from model.data.format import Row
+from model.data.shards import Shards
 from model.data.writer import write_dataset
 from model.utils.errors import UserError
 from tests.support.command import COLORIZE, environment
-from tests.support.made import ALWAYS, config
+from tests.support.made import ALWAYS, SIZE, config
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -81,6 +82,24 @@ def test_a_dataset_without_test_photographs_is_refused(models: dict[str, Path], 
     rows = [Row("a.jpg", "a" * 64, 16, 16, "train", "kept", "")]
     write_dataset(empty, rows, lambda _: np.full((3, 16, 16), 128, np.uint8), size=16, data_version="0" * 32)
     assert "no test photographs" in refused(empty, models["challenger"], workplace / "out", config())
+
+
+def test_another_split_is_scored_and_named(dataset: Path, models: dict[str, Path], workplace: Path) -> None:
+    assert "no val photographs" in refused(dataset, models["challenger"], workplace / "out", config(split="val"))
+    folder = workplace / "validated"
+    folder.mkdir()
+    shards = {split: Shards.open(dataset, split) for split in ("train", "test")}
+    labs, rows = {}, []
+    for name, split in (("train", "train"), ("test", "val")):
+        for index, sha256 in enumerate(shards[name].sha256s):
+            labs[sha256] = shards[name][[index]][0]
+            rows.append(Row(shards[name].paths[index], sha256, SIZE, SIZE, split, "kept", ""))
+    write_dataset(folder, rows, labs.__getitem__, size=SIZE, data_version="0" * 32)
+    on_val = evaluate(folder, models["challenger"], workplace / "val", config(split="val"))
+    on_test = evaluate(dataset, models["challenger"], workplace / "test", config())
+    assert (on_val["protocol"]["split"], on_test["protocol"]["split"]) == ("val", "test")
+    assert on_val["l1_ab"] == pytest.approx(on_test["l1_ab"])
+    assert "photographs of the split val" in (workplace / "val" / "report.html").read_text()
 
 
 def command_line(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

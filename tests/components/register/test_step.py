@@ -89,6 +89,17 @@ def test_permitted_losses_do_not_add_up_from_promotion_to_promotion(workplace: P
     assert json.loads(registry.get(4).tags["behind"]) == {}
 
 
+def test_figures_of_photographs_for_validation_are_no_reason_to_promote(workplace: Path) -> None:
+    model = trained(workplace / "model")
+    evaluation = evaluated(model, 0.9)
+    metrics = json.loads((evaluation / "metrics.json").read_text())
+    metrics["protocol"]["split"] = "val"
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+    record = register(model, evaluation, workplace / "out", RULES, TAGS)
+    assert record["outcome"] == "reject"
+    assert "evaluate.split=test" in record["summary"]
+
+
 def test_a_rule_of_a_slice_is_kept_under_a_name_that_mlflow_takes(workplace: Path) -> None:
     model = trained(workplace / "model")
     rules = RegisterConfig(rules={"l1_ab[<b>|night]": Rule(direction="down", change=0.0, bound=20.0)})
