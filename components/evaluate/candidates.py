@@ -53,7 +53,7 @@ class GeneratorCandidate:
 
     @property
     def calibrated(self) -> bool:
-        """Whether the generator has a chroma correction whose strength can be changed."""
+        """Says whether the generator has a chroma correction, whose strength can be changed."""
         return self._generator.chroma_slope > 0
 
     def uncalibrated(self, lightness: Tensor, photographs: Sequence[int]) -> Tensor:

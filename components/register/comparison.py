@@ -17,9 +17,9 @@ class Compared:
     holds: bool
     text: str
     margin: float = -math.inf
-    """The smaller of the distances from the bound and from the change; negative where the rule fails."""
+    """Smaller of the distances from the bound and from the change; negative where the rule fails."""
     behind: float | None = None
-    """How far the challenger is behind the best champion so far, 0 or less; None without a comparison."""
+    """Distance from the best champion so far, 0 or less; None without a comparison."""
 
 
 def compare(metric: str, rule: Rule, scored: Mapping[str, Any], behind: float) -> Compared:
