@@ -20,7 +20,7 @@ def resolve(
     tags: dict,
     version: dsl.OutputPath(str),
     champion: dsl.OutputPath(str),
-    settled: dsl.OutputPath(list),
+    settled: dsl.OutputPath(list[dict]),
     origins: dsl.OutputPath(list),
 ) -> bool:
     """Resolves names that move (latest data, champion) to fixed versions. Returns whether there is something to train.
