@@ -93,7 +93,7 @@ k8s-check: setup  ## renders the manifests and checks them against schemas and o
 
 # The cluster of KUBECONFIG needs Kubeflow Pipelines 2.17 and the images; ARGS=--collect-only lists the tests without one.
 cluster-check: setup data  ## follows docs/operate/cluster.md on a cluster, breaks runs, removes everything (45 minutes)
-	$(PYTEST) -m cluster --durations=0 tests/cluster $(ARGS)
+	$(PYTEST) -vv -m cluster --durations=0 tests/cluster $(ARGS)
 
 # With REGISTRY=ghcr.io/acme the images are pushed and their digests written to k8s/images. With TARGETS="cpu serving" only
 # these are built, with NO_CACHE=1 without layers of earlier builds.

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from k8s.check import argo, compiled, containers, objects, pipeline, policies, quota, references, roles, schemas
+from k8s.check import argo, compiled, containers, objects, pipeline, policies, quota, references, roles, schemas, wiring
 from k8s.check.manifests import ROOT, Finding, Manifests, render, render_with
 from model.utils.errors import UserError
 from pipeline.compile import COMPILED, to_yaml
@@ -44,6 +44,7 @@ RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
     objects.budgets,
     quota.quota,
     pipeline.steps,
+    wiring.types,
 )
 
 OPTIONAL = ("cilium", "mlflow-ingress", "mlflow-plugin", "notebooks", "pull-secret", "webhook")

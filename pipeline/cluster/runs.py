@@ -24,6 +24,7 @@ PATIENCE = 600
 
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _SENTENCE = re.compile(r"^(?:error|interrupted): (.+)$", re.MULTILINE)
+_FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ \S+\] (?:KFP driver: .*\) failed: )?(.+)$", re.MULTILINE)  # glog's
 _EXCEPTION = re.compile(r"^(\w+(?:\.\w+)*(?:Error|Exception|Interrupt|Exit)\b.*)$", re.MULTILINE)
 
 
@@ -159,7 +160,7 @@ def _reason(client: Client, run_id: str, pod: argo.Node, namespace: str) -> str:
 
 def _sentence(log: str) -> str:
     """Returns the last error in a log; empty when there is none."""
-    found = _SENTENCE.findall(log) or _EXCEPTION.findall(log)
+    found = _SENTENCE.findall(log) or _EXCEPTION.findall(log) or _FATAL.findall(log)
     return found[-1].strip() if found else ""
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from k8s.check import compiled, pipeline, policies, quota, roles, schemas
+from k8s.check import compiled, pipeline, policies, quota, roles, schemas, wiring
 from k8s.check.__main__ import check
 from k8s.check.compiled import Compiled
 from k8s.check.manifests import ROOT, Manifests, render_with
@@ -96,6 +96,26 @@ def test_the_quota_counts_a_part_of_a_gpu_by_its_own_name(rendered: dict[str, Ma
     assert "does not count requests.nvidia.com/mig-3g.40gb, of which a run asks for 6" in str(found)
     hard["requests.nvidia.com/mig-3g.40gb"] = "6"
     assert not list(quota.quota(manifests))
+
+
+def test_a_parameter_of_another_type_than_its_task_declares_is_refused(
+    rendered: dict[str, Manifests], pipelines: dict[str, Compiled]
+):
+    manifests = replace(rendered["production"], pipeline=copy.deepcopy(pipelines["spot"]))
+    assert not list(wiring.types(manifests))
+    components = manifests.pipeline.spec["components"]
+    (loop,) = [
+        parameter
+        for component in components.values()
+        for name, parameter in component.get("inputDefinitions", {}).get("parameters", {}).items()
+        if name.endswith("settled-loop-item") and parameter["parameterType"] == "STRUCT"
+    ]
+    loop["parameterType"] = "STRING"
+    found = sorted(map(str, wiring.types(manifests)))
+    assert ["dag.tasks.evaluate" in found[0], "dag.tasks.train" in found[1]] == [True, True]
+    assert all("declares STRUCT, and gets STRING" in each for each in found)
+    components["comp-partition"]["outputDefinitions"]["parameters"]["Output"]["parameterType"] = "NUMBER_DOUBLE"
+    assert len(list(wiring.types(manifests))) == 3
 
 
 def test_more_partitions_or_variants_need_more_quota(rendered: dict[str, Manifests], tmp_path: Path):

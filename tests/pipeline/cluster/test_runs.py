@@ -115,6 +115,18 @@ def test_a_bug_is_shown_by_the_last_line_of_its_traceback(kfp: KfpServer, colori
     assert "(evaluate: ValueError: 3 is not 4)" in colorize("follow", submitted).err
 
 
+def test_a_failed_driver_is_shown_by_its_fatal_line(kfp: KfpServer, colorize: Colorize, submitted: str):
+    kfp.story = failing(Step("train", "Failed", message="main: Error (exit code 1)"))
+    kfp.archived[argo.pod("train")] = (
+        "I1128 03:30:21.585996      17 resolve.go:138] parent DAG input parameters: map[]\n"
+        'F1128 03:30:21.586492      17 main.go:127] KFP driver: driver.Container(taskName="train", dagExecutionID=29) '
+        'failed: failed to resolve inputs: input parameter "variant" type mismatch: expect STRUCT, got string\n'
+        "Error: exit status 1\n"
+    )
+    said = colorize("follow", submitted).err
+    assert '(train: failed to resolve inputs: input parameter "variant" type mismatch' in said
+
+
 def test_a_log_that_kubeflow_does_not_find_is_asked_of_kubernetes(
     kfp: KfpServer, colorize: Colorize, submitted: str, tmp_path: Path
 ):
