@@ -54,9 +54,11 @@ class Generator(nn.Module):
             self.encoder.apply(initialize)
         else:
             self.encoder = Pretrained(config.encoder, encoder_weights)
-            for width in self.encoder.widths:
-                self.normalise.append(norm(config.norm, width) if width else nn.Identity())
         self._joins = [config.skip and width > 0 for width in self.encoder.widths[:-1]] + [False]
+        if config.encoder != "none":  # only what the decoder reads: several processes train no unused parameter
+            read = [*self._joins[:-1], True]
+            for width, reads in zip(self.encoder.widths, read, strict=True):
+                self.normalise.append(norm(config.norm, width) if reads else nn.Identity())
         joined = [width if joins else 0 for width, joins in zip(self.encoder.widths, self._joins, strict=True)]
         self.embed = nn.Embedding(len(config.labels) + 1, config.noise_size) if config.labels else None
         modulated_by = config.noise_size * ((config.noise == "gaussian") + (self.embed is not None))

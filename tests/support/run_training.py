@@ -16,12 +16,13 @@ from tests.support.trainings import Recorder
 if __name__ == "__main__":
     dataset, folder, *overrides = sys.argv[1:]
     torch.set_num_threads(1)
-    config = tiny_config(*overrides)
+    shards = Shards.open(Path(dataset), "train")
+    config = tiny_config(*overrides, size=shards.size)
     here = Path(folder) if int(os.environ.get("RANK", "0")) == 0 else Path(folder, "on another node")
     try:
         trained = train(
             config,
-            Shards.open(Path(dataset), "train"),
+            shards,
             here,
             {},
             reporter=Recorder(lambda images: print(images, flush=True)),
@@ -29,4 +30,4 @@ if __name__ == "__main__":
     except UserError as error:
         sys.exit(f"error: {error}")
     if trained.rank == 0:
-        save_generator(Path(folder), trained.generator, crop=config.crop, size=24, images=trained.images)
+        save_generator(Path(folder), trained.generator, crop=config.crop, size=shards.size, images=trained.images)

@@ -1,13 +1,16 @@
 """Tests of the generator and the discriminator: inputs, noise, labels, and the effect of each option."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from model.config import DiscriminatorConfig, GeneratorConfig
 from model.networks.discriminator import Discriminator, smallest_side
@@ -56,6 +59,37 @@ def test_every_generator_variant_colors_and_gets_gradients(skip: bool, noise: st
         assert parameter.grad.isfinite().all(), name
         blind = name.endswith("bias") and norm != "group"  # a bias right before its own channel's normalisation
         assert blind or parameter.grad.abs().max() > 0, name
+
+
+@pytest.fixture(scope="module")
+def _one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    store = torch.distributed.FileStore(str(tmp_path_factory.mktemp("group") / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "resnet34", "convnext_tiny")]
+
+
+@pytest.mark.parametrize("norm", ["group", "batch", "instance"])
+@pytest.mark.parametrize("noise", ["none", "dropout", "gaussian"])
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("encoder", ["none", "efficientnet_lite0", *LARGE])
+@pytest.mark.usefixtures("_one_process")
+def test_every_combination_trains_for_a_step_in_a_group_of_processes(
+    encoder: str, skip: bool, noise: str, norm: str
+) -> None:
+    """DistributedDataParallel refuses the second pass when the first one left a parameter without a gradient."""
+    generator = _generator(encoder=encoder, skip=skip, noise=noise, norm=norm, levels=5)
+    adam = torch.optim.Adam(generator.parameters(), lr=1e-4)
+    parallel = DistributedDataParallel(generator, broadcast_buffers=False)
+    for _ in range(2):
+        adam.zero_grad()
+        ab = parallel(_picture(64), _noise(generator))
+        ab.square().mean().backward()
+        adam.step()
+    assert all(parameter.isfinite().all() for parameter in generator.parameters())
 
 
 @settings(deadline=None, max_examples=15)

@@ -164,3 +164,13 @@ def test_two_processes_match_one_and_resume_its_checkpoint(tmp_path: Path, datas
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["40", "48", "56", "64"]
     assert _distance(alone, stopped) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("skip", ["true", "false"])
+def test_a_pretrained_encoder_trains_in_two_processes(tmp_path: Path, skip: str) -> None:
+    dataset = tiny_dataset(tmp_path / "dataset", size=32)
+    encoder = ("generator.encoder=efficientnet_lite0", "generator.levels=5", f"generator.skip={skip}", "images=32")
+    result = _together(dataset, tmp_path / "model", "crop=32", "encoder_learning_rate=1e-4", *encoder)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "model" / "generator.safetensors").is_file()
