@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from model.utils.errors import UserError
 from model.utils.signals import stoppable
 from pipeline.cli.options import Json
 from pipeline.cli.output import note, print_json
+from pipeline.data.catalog import ABSENT, CATALOG, absent, read_catalog, read_strays
 
 app = typer.Typer(help="Versions of the photographs in data/.", no_args_is_help=True)
 _Remote = Annotated[str | None, typer.Option(help="DVC remote. Default: the default remote of the repository.")]
@@ -27,6 +29,53 @@ def version(as_json: Json = False) -> None:
     print(f"{found.version}, {found.files} files.", flush=True)
     if found.note:
         note(found.note)
+    if lacking := absent(Path("data")):
+        note(f"It lacks {lacking} photographs of the catalog, which data/{ABSENT} names.")
+
+
+@app.command()
+def fetch(
+    address: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Address of a photograph, with {repository}, {commit}, {path} or {sha256_original}, such as that of a "
+            "mirror; repeatable: tried in this order. Default: GitHub's.",
+            envvar="COLORIZE_PHOTOGRAPH_ADDRESS",
+        ),
+    ] = None,
+    catalog: Annotated[Path, typer.Option(help="Table of photographs.", dir_okay=False)] = CATALOG,
+    connections: Annotated[int, typer.Option(help="Connections to one host.", min=1, max=32)] = 6,
+) -> None:
+    """Brings the openly licensed photographs of the catalog into data/, beside the sample photographs.
+
+    Each one comes from its own address at its commit and is checked by its SHA-256. What is there already stays.
+    """
+    from pipeline.data.download import ADDRESSES, Downloads
+    from pipeline.data.fetch import fetch as bring
+    from pipeline.data.versions import ensure_data
+
+    downloads = Downloads(address or ADDRESSES, connections)
+    entries = read_catalog(catalog)
+    data = Path("data")
+    with stoppable(_STOPPED):
+        if Path("data.dvc").exists():
+            ensure_data(Path())
+        found = bring(entries, read_strays(), data, downloads, connections, note)
+    differ = sum((found.there | found.new).get(entry.file, entry.sha256) != entry.sha256 for entry in entries)
+    if differ:
+        note(
+            f"{differ} photographs have other bytes than the catalog's, because this Pillow encodes JPEG otherwise; "
+            "they may fall into other splits than those of the champion."
+        )
+    print(
+        f"data/ has {len(found.there) + len(found.new)} of {len(entries)} photographs of the catalog: {len(found.new)} "
+        f"new, {len(found.gone)} gone, {found.dropped} left out as strays. `dvc add data` records them as a version."
+    )
+    if found.unavailable:
+        raise UserError(
+            f"{len(found.unavailable)} photographs could not be brought now; run the same command again for them."
+        )
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """HTTP servers for tests: on loopback, on a free port, without a log of requests."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,13 +41,17 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def server(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[str]:
-    """Runs a server and yields its address; stops it at the end. Port 0 picks a free one."""
+def server(
+    handler: type[BaseHTTPRequestHandler], port: int = 0, context: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """Runs a server and yields its address; stops it at the end. Port 0 picks a free one; a context makes it HTTPS."""
     with _Server(("127.0.0.1", port), handler) as listening:
+        if context:
+            listening.socket = context.wrap_socket(listening.socket, server_side=True)
         thread = threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listening.server_port}"
+            yield f"http{'s' if context else ''}://127.0.0.1:{listening.server_port}"
         finally:
             listening.shutdown()
             thread.join()
