@@ -63,34 +63,11 @@ def merge(
         UserError: the output cannot be written; too few photographs remain, or none for training or test; the labels
             cannot be read (see `labels_by`), or no photograph gets one; the record cannot be read or written.
     """
-    rows: list[Row] = []
-    candidates: list[_Candidate] = []
-    for part in parts:
-        for found in read_rows(part):
-            prepared = found.prepared
-            row = Row(found.path, prepared.sha256, prepared.width, prepared.height, None, found.status, prepared.reason)
-            if found.status == "kept":
-                member = Member(row.sha256, prepared.hash, prepared.mirrored)
-                candidates.append(_Candidate(row, part, found.slot, member))
-            else:
-                rows.append(row)
+    rows, candidates = _read(parts)
     paths = {row.path for row in rows} | {candidate.row.path for candidate in candidates}
     label_of = labels_by(config.labels, listed / listing.LABELS, paths)
-    by_sha256: dict[str, _Candidate] = {}
-    for candidate in sorted(candidates, key=lambda candidate: candidate.row.path):
-        if (same := by_sha256.setdefault(candidate.row.sha256, candidate)) is not candidate:
-            rows.append(_rejected(candidate.row, f"duplicate: the same file as {same.row.path}"))
-    recorded, members = record.read() if record else [], [candidate.member for candidate in by_sha256.values()]
-    look_alikes = LookAlikes(config.near_duplicate_bits, partial(split_of, config=config))
-    like = look_alikes.kept(members, recorded)
-    new = look_alikes.grouped(members, recorded, like)
-    first = {member.sha256: member.first for member in reversed([*recorded, *new])}
-    for sha256, candidate in by_sha256.items():
-        row = candidate.row
-        if like[sha256] == sha256:
-            rows.append(replace(row, split=split_of(first[sha256], config), label=label_of(row.path)))
-        else:
-            rows.append(_rejected(row, f"near-duplicate: looks like {by_sha256[like[sha256]].row.path}"))
+    judged, by_sha256, new = _judge(candidates, record.read() if record else [], config)
+    rows += [replace(row, label=label_of(row.path)) if row.split else row for row in judged]
     rows.sort(key=lambda row: row.path)
     summary = _summary(rows)
     _require_enough(photos, summary, config)
@@ -116,6 +93,44 @@ def split_of(sha256: str, config: PreprocessConfig) -> Split:
     if percent < config.test_percent:
         return "test"
     return "val" if percent < config.test_percent + config.val_percent else "train"
+
+
+def _read(parts: Sequence[Path]) -> tuple[list[Row], list[_Candidate]]:
+    """Reads the rows that are final, and the photographs that may be kept."""
+    rows: list[Row] = []
+    candidates: list[_Candidate] = []
+    for part in parts:
+        for found in read_rows(part):
+            prepared = found.prepared
+            row = Row(found.path, prepared.sha256, prepared.width, prepared.height, None, found.status, prepared.reason)
+            if found.status == "kept":
+                member = Member(row.sha256, prepared.hash, prepared.mirrored)
+                candidates.append(_Candidate(row, part, found.slot, member))
+            else:
+                rows.append(row)
+    return rows, candidates
+
+
+def _judge(
+    candidates: Sequence[_Candidate], recorded: Sequence[Member], config: PreprocessConfig
+) -> tuple[list[Row], dict[str, _Candidate], list[Member]]:
+    """Returns the candidates' rows with splits or reasons, candidates by SHA-256, and what the record lacks."""
+    rows: list[Row] = []
+    distinct: dict[str, _Candidate] = {}
+    for candidate in sorted(candidates, key=lambda candidate: candidate.row.path):
+        if (same := distinct.setdefault(candidate.row.sha256, candidate)) is not candidate:
+            rows.append(_rejected(candidate.row, f"duplicate: the same file as {same.row.path}"))
+    members = [candidate.member for candidate in distinct.values()]
+    look_alikes = LookAlikes(config.near_duplicate_bits, partial(split_of, config=config))
+    like = look_alikes.kept(members, recorded)
+    new = look_alikes.grouped(members, recorded, like)
+    first = {member.sha256: member.first for member in reversed([*recorded, *new])}
+    for sha256, candidate in distinct.items():
+        if like[sha256] == sha256:
+            rows.append(replace(candidate.row, split=split_of(first[sha256], config)))
+        else:
+            rows.append(_rejected(candidate.row, f"near-duplicate: looks like {distinct[like[sha256]].row.path}"))
+    return rows, distinct, new
 
 
 def _rejected(row: Row, reason: str) -> Row:

@@ -38,7 +38,9 @@ def sources_table(model: Path) -> str:
     for folder, counted in sorted(folders.items()):
         text = ", ".join(f"{licence}: {count}" for licence, count in counted.most_common())
         rows.append(f"| {cell(folder)} | {counted.total()} | {cell(text)} |")
-    if not licences:
+    if licences:
+        rows += ["", f"`{SOURCES}`, kept with this version, lists each photograph with its licence and its source."]
+    else:
         rows += [
             "",
             f"The photographs came without a `{SOURCES}` (columns file, licence): their licences are unknown.",

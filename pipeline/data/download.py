@@ -20,7 +20,7 @@ ADDRESSES = ("https://raw.githubusercontent.com/{repository}/{commit}/{path}",)
 """Templates of the addresses of a file, in the order in which they are tried."""
 
 FIELDS = ("repository", "commit", "path", "sha256_original")
-"""What a template may name."""
+"""Fields that a template may name."""
 
 _MAX_BYTES = 128 << 20
 _CHUNK = 1 << 16

@@ -29,6 +29,7 @@ def test_sources_are_counted_by_folder_and_licence(tmp_path: Path) -> None:
     (model / SOURCES).write_text("file,licence,more\n0.png,<b>|CC0,x\n1.png,<b>|CC0,x\n3.png,GPL-3,x\n", "utf-8")
     table = sources_table(model)
     assert r"| . | 3 | &lt;b&gt;\|CC0: 2, unknown: 1 |" in table
+    assert "`SOURCES.csv`, kept with this version, lists each photograph" in table
     assert "GPL" not in table  # it belongs to a validation photograph
     (model / "manifest.parquet").unlink()
     assert "No manifest" in sources_table(model)
