@@ -30,7 +30,7 @@ def version(as_json: Json = False) -> None:
     if found.note:
         note(found.note)
     if lacking := absent(Path("data")):
-        note(f"It lacks {lacking} photographs of the catalog, which data/{ABSENT} names.")
+        note(f"Gone from the catalog: {lacking}; data/{ABSENT} names them.")
 
 
 @app.command()

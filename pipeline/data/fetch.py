@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from PIL import Image
 
@@ -92,24 +94,40 @@ def _bring(
     found: Fetched,
     say: Callable[[str], None],
 ) -> None:
-    with ThreadPoolExecutor(at_once) as pool, progress(len(missing), "fetch", "photographs") as advance:
-        entries = {pool.submit(_one, entry, photos, downloads): entry for entry in missing}
-        try:
-            for future in as_completed(entries):
-                entry = entries[future]
+    jobs: SimpleQueue[Entry] = SimpleQueue()
+    results: SimpleQueue[tuple[Entry, str | Exception]] = SimpleQueue()
+
+    def work() -> None:
+        with suppress(Empty):
+            while True:
+                entry = jobs.get_nowait()
                 try:
-                    found.new[entry.file] = future.result()
-                except Gone as error:
+                    results.put((entry, _one(entry, photos, downloads)))
+                except Exception as error:  # raised where the results are read
+                    results.put((entry, error))
+
+    for entry in missing:
+        jobs.put(entry)
+    for _ in range(min(at_once, len(missing))):  # daemons: an interrupted command need not wait for silent servers
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        with progress(len(missing), "fetch", "photographs") as advance:
+            for _ in missing:
+                entry, result = results.get()
+                path = photos / entry.file
+                if isinstance(result, str):
+                    found.new[entry.file] = result
+                elif isinstance(result, Gone):
                     found.gone[entry.file] = "gone"
-                    say(f"{photos / entry.file} is gone: {error}.")
-                except Unavailable as error:
-                    found.unavailable[entry.file] = str(error)
-                    say(f"{photos / entry.file} could not be brought: {error}.")
+                    say(f"{path} is gone: {result}.")
+                elif isinstance(result, Unavailable):
+                    found.unavailable[entry.file] = str(result)
+                    say(f"{path} could not be brought: {result}.")
+                else:
+                    raise result
                 advance(1)
-        except BaseException:
-            downloads.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    finally:
+        downloads.stop()
 
 
 def _one(entry: Entry, photos: Path, downloads: Downloads) -> str:

@@ -23,6 +23,7 @@ from pipeline.data.catalog import ABSENT, CATALOG, Entry, read_catalog, read_str
 from pipeline.data.download import Downloads, Patience
 from pipeline.data.fetch import Fetched, derived, fetch
 from tests.support.command import COLORIZE, environment
+from tests.support.dvc_project import Project
 from tests.support.photograph_server import PhotographServer, certificate, photograph_server
 
 QUICK = Patience(attempts=3, pause=0.01, silence=0.5, failures=4)
@@ -156,12 +157,12 @@ def test_an_endless_answer_is_cut_off(files, bring, monkeypatch):
 
 
 def test_a_host_that_never_answers_is_given_up(files, bring):
-    entries = catalog(files, 40)
+    entries = catalog(files, 15)
     for entry in entries:
         files.faults[address_of(entry)] = deque(["500"] * 9)
     found = bring(entries)
-    assert len(found.unavailable) == 40
-    assert len(files.asked) < 40, "the rest is not tried"
+    assert len(found.unavailable) == 15
+    assert len(files.asked) <= 3 * (4 + 2), "two more are in work when the fourth one fails; the rest is not tried"
 
 
 def test_nothing_listens(bring, files, tmp_path):
@@ -272,17 +273,36 @@ def test_the_catalog_of_the_repository_is_whole():
     assert 100 < len(strays) < 200
 
 
-def test_an_interrupted_command_goes_on_where_it_stopped(files, tmp_path):
-    entries = catalog(files, 6)
-    path = tmp_path / "catalog.csv"
+def command(files: PhotographServer, entries: list[Entry], folder: Path) -> list[str]:
+    """Returns the command that brings these entries, whose table it writes into the folder."""
+    path = folder / "catalog.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow([field.name for field in fields(Entry)])
         rows.writerows(map(astuple, entries))
+    return ["data", "fetch", "--catalog", str(path), "--address", files.address + ADDRESS, "--connections", "1"]
+
+
+@pytest.mark.slow
+def test_the_catalog_comes_beside_the_sample_photographs_and_makes_a_version(files, tmp_path, photos):
+    project = Project.create(tmp_path / "original", photos).clone(tmp_path)
+    entries = catalog(files, 3)
+    del files.files[address_of(entries[2])]
+    project.run("colorize", *command(files, entries, tmp_path))
+    assert len(project.photographs) == 4 + 2 + 2  # the sample, the new ones, SOURCES.csv and ABSENT.csv
+    said = project.attempt("colorize", "data", "version").stderr
+    assert "(0 changed, 4 added, 0 deleted)" in said
+    assert "Gone from the catalog: 1; data/ABSENT.csv names them." in said
+    before = project.version
+    project.record("With the catalog")
+    assert project.version != before
+
+
+def test_an_interrupted_command_goes_on_where_it_stopped(files, tmp_path):
+    entries = catalog(files, 6)
     files.faults[address_of(entries[3])] = deque(["stall"])
-    command = [*COLORIZE, "data", "fetch", "--catalog", str(path), "--address", files.address + ADDRESS]
-    command += ["--connections", "1"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    arguments = [*COLORIZE, *command(files, entries, tmp_path)]
+    process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     ends = time.monotonic() + 60
     while address_of(entries[3]) not in files.asked and process.poll() is None and time.monotonic() < ends:
         time.sleep(0.05)
@@ -293,6 +313,6 @@ def test_an_interrupted_command_goes_on_where_it_stopped(files, tmp_path):
     assert "Traceback" not in error
     assert len(table(tmp_path / "data" / "SOURCES.csv")) == 3
     files.asked.clear()
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
     assert files.asked == [address_of(entry) for entry in entries[3:]]
     assert "data/ has 6 of 6 photographs of the catalog: 3 new, 0 gone, 0 left out" in done.stdout
