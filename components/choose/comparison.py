@@ -16,7 +16,8 @@ from model.metrics.table import METRICS
 from model.utils.errors import UserError
 
 SHOWN = (
-    "l1_ab", "l1_ab_best", "psnr", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0", "diversity",
+    "l1_ab", "l1_ab_best", "psnr", "colorfulness", "delta_colorfulness", "colorfulness_error", "ab_intersection",
+    "kid_efflite0", "diversity",
 )  # fmt: skip
 _BASELINES = ("gray", "mean_by_lightness")
 _CURVES = ("reconstruction", "val_l1_ab", "val_delta_colorfulness", "d_accuracy")  # columns of history.jsonl

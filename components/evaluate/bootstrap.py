@@ -16,9 +16,8 @@ def resamplings(count: int, seed: int) -> Tensor:
     """Draws how often each photograph counts: (RESAMPLES, count) float64, each row with the sum `count`."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(count, (RESAMPLES, count), generator=generator)
-    return torch.zeros(RESAMPLES, count, dtype=torch.float64).scatter_add_(
-        1, drawn, torch.ones(RESAMPLES, count, dtype=torch.float64)
-    )
+    once = torch.ones(1, 1, dtype=torch.float64).expand(RESAMPLES, count)
+    return torch.zeros(RESAMPLES, count, dtype=torch.float64).scatter_add_(1, drawn, once)
 
 
 def intervals(values: Mapping[str, Tensor], confidence: float) -> dict[str, tuple[float, float]]:

@@ -4,11 +4,15 @@ A model with paler colors has a lower `l1_ab`, so two models compare only where 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from components.evaluate.accumulate import MetricAccumulator, Pictures
+from components.evaluate.bootstrap import intervals, resamplings
 from components.evaluate.candidates import GeneratorCandidate
+from components.evaluate.config import EvaluateConfig
 from components.evaluate.features import FeatureNetworks
 from components.evaluate.figures import PerImage, figures
 from components.evaluate.slices import Slice
@@ -19,7 +23,9 @@ MOST = 2000
 """Number of photographs on which the curve is measured: the first ones, a random sample as SHA-256 orders them."""
 FIGURES = ("l1_ab", "kid_efflite0", "kid", "colorfulness", "colorfulness_real", "colorfulness_error")
 
-Points = list[dict[str, float]]
+COMPARED = ("l1_ab", "kid_efflite0", "kid", "colorfulness_error")
+SHARES = (0.8, 1.0)
+"""Shares of the photographs' own colorfulness at which two models are compared."""
 
 
 class CurveAccumulator:
@@ -31,9 +37,9 @@ class CurveAccumulator:
     def add(
         self,
         candidate: GeneratorCandidate,
-        samples: torch.Tensor,
+        samples: Tensor,
         truth: Pictures,
-        lightness: torch.Tensor,
+        lightness: Tensor,
         networks: FeatureNetworks,
     ) -> None:
         """Adds a batch of colorings.
@@ -58,46 +64,102 @@ class CurveAccumulator:
         return found | {1.0: own.take(range(len(found[0.0])))}
 
 
-def points(sets: Mapping[float, PerImage], truth: PerImage) -> Points:
-    """Returns the figures at each strength, the weakest first, with `share`: of the photographs' own colorfulness.
+def curve(
+    sets: Mapping[str, Mapping[float, PerImage]], truth: PerImage, config: EvaluateConfig
+) -> dict[str, dict[str, Any]]:
+    """Returns the strength curve of each model, and the models' figures where they are equally colorful.
 
     Args:
-        sets: strength -> colorings of the photographs.
-        truth: of the photographs.
+        sets: model -> strength -> colorings of the photographs.
+        truth: of the photographs, at least two.
+        config: seed and confidence of the intervals.
+
+    Returns:
+        `curve`: model -> figures at each strength, the weakest first, with `share`: of the photographs' own
+        colorfulness; none for a model whose figures are not finite. `equal_colorfulness`: share, such as "0.8" -> model
+        -> figures, interpolated, where its curve reaches that share; with `difference` from the champion.
     """
-    found = []
-    once = torch.ones(1, len(truth), dtype=torch.float64)
-    for strength in STRENGTHS:
-        values = {name: float(value) for name, value in figures(sets[strength], truth, once).items()}
-        if not all(torch.isfinite(torch.tensor(values[name])) for name in FIGURES if name in values):
-            return []
-        share = values["colorfulness"] / max(values["colorfulness_real"], 1e-6)
-        shown = {name: values[name] for name in FIGURES if name in values}
-        found.append({"strength": strength, "share": share, **shown})
+    once, weights = torch.ones(1, len(truth), dtype=torch.float64), resamplings(len(truth), config.seed)
+    exact = {who: _stacked(each, truth, once) for who, each in sets.items()}
+    equal: dict[str, Any] = {}
+    if exact.keys() >= {"challenger", "champion"}:
+        drawn = {who: _stacked(each, truth, weights) for who, each in sets.items()}
+        for share in SHARES:
+            between = {who: _at_share(each, share) for who, each in exact.items()}
+            ours, theirs = (_at_share(drawn[who], share) for who in ("challenger", "champion"))
+            ends = intervals({name: ours[name] - theirs[name] for name in ours}, config.confidence)
+            equal[f"{share:g}"] = _compared(between, ends, config.confidence)
+    return {"curve": {who: _points(each) for who, each in exact.items()}, "equal_colorfulness": equal}
+
+
+def _stacked(sets: Mapping[float, PerImage], truth: PerImage, weights: Tensor) -> dict[str, Tensor]:
+    """Returns each figure at each strength under several weightings: (STRENGTHS, R)."""
+    found = [figures(sets[strength], truth, weights) for strength in STRENGTHS]
+    stacked = {name: torch.stack([each[name] for each in found]) for name in FIGURES if name in found[0]}
+    return {"share": stacked["colorfulness"] / stacked["colorfulness_real"].clamp(min=1e-6), **stacked}
+
+
+def _points(stacked: Mapping[str, Tensor]) -> list[dict[str, float]]:
+    if not all(bool(values.isfinite().all()) for values in stacked.values()):
+        return []
+    rows = ({name: float(values[place]) for name, values in stacked.items()} for place in range(len(STRENGTHS)))
+    return [{"strength": strength, **row} for strength, row in zip(STRENGTHS, rows, strict=True)]
+
+
+def _at_share(stacked: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Returns figures (R,) where the colorfulness has a share of the photographs' own; NaN beyond the curve's ends."""
+    shares = stacked["share"]
+    above = (shares < share).sum(dim=0, keepdim=True)  # stronger colors have a larger share
+    inside = (above > 0) & (above < len(shares))
+    above = above.clamp(1, len(shares) - 1)
+    low, high = shares.gather(0, above - 1), shares.gather(0, above)
+    part = ((share - low) / (high - low)).where(inside, torch.nan)
+    return {
+        name: torch.lerp(stacked[name].gather(0, above - 1), stacked[name].gather(0, above), part)[0]
+        for name in COMPARED
+        if name in stacked
+    }
+
+
+def _compared(
+    between: Mapping[str, Mapping[str, Tensor]], ends: Mapping[str, tuple[float, float]], confidence: float
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for who, each in between.items():
+        found[who] = {name: float(value) if bool(value.isfinite()) else None for name, value in each.items()}
+    gaps = {name: between["challenger"][name] - between["champion"][name] for name in ends}
+    found["difference"] = {
+        name: {"value": float(gap), "low": ends[name][0], "high": ends[name][1], "confidence": confidence}
+        for name, gap in gaps.items()
+        if bool(gap.isfinite())
+    }
     return found
 
 
 def curves(
-    models: Mapping[str, CurveAccumulator], own: Mapping[str, PerImage], truth: PerImage, slices: Mapping[str, Slice]
-) -> tuple[dict[str, Points], dict[str, dict[str, Points]]]:
-    """Returns the points of each calibrated model, over all photographs and by slice.
+    models: Mapping[str, CurveAccumulator],
+    own: Mapping[str, PerImage],
+    truth: PerImage,
+    slices: Mapping[str, Slice],
+    config: EvaluateConfig,
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Returns the `curve` of all photographs and that of each slice by its name.
 
     Args:
         models: name -> its colorings at other strengths.
         own: model -> its colorings at its own strength.
         truth: of the photographs.
-        slices: name -> slice; those with a single photograph of the curve's are left out.
+        slices: name -> slice; those with a single photograph of the curve's have none.
+        config: seed and confidence of the intervals.
     """
     sets = {who: each.sets(own[who]) for who, each in models.items()}
     count = min((len(each[0.0]) for each in sets.values()), default=0)
-    whole = {who: points(each, truth.take(range(count))) for who, each in sets.items()}
-    parts = {}
-    for name, each in slices.items() if count else ():
-        rows = [row for row in each.rows if row < count]
-        if len(rows) > 1:
-            parts[name] = {who: _taken(one, truth, rows) for who, one in sets.items()}
-    return whole, parts
 
+    def taken(rows: Sequence[int]) -> dict[str, Any]:
+        if len(rows) < 2:
+            return {"curve": {}, "equal_colorfulness": {}}
+        some = {who: {strength: one.take(rows) for strength, one in each.items()} for who, each in sets.items()}
+        return curve(some, truth.take(rows), config)
 
-def _taken(sets: Mapping[float, PerImage], truth: PerImage, rows: Sequence[int]) -> Points:
-    return points({strength: each.take(rows) for strength, each in sets.items()}, truth.take(rows))
+    parts = {name: taken([row for row in each.rows if row < count]) for name, each in slices.items()}
+    return taken(range(count)), parts

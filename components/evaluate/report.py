@@ -64,6 +64,7 @@ def write_report(
         histograms=histograms_chart({name.replace("_", " "): counts for name, counts in histograms.items()}),
         curves=uri("image/png", curves.read_bytes()) if curves else "",
         strengths=uri("image/svg+xml", strengths) if strengths else "",
+        equal=_equal("all", result) + [row for name, part in result["slices"].items() for row in _equal(name, part)],
         curve={who: points for who, points in result["curve"].items() if points},
     )
     path.write_text(page, encoding="utf-8")
@@ -112,6 +113,16 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             "from_gray": result["baseline_difference"]["gray"].get(name),
         }
         rows.append({"name": name, "metric": metric, "texts": texts, "winners": winners} | _texts(gaps))
+    return rows
+
+
+def _equal(photographs: str, result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Returns a row for each share of colorfulness and each metric that both models have there."""
+    rows = []
+    for share, found in result["equal_colorfulness"].items():
+        for metric, gap in found["difference"].items():
+            row = {"photographs": photographs, "share": share, "metric": metric, **_texts({"difference": gap})}
+            rows.append(row | {who: _number(found[who][metric]) for who in ("challenger", "champion")})
     return rows
 
 

@@ -65,7 +65,7 @@ def compare(
 ) -> dict[str, Any]:
     """Returns the figures over all photographs as `result.summary` does, and those of each slice under `slices`.
 
-    Both have the points of each calibrated model's strength curve under `curve`.
+    Both have the points of each calibrated model's strength curve under `curve`, and `equal_colorfulness`.
 
     Args:
         test: the test split.
@@ -77,10 +77,10 @@ def compare(
     sets = {name: each.per_image() for name, each in accumulated.colorings.items()}
     frechet = {name: frechet_distances(each, real, networks.spaces) for name, each in sets.items()}
     slices = find_slices(test.paths[: len(real)], test.labels[: len(real)])
-    whole, parts = curves(accumulated.curves, sets, real, slices)
+    whole, parts = curves(accumulated.curves, sets, real, slices, config)
     found = sliced(slices, sets, real, config)
     return {
         **summary(sets, real, config, frechet),
-        "curve": whole,
-        "slices": {name: each | {"curve": parts.get(name, {})} for name, each in found.items()},
+        **whole,
+        "slices": {name: each | parts[name] for name, each in found.items()},
     }

@@ -81,9 +81,10 @@ def score(
 
     Returns:
         The content of metrics.json: the challenger's figures by name, `champion` and `difference` (absent when there is
-        none), `gray`, `mean_by_lightness`, `interval`, `baseline_difference`, `slices`, `examples`, `absent` (reasons
-        for figures that are missing or None, because not finite) and `protocol`. `difference` is challenger minus
-        champion, with its interval. A slice has the same figures over the photographs of a folder or a label.
+        none), `gray`, `mean_by_lightness`, `interval`, `baseline_difference`, `curve`, `equal_colorfulness`, `slices`,
+        `examples`, `absent` (reasons for figures that are missing or None, because not finite) and `protocol`.
+        `difference` is challenger minus champion, with its interval. A slice has the same figures over the photographs
+        of a folder or a label.
 
     Raises:
         UserError: a folder is not what it should be; weights cannot be had; the champion cannot be fetched.

@@ -13,7 +13,8 @@ from components.shared.mlflow import registry
 from pipeline.local.run import RunResult
 
 _SHOWN = (
-    "l1_ab", "l1_ab_best", "psnr", "ssim", "colorfulness", "delta_colorfulness", "ab_intersection", "kid_efflite0",
+    "l1_ab", "l1_ab_best", "psnr", "ssim", "colorfulness", "delta_colorfulness", "colorfulness_error",
+    "colorfulness_correlation", "ab_intersection", "kid_efflite0",
     "fd_efflite0", "fid", "kid", "lpips", "diversity", "diversity_lpips",
 )  # fmt: skip
 _OTHERS = {"champion": "champion", "gray": "gray", "mean_by_lightness": "mean color by lightness"}

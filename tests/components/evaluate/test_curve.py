@@ -1,11 +1,13 @@
 """Tests of the strength curve: its points, its cost, its picture."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from components.evaluate.curve import STRENGTHS
+from components.evaluate.curve import STRENGTHS, _at_share
 from components.evaluate.step import score
 from model.networks.generator import Generator
 from tests.support.made import TEST, config, make_generator
@@ -55,6 +57,24 @@ def test_a_curve_has_a_point_for_each_strength_that_equals_a_model_of_that_stren
         alone = score(dataset, weaker, folder / f"alone-{strength}", config())
         for name in ("l1_ab", "kid_efflite0", "colorfulness"):
             assert points[strength][name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5)
+
+
+def test_models_are_compared_where_they_are_equally_colorful(curved: tuple[dict[str, Any], Path, int]) -> None:
+    points = {"challenger": [(0.5, 4.0), (0.7, 6.0), (0.9, 10.0)], "champion": [(0.6, 5.0), (1.2, 11.0), (1.4, 12.0)]}
+    found = {}
+    for who, each in points.items():
+        share, error = (torch.tensor(column)[:, None] for column in zip(*each, strict=True))
+        found[who] = {at: float(_at_share({"share": share, "l1_ab": error}, at)["l1_ab"]) for at in (0.8, 1.0)}
+    assert found["challenger"][0.8] == pytest.approx(8.0)
+    assert found["champion"] == pytest.approx({0.8: 7.0, 1.0: 9.0})
+    assert math.isnan(found["challenger"][1.0])  # beyond the end of its curve
+    equal = curved[0]["equal_colorfulness"]
+    assert equal.keys() == {"0.8", "1"}
+    for share in equal.values():
+        assert share.keys() == {"challenger", "champion", "difference"}
+        for name, gap in share["difference"].items():
+            assert gap["value"] == pytest.approx(share["challenger"][name] - share["champion"][name])
+            assert gap["low"] <= gap["high"]
 
 
 def test_a_slice_has_its_own_curve(curved: tuple[dict[str, Any], Path, int]) -> None:

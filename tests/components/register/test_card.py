@@ -58,6 +58,10 @@ def test_the_card_has_intervals_slices_and_strengths_and_says_what_was_chosen_on
         "interval": {"l1_ab": {"low": 9.2, "high": 11.1}},
         "slices": {"<b>|people": people, "few": people | {"photographs": 2, "interval": {}, "l1_ab": None}},
         "curve": {"challenger": points},
+        "equal_colorfulness": {
+            "0.8": {"challenger": {"l1_ab": 9.5}, "champion": {"l1_ab": 10.0}, "difference": {"l1_ab": gap}},
+            "1": {"challenger": {"l1_ab": None}, "champion": {"l1_ab": 10.4}, "difference": {}},
+        },
     }
     point = {"slope": 0.3, "l1_ab": 9.9, "colorfulness": 30.0}
     calibration = {"photographs": 70, "colorfulness_real": 38.0, "gray_l1_ab": 10.7, "chosen": point}
@@ -69,12 +73,15 @@ def test_the_card_has_intervals_slices_and_strengths_and_says_what_was_chosen_on
         "| few | 2 |  | 11.5 |",
         "| strength | share | l1_ab | kid_efflite0 |\n| ---: | ---: | ---: | ---: |\n| 0.0 | 0 | 10 | 0.01 |\n| 0.5 ",
         "(strengths.svg)",
+        "At 0.8 of the photographs' own colorfulness its l1_ab is 9.5, that of the champion at evaluation time 10: a",
+        "a difference of -0.5 (-1.4 to 0.4).",
         "| strength of colors | 70 photographs for validation",
         "There l1_ab is 9.9; without calibration 9.5, in full color 12.2, gray 10.7 |",
         "the best of several generators on photographs for validation",
         "| figures on this card | photographs for the test |",
     ):
         assert words in card, words
+    assert "At 1 of the photographs'" not in card
     plain = model_card(GENERATOR, {"chroma_slope": 0.4}, METRICS, TAGS, "")
     assert "as colorful as these" in plain
     assert "By source and label" not in plain
