@@ -83,7 +83,7 @@ def _gain(rule: Rule, interval: Mapping[str, float], difference: float) -> tuple
     """Returns a difference as a gain in the rule's direction: low end, value, high end."""
     if rule.direction == "up":
         return interval["low"], difference, interval["high"]
-    return -interval["high"], -difference, -interval["low"]
+    return 0.0 - interval["high"], 0.0 - difference, 0.0 - interval["low"]  # not -0.0
 
 
 def _number(figures: Mapping[str, Any], metric: str) -> float | None:
