@@ -44,7 +44,9 @@ def fetch(
             envvar="COLORIZE_PHOTOGRAPH_ADDRESS",
         ),
     ] = None,
-    catalog: Annotated[Path, typer.Option(help="Table of photographs.", dir_okay=False)] = CATALOG,
+    catalog: Annotated[
+        Path, typer.Option(help="Table of photographs.", dir_okay=False, show_default="pipeline/data/catalog.csv")
+    ] = CATALOG,
     connections: Annotated[int, typer.Option(help="Connections to one host.", min=1, max=32)] = 6,
 ) -> None:
     """Brings the openly licensed photographs of the catalog into data/, beside the sample photographs.
