@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from components.register.config import parse
 from components.shared.mlflow import connection, registry
 from components.shared.mlflow.promotion import Entry
 from pipeline import ROOT
@@ -26,7 +27,7 @@ def version_rows() -> list[dict[str, Any]]:
     aliases: dict[int, list[str]] = {}
     for alias, number in registry.model().aliases.items():
         aliases.setdefault(number, []).append(alias)
-    rules = list(load_config(ROOT / "params.yaml").register_.rules)
+    rules = list(dict.fromkeys(parse(name)[0] for name in load_config(ROOT / "params.yaml").register_.rules))
     rows = []
     for version in reversed(registry.find_all({})):
         tags = version.tags
