@@ -1,5 +1,6 @@
 """Near-duplicates, found by perceptual hashes within a Hamming distance."""
 
+from collections.abc import Sequence
 from itertools import combinations, pairwise
 from math import comb
 
@@ -13,8 +14,9 @@ _ROWS, _COLUMNS = 256, 16384  # a block of distances takes 32 MiB
 _PAIRS = 1 << 20  # candidates at once: 40 MiB
 _SORTING, _CANDIDATE = 60, 30  # cost of a hash in a table, and of a pair found there, in block comparisons
 
-# The lowest 8 of the 32 waves of a discrete cosine transform.
-_WAVES = np.cos(np.pi / 64 * np.outer(np.arange(8), np.arange(1, 64, 2)))
+WAVES = np.cos(np.pi / 64 * np.outer(np.arange(8), np.arange(1, 64, 2)))
+"""The lowest 8 of the 32 waves of a discrete cosine transform: (8, 32)."""
+
 _MIRRORED = np.where(np.arange(8) % 2, -1, 1)  # mirroring flips the sign of every other wave
 
 
@@ -24,7 +26,7 @@ def perceptual_hashes(gray: NDArray[np.uint8]) -> tuple[int, int]:
     The hashes equal those of `imagehash.phash`, except where a wave equals the median up to rounding.
     """
     small = Image.fromarray(gray).resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=1)
-    low = _WAVES @ np.asarray(small, dtype=np.float64) @ _WAVES.T
+    low = WAVES @ np.asarray(small, dtype=np.float64) @ WAVES.T
     return _above_median(low), _above_median(low * _MIRRORED)
 
 
@@ -54,7 +56,7 @@ def _mark_duplicates(
 ) -> None:
     """Sets `duplicate_of` of ascending rows, none of which is close to a photograph kept before the first of them."""
     if len(rows) <= _ROWS:
-        close = _is_close(hashes[rows], mirrored[rows], hashes[rows], bits)
+        close = _is_close([hashes[rows], mirrored[rows]], hashes[rows], bits)
         for place, row in enumerate(rows):
             if duplicate_of[row] == row:
                 later = rows[place + 1 :]
@@ -63,24 +65,33 @@ def _mark_duplicates(
     early, late = np.split(rows, [len(rows) // 2])
     _mark_duplicates(duplicate_of, early, hashes, mirrored, bits)
     kept = early[duplicate_of[early] == early]
-    first = first_close(hashes[late], mirrored[late], hashes[kept], bits)
+    first = first_close((hashes[late], mirrored[late]), hashes[kept], bits)
     found = first < len(kept)
     duplicate_of[late[found]] = kept[first[found]]
     _mark_duplicates(duplicate_of, late[~found], hashes, mirrored, bits)
 
 
-def first_close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) -> NDArray[np.int64]:
-    """Returns the index of the first of `others` that each hash is close to; len(others) if there is none."""
-    first = np.full(len(hashes), len(others))
-    if masks := _masks(len(hashes), len(others), bits):
+def first_close(queries: tuple[Hashes, ...], others: Hashes, bits: int) -> NDArray[np.int64]:
+    """Finds the first of `others` that each picture is close to.
+
+    Args:
+        queries: hashes of the pictures, each (n,), of which any may be close.
+        others: (m,) uint64.
+        bits: the largest Hamming distance.
+
+    Returns:
+        (n,) int64: its index; m if there is none.
+    """
+    first = np.full(len(queries[0]), len(others))
+    if masks := _masks(len(first), len(others), bits):
         for mask in masks:
-            for queries in (hashes, mirrored):
-                _look_up(first, queries, others, mask, bits)
+            for hashes in queries:
+                _look_up(first, hashes, others, mask, bits)
         return first
-    for row in range(0, len(hashes), _ROWS):
+    for row in range(0, len(first), _ROWS):
         here = slice(row, row + _ROWS)
         for column in range(0, len(others), _COLUMNS):
-            close = _is_close(hashes[here], mirrored[here], others[column : column + _COLUMNS], bits)
+            close = _is_close([hashes[here] for hashes in queries], others[column : column + _COLUMNS], bits)
             found = close.any(axis=1)
             first[here][found] = np.minimum(first[here][found], column + close[found].argmax(axis=1))
     return first
@@ -121,11 +132,10 @@ def _look_up(first: NDArray[np.int64], queries: Hashes, others: Hashes, mask: np
         np.minimum.at(first, query[close], other[close])
 
 
-def _is_close(hashes: Hashes, mirrored: Hashes, others: Hashes, bits: int) -> NDArray[np.bool_]:
-    """Returns (n, m) booleans: True where one of n photographs is close to one of m others."""
-    as_is = np.bitwise_count(hashes[:, None] ^ others)
-    turned = np.bitwise_count(mirrored[:, None] ^ others)
-    close: NDArray[np.bool_] = np.minimum(as_is, turned) <= bits
+def _is_close(queries: Sequence[Hashes], others: Hashes, bits: int) -> NDArray[np.bool_]:
+    """Returns (n, m) booleans: True where one of n pictures is close to one of m others."""
+    distances = [np.bitwise_count(hashes[:, None] ^ others) for hashes in queries]
+    close: NDArray[np.bool_] = np.minimum.reduce(distances) <= bits
     return close
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from components.preprocess.crops import hashes_of
 from components.preprocess.duplicates import Hashes, first_close, near_duplicates
 from model.data.format import SPLITS, Split
 
@@ -18,6 +20,8 @@ class Member:
     """64-bit pHash of the central square's lightness."""
     mirrored: int
     """64-bit pHash of its mirror image."""
+    crops: str = ""
+    """pHashes of its inner squares (see `crops.crop_hashes`)."""
     first: str = ""
     """SHA-256 of the first member that its group had in any data version; it decides the split."""
 
@@ -70,19 +74,30 @@ class LookAlikes:
         return [*founders, *others]
 
     def _moved(self, founders: list[Member], others: list[Member]) -> dict[str, str]:
-        """Returns groups that share a look-alike with one nearer to training, and that one. Every round moves some."""
+        """Returns groups that are near one that is nearer to training, and that one. Every round moves some."""
         alone = [each for each in founders if each.first == each.sha256]
-        joined = {each.sha256: to.first for each, to in zip(alone, self._joined(alone, others), strict=True)}
+        joined = {
+            each.sha256: to.first for each, to in zip(alone, self._joined(alone, [*founders, *others]), strict=True)
+        }
         moved = {first: to for first, to in joined.items() if self._rank(to) < self._rank(first)}
         return {first: to for first, to in moved.items() if to not in moved}
 
     def _joined(self, new: list[Member], earlier: Sequence[Member]) -> list[Member]:
-        """Returns photographs with the group of an earlier look-alike, of one in training if there is one; else own."""
+        """Returns photographs with the group of an earlier one that is near, in training if one is; else their own.
+
+        Near is a look-alike, a crop of the other one, or what the other one is a crop of.
+        """
         earlier = sorted(earlier, key=lambda each: self._rank(each.first))
-        places = first_close(*_hashes(new), _hashes(earlier)[0], self.bits).tolist()
+        whole, others = _hashes(new), _hashes(earlier)
+        places = first_close(whole, others[0], self.bits)
+        inside, owner = _crops(earlier)
+        places = np.minimum(places, np.append(owner, len(earlier))[first_close(whole, inside, self.bits)])
+        inside, owner = _crops(new)
+        for hashes in others:
+            np.minimum.at(places, owner, first_close((inside,), hashes, self.bits))
         return [
             replace(each, first=earlier[place].first if place < len(earlier) else each.sha256)
-            for each, place in zip(new, places, strict=True)
+            for each, place in zip(new, places.tolist(), strict=True)
         ]
 
     def _rank(self, first: str) -> int:
@@ -94,3 +109,9 @@ def _hashes(members: Sequence[Member]) -> tuple[Hashes, Hashes]:
         np.array([member.hash for member in members], dtype=np.uint64),
         np.array([member.mirrored for member in members], dtype=np.uint64),
     )
+
+
+def _crops(members: Sequence[Member]) -> tuple[Hashes, NDArray[np.int64]]:
+    """Returns the hashes of all inner squares, and the place of the photograph of each."""
+    owner = np.repeat(np.arange(len(members)), [len(member.crops) // 16 for member in members])
+    return hashes_of("".join(member.crops for member in members)), owner

@@ -104,7 +104,7 @@ def _read(parts: Sequence[Path]) -> tuple[list[Row], list[_Candidate]]:
             prepared = found.prepared
             row = Row(found.path, prepared.sha256, prepared.width, prepared.height, None, found.status, prepared.reason)
             if found.status == "kept":
-                member = Member(row.sha256, prepared.hash, prepared.mirrored)
+                member = Member(row.sha256, prepared.hash, prepared.mirrored, prepared.crops)
                 candidates.append(_Candidate(row, part, found.slot, member))
             else:
                 rows.append(row)

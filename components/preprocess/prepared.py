@@ -26,6 +26,8 @@ class Prepared:
     """64-bit pHash of the central square's lightness."""
     mirrored: int = 0
     """64-bit pHash of its mirror image."""
+    crops: str = ""
+    """pHashes of its inner squares (see `crops.crop_hashes`)."""
 
 
 @dataclass(frozen=True)

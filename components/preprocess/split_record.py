@@ -16,7 +16,15 @@ from model.utils.errors import UserError
 
 FOLDER = "splits"
 
-_SCHEMA = pa.schema([("sha256", pa.string()), ("hash", pa.uint64()), ("mirrored", pa.uint64()), ("first", pa.string())])
+_SCHEMA = pa.schema(
+    [
+        pa.field("sha256", pa.string()),
+        pa.field("hash", pa.uint64()),
+        pa.field("mirrored", pa.uint64()),
+        pa.field("crops", pa.string()),
+        pa.field("first", pa.string()),
+    ]
+)
 _DIGITS = 32  # of the SHA-256 in a file's name
 _NAME = re.compile(rf"\d{{8}}-[0-9a-f]{{{_DIGITS}}}\.parquet")
 

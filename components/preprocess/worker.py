@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from torch.utils.dlpack import from_dlpack
 
 from components.preprocess.color_table import look_up
+from components.preprocess.crops import crop_hashes
 from components.preprocess.duplicates import perceptual_hashes
 from components.preprocess.prepared import Pixels, Prepared
 from components.shared.photos.listing import MAX_BYTES
@@ -65,7 +66,7 @@ def prepare(job: tuple[int, Path], task: Task) -> Prepared:
         )
     lab = stored.numpy()
     task.pixels.write(slot, lab)
-    return Prepared(sha256, width, height, "", *perceptual_hashes(lab[0]))
+    return Prepared(sha256, width, height, "", *perceptual_hashes(lab[0]), crop_hashes(lab[0]))
 
 
 def _central_square(image: Image.Image, size: int) -> Tensor:

@@ -127,7 +127,7 @@ def test_photographs_that_the_store_knows_are_not_fetched(
 
 
 def test_the_record_of_splits_is_kept_in_s3(proxy: FaultyProxy, root: Address):
-    first, second = Member("a" * 64, 1, 2**64 - 1, "a" * 64), Member("b" * 64, 3, 4, "a" * 64)
+    first, second = Member("a" * 64, 1, 2**64 - 1, "00ff", "a" * 64), Member("b" * 64, 3, 4, "", "a" * 64)
     for member in (first, second):
         SplitRecord(str(root)).add([member])
     assert SplitRecord(str(root)).read() == [first, second]
