@@ -30,7 +30,7 @@ def version(as_json: Json = False) -> None:
     if found.note:
         note(found.note)
     if lacking := absent(Path("data")):
-        note(f"Gone from the catalog: {lacking}; data/{ABSENT} names them.")
+        note(f"{lacking} photographs of the catalog are absent; data/{ABSENT} names them.")
 
 
 @app.command()

@@ -17,7 +17,7 @@ STRAYS = Path(__file__).with_name("strays.csv")
 """Entries of the catalog that are left out, by the SHA-256 of the file, with the reason."""
 
 ABSENT = "ABSENT.csv"
-"""Table in the folder of photographs: entries of the catalog that are gone, so that the data version names them."""
+"""Table in the folder of photographs: entries of the catalog that it lacks, so that the data version names them."""
 
 CHANGED = "scaled to at most 448 pixels, JPEG quality 90"
 _KEPT = ("file", "width", "height", "licence", "sha256", "source", "credit", "repository", "commit", "path")
@@ -119,7 +119,7 @@ def write_sources(photos: Path, catalog: Iterable[Entry], present: Mapping[str, 
 
 
 def write_absent(photos: Path, reasons: Mapping[str, str]) -> None:
-    """Writes ABSENT.csv with the reason for each entry that is gone; removes it if there is none.
+    """Writes ABSENT.csv with the reason for each entry that is not there; removes it if there is none.
 
     Raises:
         UserError: the table cannot be written.

@@ -82,7 +82,8 @@ def fetch(
         _bring(missing, photos, downloads, at_once, found, say)
     finally:
         write_sources(photos, catalog, found.there | found.new)
-        write_absent(photos, found.gone)
+        lacking = (entry.file for entry in missing if entry.file not in found.new)
+        write_absent(photos, {file: found.gone.get(file, "not brought yet") for file in lacking})
     return found
 
 

@@ -292,7 +292,7 @@ def test_the_catalog_comes_beside_the_sample_photographs_and_makes_a_version(fil
     assert len(project.photographs) == 4 + 2 + 2  # the sample, the new ones, SOURCES.csv and ABSENT.csv
     said = project.attempt("colorize", "data", "version").stderr
     assert "(0 changed, 4 added, 0 deleted)" in said
-    assert "Gone from the catalog: 1; data/ABSENT.csv names them." in said
+    assert "1 photographs of the catalog are absent; data/ABSENT.csv names them." in said
     before = project.version
     project.record("With the catalog")
     assert project.version != before
@@ -312,6 +312,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped(files, tmp_path):
     assert "run the same command again" in error
     assert "Traceback" not in error
     assert len(table(tmp_path / "data" / "SOURCES.csv")) == 3
+    assert [row["reason"] for row in table(tmp_path / "data" / ABSENT)] == ["not brought yet"] * 3
     files.asked.clear()
     done = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
     assert files.asked == [address_of(entry) for entry in entries[3:]]
