@@ -122,7 +122,9 @@ def slices_table(slices: dict[str, dict[str, Any]]) -> Table:
     """
     some = next(iter(slices.values()))
     metrics = [name for name in _SLICED if some.get(name) is not None]
-    table = Table("slice", "photographs", *metrics, "l1_ab of gray", title="By folder and label", title_justify="left")
+    table = Table(title="By folder and label; --json has every metric", title_justify="left")
+    for heading in ("slice", "photographs", *metrics, "l1_ab of gray"):
+        table.add_column(heading, overflow="fold")
     for name, figures in slices.items():
         cells = []
         for metric in metrics:
