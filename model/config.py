@@ -66,6 +66,7 @@ class ObjectiveConfig(Section):
 
     adversarial: Literal["vanilla", "lsgan", "hinge", "none"]
     adversarial_weight: Weight
+    adversarial_weighting: Literal["loss", "gradient"]
     reconstruction: Literal["l1", "l2", "none"]
     reconstruction_weight: Weight
     diversity_weight: Weight
@@ -75,6 +76,10 @@ class ObjectiveConfig(Section):
     def _something_to_learn(self) -> Self:
         if self.adversarial == "none" and self.reconstruction == "none":
             raise ValueError("adversarial and reconstruction cannot both be none")
+        if self.adversarial_weighting == "gradient" and (
+            self.reconstruction == "none" or not self.reconstruction_weight
+        ):
+            raise ValueError("adversarial_weighting must be loss when there is no reconstruction")
         return self
 
 
@@ -101,6 +106,7 @@ class TrainConfig(Section):
     init: str
     images: Positive
     warmup_images: NotNegative
+    critic_images: NotNegative
     batch_size: Positive
     shuffle: ShuffleConfig
     crop: Annotated[int, Field(ge=16, le=2048)]
@@ -110,8 +116,10 @@ class TrainConfig(Section):
     encoder_learning_rate: Share
     encoder_weights: str
     discriminator_learning_rate: Rate
+    game_rate: Rate
     betas: Annotated[tuple[Share, Share], Field(strict=False)]
     decay: Literal["none", "linear", "cosine"]
+    game_decay: Literal["none", "linear", "cosine"]
     decay_from: Share
     ema_half_life: NotNegative
     calibrate: bool
@@ -129,10 +137,15 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.warmup_images > self.images:
-            raise ValueError(f"warmup_images ({self.warmup_images}) must not exceed images ({self.images})")
+        if self.warmup_images + self.critic_images > self.images:
+            raise ValueError(
+                f"warmup_images ({self.warmup_images}) and critic_images ({self.critic_images}) together must not "
+                f"exceed images ({self.images})"
+            )
         if self.warmup_images and self.objective.reconstruction == "none":
             raise ValueError("warmup_images must be 0 when objective.reconstruction is none")
+        if self.critic_images and self.objective.adversarial == "none":
+            raise ValueError("critic_images must be 0 when objective.adversarial is none")
         if self.batch_size % self.shuffle.lanes:
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be a multiple of shuffle.lanes ({self.shuffle.lanes})"

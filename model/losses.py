@@ -50,6 +50,21 @@ def generator_adversarial_loss(kind: str, fake: Tensor) -> Tensor:
     raise ValueError(f"unknown adversarial loss {kind!r}")
 
 
+def balanced_weight(share: float, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
+    """Computes the weight at which the adversarial gradient is a share of the reconstruction's (Esser et al. 2021,
+    eq. 7).
+
+    As there, the weight is at most 10,000 times the share: a discriminator whose gradient vanishes is not obeyed.
+
+    Args:
+        share: of the adversarial gradient in the size of the reconstruction's.
+        reconstruction: size of the reconstruction's gradient, with its weight.
+        adversarial: size of the adversarial gradient, without a weight.
+    """
+    smallest = torch.finfo(reconstruction.dtype).tiny
+    return share * reconstruction / torch.maximum(adversarial, 1e-4 * reconstruction).clamp(min=smallest)
+
+
 def reconstruction_loss(kind: str, predicted: Tensor, target: Tensor) -> Tensor:
     """Computes the reconstruction loss.
 

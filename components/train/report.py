@@ -28,6 +28,7 @@ from model.networks.generator import Generator
 from model.training.meters import Row
 from model.training.monitor import ALARM
 from model.training.reporter import Reporter
+from model.training.schedule import Phase
 from model.utils.seeds import seeded
 
 SAMPLES = "samples"
@@ -39,7 +40,7 @@ _PANELS = {
     "Adversarial losses": ("adversarial", "discriminator"),
     "Share of patches D judges right": ("d_accuracy",),
     "Spread of a and b (CIELAB units; 0 is gray)": ("ab_spread", "ab_spread_real"),
-    "Diversity (ab / 110 per unit of z, negative)": ("diversity",),
+    "Adversarial gradient over the reconstruction's": ("adversarial_share",),
     "Between colorings of a photograph (CIELAB)": ("z_sensitivity",),
     "Validation: l1_ab, delta_colorfulness": ("val_l1_ab", "val_delta_colorfulness"),
     "Validation: ab_intersection": ("val_ab_intersection",),
@@ -129,13 +130,18 @@ def sample_grid(generator: Generator, stored: Tensor, y: Tensor | None = None, s
 
 
 def draw_curves(history: list[dict[str, Any]], path: Path) -> None:
-    """Draws the rows of history.jsonl over images seen into a PNG; the warm-up is shaded, an alarm is a red line."""
+    """Draws the rows of history.jsonl over images seen into a PNG.
+
+    The warm-up is shaded, the discriminator's own phase darker; an alarm is a red line.
+    """
     figure = Figure(figsize=(12, 9), layout="constrained")
-    warm_up = max((row["images"] for row in history if row["phase"] == "warmup"), default=0)
+    ends = {row["phase"]: row["images"] for row in history}
+    warm_up = ends.get(Phase.WARM_UP, 0)
     for axes, (title, names) in zip(figure.subplots(3, 3).flat, _PANELS.items(), strict=True):
         axes.set_title(title, fontsize=10)
         axes.set_xlim(0, history[-1]["images"])
         axes.axvspan(0, warm_up, color="0.93")
+        axes.axvspan(warm_up, ends.get(Phase.CRITIC, warm_up), color="0.86")
         for row in history:
             if ALARM in row:
                 axes.axvline(row["images"], color="tab:red", linewidth=0.8)

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from model.config import DiscriminatorConfig
 from model.networks.layers import initialize, norm
 
+_L_GAIN, _AB_GAIN = 2.0, 5.0
+"""Bring L and ab to about unit scale: photographs' L varies by about 25 of 50 units, ab by about 22 of 110."""
+
 _STRIDED_LAYERS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}  # receptive field -> 4x4 convolutions of stride 2
 
 
@@ -65,7 +68,8 @@ class Discriminator(nn.Module):
         Returns:
             (B, 1, h, w) logits, high for real patches.
         """
-        features = self.layers[:-1](torch.cat((L, ab), dim=1) if self.config.conditional else ab)
+        seen = torch.cat((_L_GAIN * L, _AB_GAIN * ab), dim=1) if self.config.conditional else _AB_GAIN * ab
+        features = self.layers[:-1](seen)
         logits: Tensor = self.layers[-1](features)
         if self.embed is None or y is None:
             return logits

@@ -1,4 +1,4 @@
-"""One training step of the conditional GAN: the discriminator's update, then the generator's."""
+"""One training step of the conditional GAN: which networks it updates follows from the phase."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,13 @@ from torch.nn.parallel import DistributedDataParallel
 from model.color import AB_SCALE, decode_lab, to_network
 from model.config import TrainConfig
 from model.data.batches import Batch, share
-from model.losses import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
+from model.losses import (
+    balanced_weight,
+    discriminator_loss,
+    diversity_loss,
+    generator_adversarial_loss,
+    reconstruction_loss,
+)
 from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
 from model.training.distributed import ProcessGroup
@@ -26,13 +32,13 @@ N = TypeVar("N", bound=nn.Module)
 class GanTrainer:
     """Holds both networks, their optimizers and the generator's average, and trains them a step at a time.
 
-    The warm-up trains the generator alone on reconstruction. After it, every term of the objective with a weight
-    counts. Diversity waits for the end of the warm-up, too: without a discriminator that tells a plausible second
-    coloring from a wrong one, it would only work against the reconstruction.
+    The warm-up trains the generator alone on reconstruction, the next phase the discriminator alone. Then both learn,
+    and every term of the objective with a weight counts. Diversity waits for this phase, too: without a discriminator
+    that tells a plausible second coloring from a wrong one, it would only work against the reconstruction.
 
     Attributes:
         phase: of the last step.
-        learning_rates: of generator and discriminator in the last step.
+        learning_rates: of generator and discriminator in the last step; 0 for a network that rested.
     """
 
     def __init__(self, config: TrainConfig, generator: Generator, dist: ProcessGroup) -> None:
@@ -85,48 +91,18 @@ class GanTrainer:
             discriminator judges right before its update; `ab_spread`, the standard deviation of a generated
             photograph's a and b in CIELAB units, mean over photographs (0 is gray); `ab_spread_real`, that of the
             photographs themselves; `z_sensitivity`, the mean |difference| of two colorings with different z in CIELAB
-            units (0 where z is ignored).
+            units (0 where z is ignored); `adversarial_weight`, by which the adversarial loss was multiplied, and
+            `adversarial_share`, the size of its gradient over the reconstruction's, both at the colorings.
         """
-        objective = self._config.objective
-
         # Set phase, learning rates and noise
         self._set_position(images)
-        adversarial = self.phase is Phase.ADVERSARIAL
         z = self._noise(images)
 
         # Move the batch to the device
         L, ab = to_network(decode_lab(batch.stored.to(self._device, non_blocking=True)))
         L, ab = L.contiguous(), ab.contiguous(memory_format=torch.channels_last)
         y = batch.y.to(self._device, non_blocking=True) if self._config.generator.labels else None
-
-        # Color the photographs, a quarter of them twice with other noise in the same pass
-        twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
-        fake, second = self._generate(L, y, z, twice)
-        measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
-
-        # Compute the terms that need no discriminator
-        losses: dict[str, Tensor] = {}
-        total = torch.zeros((), device=self._device)
-        if objective.reconstruction != "none":
-            losses["reconstruction"] = reconstruction_loss(objective.reconstruction, fake, ab)
-            total = total + objective.reconstruction_weight * losses["reconstruction"]
-        if z is not None and len(second):
-            limit = objective.diversity_limit
-            losses["diversity"] = diversity_loss(fake[twice], second, z[0][twice], z[1][twice], limit)
-            total = total + objective.diversity_weight * losses["diversity"]
-            measures["z_sensitivity"] = AB_SCALE * (fake.detach()[twice] - second.detach()).abs().mean()
-
-        # Update the discriminator, then ask it about the same colorings
-        if self._discriminator is not None and adversarial:
-            losses["discriminator"], losses["d_accuracy"] = self._discriminator_step(L, ab, fake.detach(), y)
-            losses["adversarial"] = self._adversarial_loss(L, fake, y)
-            total = total + objective.adversarial_weight * losses["adversarial"]
-
-        # Update the generator and its average
-        self._optimizer_step(total, self._generator, self._generator_adam)
-        if self._ema is not None:
-            self._ema.update(self._generator, self._config.batch_size)
-        return {name: loss.detach() for name, loss in losses.items()} | measures
+        return self._critic_step(L, ab, y, z) if self.phase is Phase.CRITIC else self._full_step(L, ab, y, z)
 
     def is_finite(self) -> bool:
         """Returns True if every number that a step changes is finite."""
@@ -153,10 +129,52 @@ class GanTrainer:
         if "random.cuda" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"])
 
+    def _critic_step(self, L: Tensor, ab: Tensor, y: Tensor | None, z: Tensor | None) -> dict[str, Tensor]:
+        """Updates the discriminator alone: the generator and its average stay as they are."""
+        with torch.no_grad(), self._autocast:
+            fake = self._generator.eval()(L, None if z is None else z[0], y).float()
+        loss, right = self._discriminator_step(L, ab, fake, y)
+        spreads = {"ab_spread": _spread(fake), "ab_spread_real": _spread(ab)}
+        return {"discriminator": loss.detach(), "d_accuracy": right} | spreads
+
+    def _full_step(self, L: Tensor, ab: Tensor, y: Tensor | None, z: Tensor | None) -> dict[str, Tensor]:
+        """Updates the generator, and in the adversarial phase the discriminator before it."""
+        objective, adversarial = self._config.objective, self.phase is Phase.ADVERSARIAL
+
+        # Color the photographs, a quarter of them twice with other noise in the same pass
+        twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
+        fake, second = self._generate(L, y, z, twice)
+        measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
+
+        # Compute the terms that need no discriminator
+        losses: dict[str, Tensor] = {}
+        total = torch.zeros((), device=self._device)
+        if objective.reconstruction != "none":
+            losses["reconstruction"] = reconstruction_loss(objective.reconstruction, fake, ab)
+            total = total + objective.reconstruction_weight * losses["reconstruction"]
+        if z is not None and len(second):
+            limit = objective.diversity_limit
+            losses["diversity"] = diversity_loss(fake[twice], second, z[0][twice], z[1][twice], limit)
+            total = total + objective.diversity_weight * losses["diversity"]
+            measures["z_sensitivity"] = AB_SCALE * (fake.detach()[twice] - second.detach()).abs().mean()
+
+        # Update the discriminator, then ask it about the same colorings
+        if self._discriminator is not None and adversarial:
+            losses["discriminator"], losses["d_accuracy"] = self._discriminator_step(L, ab, fake.detach(), y)
+            losses["adversarial"] = self._adversarial_loss(L, fake, y)
+            pull, weights = self._pull(fake, losses)
+            total = total + (pull * fake).sum()  # has the gradient of the weighted loss, without a second way through D
+            measures |= weights
+
+        # Update the generator and its average
+        self._optimizer_step(total, self._generator, self._generator_adam)
+        if self._ema is not None:
+            self._ema.update(self._generator, self._config.batch_size)
+        return {name: loss.detach() for name, loss in losses.items()} | measures
+
     def _set_position(self, images: int) -> None:
         self.phase, self.learning_rates = self._schedule.phase(images), self._schedule.learning_rates(images)
-        factor = self._schedule.decay(images)
-        for _, _, adam in self._adams():
+        for factor, (_, _, adam) in zip(self._schedule.factors(images), self._adams(), strict=False):
             for group in adam.param_groups:
                 group["lr"] = factor * group["initial_lr"]
 
@@ -202,6 +220,21 @@ class GanTrainer:
             logits = self._discriminator(L, fake, y)
         self._discriminator.requires_grad_(True)
         return generator_adversarial_loss(self._config.objective.adversarial, logits.float())
+
+    def _pull(self, fake: Tensor, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the gradient of the weighted adversarial loss at the colorings, and the figures of its weight."""
+        objective = self._config.objective
+        (pull,) = torch.autograd.grad(losses["adversarial"], fake)
+        weight = torch.tensor(objective.adversarial_weight, device=self._device)
+        if objective.reconstruction == "none" or not objective.reconstruction_weight:
+            return weight * pull, {"adversarial_weight": weight}
+        (main,) = torch.autograd.grad(losses["reconstruction"], fake, retain_graph=True)
+        squares = torch.stack((main.square().sum(), pull.square().sum()))
+        of_main, of_pull = self._dist.mean(squares).sqrt()  # over all processes: each has its share of the batch
+        of_main = objective.reconstruction_weight * of_main
+        if objective.adversarial_weighting == "gradient":
+            weight = balanced_weight(objective.adversarial_weight, of_main, of_pull)
+        return weight * pull, {"adversarial_weight": weight, "adversarial_share": weight * of_pull / of_main}
 
     def _optimizer_step(self, loss: Tensor, network: nn.Module, adam: torch.optim.Adam) -> None:
         adam.zero_grad(set_to_none=True)

@@ -40,7 +40,7 @@ class Monitor:
     def check(self, row: Row) -> Alarm | None:
         """Returns an alarm if a number of the row is not finite, or if `patience` rows in a row were beyond a limit.
 
-        An alarm of the second kind is raised once while the problem lasts. The warm-up has no limits.
+        An alarm of the second kind is raised once while the problem lasts. Only the adversarial phase has limits.
         """
         if alarm := check_finite(row):
             return alarm

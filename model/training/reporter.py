@@ -19,7 +19,7 @@ class Reporter:
     def row(self, row: Row) -> None:
         """Receives each row of history.jsonl.
 
-        It holds images, phase (warmup, full), the means since the last row of what `GanTrainer.step` returns,
+        It holds images, phase (warmup, critic, full), the means since the last row of what `GanTrainer.step` returns,
         learning_rate, discriminator_learning_rate and images_per_second; where they are due
         `model.training.validation.FIGURES`, and `health_alarm`.
         """

@@ -26,8 +26,8 @@ class Best:
     """Keeps the snapshot of the generator with the best score so far.
 
     `l1_ab` scores by the error alone; `balance` adds a tenth of the difference in colorfulness, which gray colorings
-    pay as much as exaggerated ones. Where an adversarial phase follows the warm-up, the warm-up does not count: l1_ab
-    is at its best before colors come.
+    pay as much as exaggerated ones. Where there is an adversarial phase, only its generators count: l1_ab is at its
+    best before colors come.
 
     Attributes:
         snapshot: None before the first generator that counts, and always where `select` is last.
@@ -35,7 +35,8 @@ class Best:
 
     def __init__(self, config: TrainConfig) -> None:
         self._select = config.select
-        self._adversarial = config.objective.adversarial != "none" and config.warmup_images < config.images
+        game = config.images - config.warmup_images - config.critic_images
+        self._adversarial = config.objective.adversarial != "none" and game > 0
         self._weights: dict[str, Tensor] = {}
         self.snapshot: Snapshot | None = None
 

@@ -64,6 +64,13 @@ def test_later_recipes_and_overrides_replace_earlier_ones(tmp_path: Path) -> Non
         ("train.generator.channels=12", ("train.generator.channels", "12", "multiple of 8")),
         ("train.discriminator.receptive_field=71", ("train.discriminator.receptive_field", "71", "70")),
         ("train.warmup_images=500000", ("warmup_images (500000)", "images (400000)")),
+        ("train.critic_images=200001", ("critic_images (200001)", "together", "images (400000)")),
+        ("train.game_decay=fast", ("train.game_decay", "'fast'", "'none', 'linear' or 'cosine'")),
+        ("train={critic_images: 16, objective: {adversarial: none}}", ("critic_images must be 0",)),
+        (
+            "train.objective={adversarial_weighting: gradient, reconstruction_weight: 0.0}",
+            ("adversarial_weighting must be loss",),
+        ),
         ("train.crop=250", ("crop (250)", "multiple of 2 ** generator.levels (256)")),
         ("train.objective.reconstruction=none", ("warmup_images must be 0",)),
         ("train.crop=512", ("train.crop (512)", "preprocess.size (286)")),

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from model.losses import discriminator_loss, diversity_loss, generator_adversarial_loss, reconstruction_loss
+from model.losses import (
+    balanced_weight,
+    discriminator_loss,
+    diversity_loss,
+    generator_adversarial_loss,
+    reconstruction_loss,
+)
 
 KINDS = ("vanilla", "lsgan", "hinge")
 REAL, FAKE = torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 0.5])
@@ -99,6 +105,18 @@ def test_discriminator_loss_does_not_depend_on_the_number_of_logits(real: Tensor
     for kind in KINDS:
         once = discriminator_loss(kind, real, fake)
         torch.testing.assert_close(discriminator_loss(kind, real.repeat(3, 1, 2, 1), fake.repeat(2, 1, 1, 2)), once)
+
+
+@given(share=st.floats(0, 10), reconstruction=st.floats(0, 1e3), ratio=st.floats(0, 1e3))
+def test_balanced_weight_gives_the_adversarial_gradient_its_share(
+    share: float, reconstruction: float, ratio: float
+) -> None:
+    main, adversarial = torch.tensor((reconstruction, ratio * reconstruction), dtype=torch.float64)
+    weight = balanced_weight(share, main, adversarial)
+    assert 0 <= weight.item() <= 1e4 * share + 1e-9
+    if ratio > 1e-3:
+        assert (weight * adversarial).item() == pytest.approx((share * main).item())
+    assert (weight * adversarial).item() <= (share * main).item() * (1 + 1e-9)  # less where the gradient vanishes
 
 
 @settings(deadline=None, max_examples=25)

@@ -36,6 +36,42 @@ def test_the_warm_up_does_not_train_the_discriminator(tmp_path: Path, shards: Sh
     assert not torch.equal(warm[first], played[first])
 
 
+@pytest.mark.parametrize("network", [(), ("generator.norm=batch", "generator.noise=dropout")], ids=["group", "batch"])
+def test_the_critic_phase_trains_the_discriminator_alone(
+    tmp_path: Path, shards: Shards, network: tuple[str, ...]
+) -> None:
+    common = ("warmup_images=16", "checkpoint_every=8", "log_every=8", *network)
+    before, after = tmp_path / "before", tmp_path / "after"
+    train(tiny_config("images=24", *common), shards, before, {})
+    train(tiny_config("images=48", "critic_images=24", *common), shards, after, {})
+    assert [row["phase"] for row in logged(after)] == ["warmup"] * 2 + ["critic"] * 3 + ["full"]
+    assert logged(after)[2].keys() >= {"discriminator", "d_accuracy", "ab_spread"}
+    assert not {"reconstruction", "adversarial"} & logged(after)[2].keys()
+    old, new = _state(before), _state(after)
+    for name in old:
+        still = torch.equal(old[name], new[name])
+        if name.startswith(("generator", "ema")):
+            assert still, f"{name} changed"
+        elif name.startswith("discriminator.") and name.endswith("weight"):
+            assert not still, f"{name} did not change"
+
+
+def _game(folder: Path, shards: Shards, *overrides: str) -> dict[str, float]:
+    """Trains until the first step of the game; returns its row."""
+    train(tiny_config("images=24", "warmup_images=16", "log_every=8", *overrides), shards, folder, {})
+    return logged(folder)[-1]
+
+
+def test_the_weight_gives_the_adversarial_gradient_its_share(tmp_path: Path, shards: Shards) -> None:
+    shared = ("objective.adversarial_weighting=gradient", "objective.adversarial_weight=0.25")
+    row = _game(tmp_path / "shared", shards, *shared)
+    assert row["adversarial_share"] == pytest.approx(0.25)
+    fixed = _game(tmp_path / "fixed", shards, f"objective.adversarial_weight={row['adversarial_weight']}")
+    other = _game(tmp_path / "other", shards, f"objective.adversarial_weight={2 * row['adversarial_weight']}")
+    assert fixed["adversarial_share"] == pytest.approx(0.25, rel=1e-3)
+    assert other["adversarial_share"] == pytest.approx(0.5, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("overrides", "absent", "present"),
     [

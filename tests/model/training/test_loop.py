@@ -53,6 +53,8 @@ def test_history_has_warm_up_rows_and_then_adversarial_rows(tmp_path: Path, shar
     assert rows[3].keys() == always | rates | {
         "adversarial",
         "discriminator",
+        "adversarial_share",
+        "adversarial_weight",
         "d_accuracy",
         "diversity",
         "z_sensitivity",
@@ -65,12 +67,12 @@ def test_history_has_warm_up_rows_and_then_adversarial_rows(tmp_path: Path, shar
 
 
 def test_history_has_the_learning_rates_that_were_used(tmp_path: Path, shards: Shards) -> None:
-    config = tiny_config("discriminator_learning_rate=0.001", "log_every=8", "decay_from=0.25")
+    config = tiny_config("discriminator_learning_rate=0.001", "log_every=8", "critic_images=8", "game_rate=0.5")
     train(config, shards, tmp_path, {})
-    factors = [1, 1, 1, 1 - 8 / 48, 1 - 16 / 48, 1 - 24 / 48, 1 - 32 / 48, 1 - 40 / 48]
     rows = logged(tmp_path)
-    assert [row["learning_rate"] for row in rows] == pytest.approx([2e-4 * factor for factor in factors])
-    assert [row["discriminator_learning_rate"] for row in rows] == pytest.approx([1e-3 * factor for factor in factors])
+    assert [row["phase"] for row in rows] == ["warmup"] * 4 + ["critic"] + ["full"] * 3
+    assert [row["learning_rate"] for row in rows] == pytest.approx([2e-4, 2e-4, 2e-4, 1e-4, 0, 1e-4, 1e-4, 1e-4])
+    assert [row["discriminator_learning_rate"] for row in rows] == pytest.approx([0] * 4 + [1e-3] * 4)
 
 
 def test_learning_rate_decay_shrinks_the_weight_updates(tmp_path: Path, shards: Shards) -> None:
@@ -82,7 +84,8 @@ def test_learning_rate_decay_shrinks_the_weight_updates(tmp_path: Path, shards: 
         def keep(images: int, generator: Generator, seen: list[Tensor] = seen) -> None:
             seen.append(generator.to_ab[-2].weight.detach().clone())
 
-        config = tiny_config(f"decay={decay}", "decay_from=0.0", "images=256", "ema_half_life=0", "sample_every=64")
+        alone = ("images=256", "warmup_images=256", "ema_half_life=0", "sample_every=64")
+        config = tiny_config(f"decay={decay}", "decay_from=0.0", *alone)
         train(config, shards, tmp_path / decay, {}, reporter=Recorder(on_sample=keep))
         moved[decay] = (seen[-1] - seen[-2]).abs().mean().item()
     assert moved["cosine"] < 0.2 * moved["none"]

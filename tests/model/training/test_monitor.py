@@ -64,11 +64,12 @@ def test_a_metric_beyond_its_limits_for_several_rows_raises_one_alarm(
         assert word in f"{alarm.reason}; {alarm.advice}"
 
 
-def test_warm_up_rows_and_single_bad_rows_raise_no_alarm() -> None:
+def test_rows_before_the_game_and_single_bad_rows_raise_no_alarm() -> None:
     monitor = Monitor(tiny_config("health.patience=2").health)
     bad = GOOD | {"d_accuracy": 1.0, "z_sensitivity": 0.0}
     for _ in range(5):
         assert monitor.check({"phase": "warmup", **bad}) is None
+        assert monitor.check({"phase": "critic", **bad}) is None
         assert monitor.check({"phase": "full", **bad}) is None  # never two in a row
         assert monitor.check({"phase": "full", "ab_spread": 6.0, "ab_spread_real": 9.0}) is None  # neither D nor z
 

@@ -24,6 +24,7 @@ from tests.support.trainings import CrashError, Recorder, crash, history, same, 
 EVERYTHING_RANDOM = ("generator.noise=gaussian", "generator.norm=batch", "discriminator.norm=batch", "damage=0.5")
 LOWER_RATE = "learning_rate=0.0001"  # rounding grows with the steps' size
 DROPOUT = ("generator.noise=dropout",)
+CRITIC = ("warmup_images=16", "critic_images=16", "game_rate=0.5", "objective.adversarial_weighting=gradient")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,7 +41,9 @@ def _alone(config: TrainConfig, dataset: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("overrides", [(), DROPOUT, EVERYTHING_RANDOM], ids=["default", "dropout", "batch norm"])
+@pytest.mark.parametrize(
+    "overrides", [(), CRITIC, DROPOUT, EVERYTHING_RANDOM], ids=["default", "critic", "dropout", "batch norm"]
+)
 def test_a_crash_after_any_step_does_not_change_the_result(
     tmp_path: Path, dataset: Path, overrides: tuple[str, ...]
 ) -> None:
@@ -142,10 +145,12 @@ def _distance(one: Path, other: Path) -> float:
 
 @pytest.mark.slow
 def test_two_processes_match_one_and_resume_its_checkpoint(tmp_path: Path, dataset: Path) -> None:
-    """The trainings validate, select the best snapshot, and raise an alarm."""
-    watched = ("validate_every=16", "select=l1_ab", "health.ab_spread=[0,0.01]", "health.patience=1", LOWER_RATE)
+    """The trainings pass all phases, validate, select the best snapshot, and raise an alarm."""
+    alarming = ("health.ab_spread=[0,0.01]", "health.patience=1")
+    watched = (*CRITIC, "validate_every=16", "select=l1_ab", *alarming, LOWER_RATE)
     alone = _alone(tiny_config(*watched), dataset, tmp_path / "alone")
     assert [row["images"] for row in history(alone) if "health_alarm" in row] == [48]
+    assert [row["phase"] for row in history(alone)] == ["warmup", "critic", "full", "full"]
     other_seed = _alone(tiny_config(*watched, "seed=1"), dataset, tmp_path / "other")
     result = _together(dataset, tmp_path / "together", *watched)
     assert result.returncode == 0, result.stderr
