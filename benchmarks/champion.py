@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -55,8 +56,11 @@ def main(
     champion = champion.resolve()
     os.chdir(ROOT)
     best = load_config(ROOT / "params.yaml", (BEST,))
-    warm_up, full, pix2pix = _speeds((best.train, 0), (best.train, best.train.images), (_rival(best, 1).train, 1))
-    seconds = best.train.warmup_images / warm_up + (best.train.images - best.train.warmup_images) / full
+    ours = best.train
+    begins = (0, ours.warmup_images, ours.warmup_images + ours.critic_images, ours.images)
+    lengths = [(begin, end - begin) for begin, end in pairwise(begins) if end > begin]
+    *speeds, pix2pix = _speeds(*((ours, begin) for begin, _ in lengths), (_rival(best, 1).train, 1))
+    seconds = sum(images / speed for (_, images), speed in zip(lengths, speeds, strict=True))
     images = round(seconds * pix2pix / 100) * 100
     print(f"pix2pix's recipe: {images} images in about {seconds:.0f} s", flush=True)
     rival = _rival(best, images)

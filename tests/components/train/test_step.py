@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from components.shared.mlflow import connection, registry
-from components.train.report import curves_page, sample_grid
+from components.train.report import curves_page, draw_curves, sample_grid
 from components.train.step import train
 from model.color import decode_lab, lab_to_srgb, to_uint8
 from model.data.shards import Shards
@@ -70,6 +70,16 @@ def test_the_output_holds_generator_history_curves_and_samples(workplace: Path, 
         assert [row[name] for row in table] == [str(row.get(name, "")) for row in rows]
     assert Image.open(model / "curves.png").size == (1200, 900)
     assert Image.open(model / "samples" / "samples-000000064.png").size == (3 * 24, 3 * 24)
+
+
+def test_the_curves_shade_the_phases_before_the_game(tmp_path: Path) -> None:
+    rows = [{"images": 16 * number, "d_accuracy": 0.6} for number in range(1, 5)]
+    for name, phases in (("game", ["full"] * 4), ("three", ["warmup", "critic", "critic", "full"])):
+        draw_curves([row | {"phase": phase} for row, phase in zip(rows, phases, strict=True)], tmp_path / f"{name}.png")
+    shades = {name: np.array(Image.open(tmp_path / f"{name}.png").convert("L")) for name in ("game", "three")}
+    area = {shade: (shades["three"] == shade).sum() - (shades["game"] == shade).sum() for shade in (237, 219)}
+    assert area[237] > 10_000  # 0.93, the warm-up's quarter
+    assert area[219] == pytest.approx(2 * area[237], rel=0.1)  # 0.86, the discriminator's half
 
 
 def test_calibration_without_validation_photographs_is_refused_before_training(workplace: Path, tmp_path: Path) -> None:
