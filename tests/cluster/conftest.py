@@ -19,7 +19,7 @@ from tests.cluster import kube, page, runs
 from tests.support.dvc_project import ROOT
 
 CHECK = "colorizer-check"
-"""Namespace of the suite's own pods: the webhook's receiver, and clients from outside."""
+"""Namespace of the suite's own pods: the webhook's receiver, and clients from outside. It enforces `restricted`."""
 NEEDS = (
     "make cluster-check needs KUBECONFIG: the configuration of a cluster that has Kubeflow Pipelines 2.17, without "
     "profiles, and the images that k8s/images/kustomization.yaml names."
@@ -85,7 +85,8 @@ def _receive() -> None:
         "metadata": {"name": "receiver", "namespace": CHECK},
         "spec": {"selector": labels, "ports": [{"port": 8000}]},
     }
-    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CHECK}})
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CHECK, "labels": restricted}})
     kube.apply(kube.pod("receiver", CHECK, CPU_IMAGE, kube.script("receiver.py", "8000"), labels, "1Gi"), service)
     kube.kubectl("-n", CHECK, "wait", "pod/receiver", "--for=condition=Ready", "--timeout=3m", seconds=200)
 

@@ -8,7 +8,7 @@ import yaml
 from tests.cluster import kube, page, runs
 from tests.cluster.conftest import CHECK, REPORT, version
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 ELSEWHERE = "--again --checkpoints s3://colorizer-checkpoints/again"
 """Another place of checkpoints: the same training begins from nothing, and nothing before it is reused."""
 SHORT = {

@@ -5,7 +5,7 @@ import pytest
 from tests.cluster import kube, page, runs
 from tests.cluster.conftest import CHECK, REPORT, version
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]
 SWEEP = (
     "--variants train.seed=1,train.seed=2 --set train.images=2048 --set train.warmup_images=1024 "
     "--set register.rules.l1_ab.bound=0.001"
@@ -17,8 +17,8 @@ SWEEP = (
 def sweep(first_run: str, installed: page.Shell) -> tuple[str, int]:
     """Returns the id of a sweep one of whose trainings was killed, and the id of the killed process."""
     run = runs.submit(installed, SWEEP)
-    killed = runs.kill_training(run, "train.seed=2")
-    runs.follow(installed, run, 900)
+    killed = runs.kill_training(run, "train.seed=1")  # the first: a laptop's settings train one after the other
+    runs.follow(installed, run, 1500)
     return run, killed
 
 
@@ -27,8 +27,8 @@ def test_a_sweep_survives_a_killed_training_and_compares_all_variants(sweep: tup
     logs = {runs.arguments(pod)["variant"]["name"]: runs.log(pod) for pod in runs.steps(run)["train"]}
     assert logs.keys() == {"train.seed=1", "train.seed=2"}
     assert killed > 1
-    assert runs.KILLED in logs["train.seed=2"]
-    assert runs.KILLED not in logs["train.seed=1"]
+    assert runs.KILLED in logs["train.seed=1"]
+    assert runs.KILLED not in logs["train.seed=2"]
     assert "choose" in runs.steps(run)
 
 
@@ -67,6 +67,6 @@ def test_every_pod_of_a_run_meets_pod_security_restricted(first_run: str) -> Non
     assert pods
     for pod in pods:
         spec = {name: value for name, value in pod["spec"].items() if name not in ("nodeName", "serviceAccount")}
-        copy = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "copy-", "namespace": "colorizer"}}
+        copy = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "copy-", "namespace": CHECK}}
         said = kube.tried(copy | {"spec": spec})
         assert "created (server dry run)" in said, f"{pod['metadata']['name']}: {said}"
