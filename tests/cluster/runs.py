@@ -123,7 +123,7 @@ def checkpoints(prefix: str, since: str) -> list[str]:
     keys = {"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY"}
     given = {name: kube.secret("colorizer", "colorizer-s3", key) for name, key in keys.items()}
     s3 = boto3.client("s3", endpoint_url=f"http://localhost:{STORE}", region_name="us-east-1", **given)
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=address.key)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=address.prefix)
     found = [item for page in pages for item in page.get("Contents", [])]
     return [item["Key"] for item in found if item["LastModified"] >= datetime.fromisoformat(since)]
 

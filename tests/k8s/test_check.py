@@ -69,6 +69,11 @@ def hard(manifests: Manifests) -> Any:
     return get(manifests, "ResourceQuota", "colorizer")["spec"]["hard"]
 
 
+def output(manifests: Manifests, step: str, name: str) -> Any:
+    """Returns an output parameter of a step of the compiled pipeline."""
+    return manifests.pipeline.spec["components"][f"comp-{step}"]["outputDefinitions"]["parameters"][name]
+
+
 def rules(manifests: Manifests) -> Any:
     return get(manifests, "Role", "colorizer-steps")["rules"]
 
@@ -184,6 +189,8 @@ FAULTS: list[tuple[str, str, Fault]] = [
     ("quota", "of GPUs by another name", lambda m: hard(m).pop("requests.nvidia.com/gpu")),
     ("quota", "of replicas", lambda m: get(m, "Deployment", "colorizer-web")["spec"].update(replicas=4)),
     ("steps", "a misspelled key", lambda m: get(m, "ConfigMap", "colorizer")["data"].update(MLFLOW_EXPERIMENT="x")),
+    ("types", "of a list", lambda m: output(m, "resolve", "origins").update(parameterType="STRING")),
+    ("types", "of parts", lambda m: output(m, "partition", "Output").update(parameterType="STRUCT")),
 ]
 
 
@@ -197,12 +204,13 @@ def test_the_manifests_pass(rendered: dict[str, Manifests], overlay: str):
 )
 def test_a_seeded_fault_is_found_by_its_rule_alone(rendered: dict[str, Manifests], rule: str, fault: Fault):
     whole = rendered["production"]
-    broken = Manifests(whole.source, copy.deepcopy(whole.objects), whole.pipeline)
+    broken = Manifests(whole.source, copy.deepcopy(whole.objects), copy.deepcopy(whole.pipeline))
     fault(broken)
     found = {each.__name__: [str(finding) for finding in each(broken)] for each in RULES}
     assert {name: lines for name, lines in found.items() if lines and name != rule} == {}
     assert found[rule]
-    assert all(line.startswith("k8s/overlays/production: ") for line in found[rule])
+    sources = ("k8s/overlays/production: ", f"{whole.pipeline.source}: ")
+    assert all(line.startswith(sources) for line in found[rule])
 
 
 def test_every_rule_has_a_seeded_fault():
