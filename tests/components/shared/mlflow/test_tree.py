@@ -9,22 +9,20 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from components.evaluate.config import EvaluateConfig
 from components.evaluate.step import evaluate
 from components.register.step import register
 from components.shared.mlflow import connection, runs, tree
 from components.shared.step import step
 from components.train.step import train
 from model.utils.errors import UserError
+from tests.support import made
 from tests.support.mlflow_server import mlflow_server
 from tests.support.retrained import RULES, TAGS
 from tests.support.tiny import tiny_config, tiny_dataset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SCORING = EvaluateConfig(
-    batch_size=8, photographs=100, samples=2, seed=0, confidence=0.95, inception_weights="", lpips_weights=""
-)
+SCORING = made.config(batch_size=8, samples=2)
 PARENT = "mlflow.parentRunId"
 PLUGINS = {"kfp.pipeline_run_id": "first", "kfp.pipeline_run_url": "/#/runs/details/first"}
 """Tags of the parent run that Kubeflow's plugin creates."""
