@@ -278,7 +278,7 @@ def test_the_merge_step_publishes_its_dataset(workplace: Path, photos: Path, pro
     photographs, store = str(photos / "scratch"), str(workplace / "store")
     partition.python_func(photographs, "abc.dir", 1, section, "", store, listing)
     preprocess.python_func(photographs, listing, 0, section, "", store, part)
-    merge.python_func(photographs, "abc.dir", listing, [part], section, "", root, dataset)
+    merge.python_func(photographs, "abc.dir", listing, [part], section, "", store, root, dataset)
     assert dataset.metadata["shards"] == _address(Path("dataset"))
     assert dataset.metadata["shards"].startswith(f"{root}/")
     assert len(open_shards(Path("dataset"), "train")[:]) == dataset.metadata["train"] > 0
