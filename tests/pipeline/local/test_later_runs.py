@@ -51,8 +51,8 @@ def test_photographs_with_drift_beyond_psi_stop_are_not_trained_on(story: Story)
     run = story.run("inspect.psi_stop=0.25", photos=night)
     assert run.status == 1
     assert (run.outcomes["preprocess"], run.outcomes["inspect"], run.outcomes["train"]) == ("done", "failed", "not run")
-    last = run.last_line
-    assert last.startswith("inspect failed: The photographs differ from those of models:/colorizer/1 by more than ")
+    last, champion = run.last_line, f"models:/colorizer/{story.aliases()['champion']}"
+    assert last.startswith(f"inspect failed: The photographs differ from those of {champion} by more than ")
     assert "lightness (PSI " in last
     assert "Traceback" not in run.output
 
