@@ -96,7 +96,7 @@ def running(run: str, name: str, variant: str = "", seconds: float = 600) -> kub
         there = [pod for pod in steps(run).get(name, []) if pod["status"]["phase"] == "Running"]
         return [pod for pod in there if not variant or arguments(pod)["variant"]["name"] == variant]
 
-    return kube.until(f"a running pod of {name} {variant}", found, seconds, pause=1)[-1]
+    return kube.until(f"a running pod of {name} {variant}", found, seconds)[-1]
 
 
 def kill_training(run: str, variant: str = "") -> int:
