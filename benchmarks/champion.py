@@ -57,7 +57,7 @@ def main(
     os.chdir(ROOT)
     best = load_config(ROOT / "params.yaml", (BEST,))
     ours = best.train
-    begins = (0, ours.warmup_images, ours.warmup_images + ours.critic_images, ours.images)
+    begins = (0, ours.warmup_images, ours.game_begins, ours.images)
     lengths = [(begin, end - begin) for begin, end in pairwise(begins) if end > begin]
     *speeds, pix2pix = _speeds(*((ours, begin) for begin, _ in lengths), (_rival(best, 1).train, 1))
     seconds = sum(images / speed for (_, images), speed in zip(lengths, speeds, strict=True))

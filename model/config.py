@@ -72,13 +72,16 @@ class ObjectiveConfig(Section):
     diversity_weight: Weight
     diversity_limit: Weight
 
+    @property
+    def reconstructs(self) -> bool:
+        """Says whether the reconstruction counts."""
+        return self.reconstruction != "none" and self.reconstruction_weight > 0
+
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if self.adversarial == "none" and self.reconstruction == "none":
             raise ValueError("adversarial and reconstruction cannot both be none")
-        if self.adversarial_weighting == "gradient" and (
-            self.reconstruction == "none" or not self.reconstruction_weight
-        ):
+        if self.adversarial_weighting == "gradient" and not self.reconstructs:
             raise ValueError("adversarial_weighting must be loss when there is no reconstruction")
         return self
 
@@ -135,9 +138,14 @@ class TrainConfig(Section):
     discriminator: DiscriminatorConfig
     objective: ObjectiveConfig
 
+    @property
+    def game_begins(self) -> int:
+        """Number of images before the adversarial phase."""
+        return self.warmup_images + self.critic_images
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.warmup_images + self.critic_images > self.images:
+        if self.game_begins > self.images:
             raise ValueError(
                 f"warmup_images ({self.warmup_images}) and critic_images ({self.critic_images}) together must not "
                 f"exceed images ({self.images})"

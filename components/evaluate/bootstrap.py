@@ -1,5 +1,6 @@
 """Confidence intervals of figures and of their differences: a paired bootstrap over the test photographs."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -41,4 +42,21 @@ def differences(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dic
     """Returns ours minus theirs in each resampling, by metric; of the photographs' own figures there is none."""
     return {
         name: values - theirs[name] for name, values in ours.items() if name in theirs and name != "colorfulness_real"
+    }
+
+
+def with_ends(
+    gaps: Mapping[str, float], ends: Mapping[str, tuple[float, float]], confidence: float
+) -> dict[str, dict[str, float]]:
+    """Returns each difference with its interval as value, low, high, confidence; none without one, or not finite.
+
+    Args:
+        gaps: metric -> difference.
+        ends: of `intervals`.
+        confidence: of `ends`.
+    """
+    return {
+        name: {"value": gap, "low": ends[name][0], "high": ends[name][1], "confidence": confidence}
+        for name, gap in gaps.items()
+        if name in ends and math.isfinite(gap)
     }

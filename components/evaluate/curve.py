@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from components.evaluate.accumulate import MetricAccumulator, Pictures
-from components.evaluate.bootstrap import intervals, resamplings
+from components.evaluate.bootstrap import intervals, resamplings, with_ends
 from components.evaluate.candidates import GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.features import FeatureNetworks
@@ -127,13 +127,8 @@ def _compared(
     found: dict[str, Any] = {}
     for who, each in between.items():
         found[who] = {name: float(value) if bool(value.isfinite()) else None for name, value in each.items()}
-    gaps = {name: between["challenger"][name] - between["champion"][name] for name in ends}
-    found["difference"] = {
-        name: {"value": float(gap), "low": ends[name][0], "high": ends[name][1], "confidence": confidence}
-        for name, gap in gaps.items()
-        if bool(gap.isfinite())
-    }
-    return found
+    gaps = {name: float(between["challenger"][name] - between["champion"][name]) for name in ends}
+    return found | {"difference": with_ends(gaps, ends, confidence)}
 
 
 def curves(

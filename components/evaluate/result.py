@@ -49,8 +49,10 @@ def summary(
     found = {who: _ordered(each) for who, each in values.items()}
 
     def gaps(who: str) -> dict[str, dict[str, float]]:
-        between = bootstrap.differences(drawn["challenger"], drawn[who])
-        return _with_values(found["challenger"], found[who], bootstrap.intervals(between, config.confidence), config)
+        ours, theirs = values["challenger"], values[who]
+        between = bootstrap.intervals(bootstrap.differences(drawn["challenger"], drawn[who]), config.confidence)
+        exact = {name: ours[name] - theirs[name] for name in METRICS if name in between}
+        return bootstrap.with_ends(exact, between, config.confidence)
 
     ends = bootstrap.intervals(drawn["challenger"], config.confidence)
     shown = {name: {"low": ends[name][0], "high": ends[name][1]} for name in METRICS if name in ends}
@@ -107,18 +109,3 @@ def table(test: Shards, truth: MetricAccumulator, photographs: Mapping[str, Mapp
 
 def _ordered(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: values[name] if math.isfinite(values[name]) else None for name in METRICS if name in values}
-
-
-def _with_values(
-    ours: Mapping[str, float | None],
-    theirs: Mapping[str, float | None],
-    ends: Mapping[str, tuple[float, float]],
-    config: EvaluateConfig,
-) -> dict[str, dict[str, float]]:
-    found = {}
-    for name in (name for name in METRICS if name in ends):
-        mine, its = ours[name], theirs[name]
-        if mine is not None and its is not None:
-            low, high = ends[name]
-            found[name] = {"value": mine - its, "low": low, "high": high, "confidence": config.confidence}
-    return found

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from components.register.photographs import cell
+from components.register.markdown import cell
 
 _COLUMNS = {"champion": "champion at evaluation time", "gray": "gray", "mean_by_lightness": "mean color by lightness"}
 _CLAIMS = {"l1_ab": -1, "psnr": 1, "ssim": 1}  # metrics by which a model should beat the mean color; their sign

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from components.register.comparison import Compared, compare
 from components.register.config import Rule, parse
+from components.register.markdown import cell
 
 Outcome = Literal["promote", "reject", "unchanged"]
 
@@ -45,7 +46,7 @@ class Verdict:
         lines = [f"# {subject}: {self.outcome}", "", self.summary.replace("<", "&lt;"), ""]
         if self.reasons:
             lines += ["| metric | holds | why |", "| --- | --- | --- |"]
-            lines += [f"| {_cell(r.metric)} | {'yes' if r.holds else 'no'} | {_cell(r.text)} |" for r in self.reasons]
+            lines += [f"| {cell(r.metric)} | {'yes' if r.holds else 'no'} | {cell(r.text)} |" for r in self.reasons]
             lines += [""]
         return "\n".join(lines)
 
@@ -121,8 +122,3 @@ def _compare(name: str, rule: Rule, scored: Mapping[str, Any], behind: Mapping[s
         text = f"in {each} ({slices[each]['photographs']} photographs) {compared.text}"
         found[key] = Compared(compared.holds, text, compared.margin, compared.behind)
     return found
-
-
-def _cell(text: str) -> str:
-    """Escapes a cell of a table: names of slices come from outside."""
-    return text.replace("|", "\\|").replace("<", "&lt;")

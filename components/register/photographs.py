@@ -1,12 +1,12 @@
 """Sources and licences of the photographs that a version was trained on."""
 
 import csv
-import html
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from components.register.markdown import cell
 from model.data.format import SOURCES
 from model.utils.errors import UserError
 
@@ -56,8 +56,3 @@ def _licences(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise UserError(f"{path} cannot be read ({error}); it needs the columns file and licence.") from None
-
-
-def cell(text: str) -> str:
-    """Escapes a cell of a table: names of folders and licences come from outside."""
-    return html.escape(text, quote=False).replace("|", "\\|")

@@ -226,7 +226,7 @@ class GanTrainer:
         objective = self._config.objective
         (pull,) = torch.autograd.grad(losses["adversarial"], fake)
         weight = torch.tensor(objective.adversarial_weight, device=self._device)
-        if objective.reconstruction == "none" or not objective.reconstruction_weight:
+        if not objective.reconstructs:
             return weight * pull, {"adversarial_weight": weight}
         (main,) = torch.autograd.grad(losses["reconstruction"], fake, retain_graph=True)
         squares = torch.stack((main.square().sum(), pull.square().sum()))

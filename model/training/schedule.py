@@ -23,13 +23,12 @@ class Schedule:
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
-        self._game = config.warmup_images + config.critic_images  # where the adversarial phase begins
 
     def phase(self, images: int) -> Phase:
         """Returns the phase of the step that begins at this position."""
         if images < self._config.warmup_images:
             return Phase.WARM_UP
-        return Phase.CRITIC if images < self._game else Phase.ADVERSARIAL
+        return Phase.CRITIC if images < self._config.game_begins else Phase.ADVERSARIAL
 
     def factors(self, images: int) -> tuple[float, float]:
         """Returns the factors of the generator's and the discriminator's learning rates; 0 for a network that rests."""
@@ -38,7 +37,7 @@ class Schedule:
             return self._decay(config.decay, images, 0, config.warmup_images), 0.0
         if phase is Phase.CRITIC:
             return 0.0, 1.0
-        factor = self._decay(config.game_decay, images, self._game, config.images)
+        factor = self._decay(config.game_decay, images, config.game_begins, config.images)
         return config.game_rate * factor, factor
 
     def learning_rates(self, images: int) -> tuple[float, float]:

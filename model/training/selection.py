@@ -35,8 +35,7 @@ class Best:
 
     def __init__(self, config: TrainConfig) -> None:
         self._select = config.select
-        game = config.images - config.warmup_images - config.critic_images
-        self._adversarial = config.objective.adversarial != "none" and game > 0
+        self._adversarial = config.objective.adversarial != "none" and config.game_begins < config.images
         self._weights: dict[str, Tensor] = {}
         self.snapshot: Snapshot | None = None
 
