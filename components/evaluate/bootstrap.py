@@ -21,6 +21,19 @@ def resamplings(count: int, seed: int) -> Tensor:
     return torch.zeros(RESAMPLES, count, dtype=torch.float64).scatter_add_(1, drawn, once)
 
 
+def weightings(count: int, seed: int) -> Tensor:
+    """Returns each photograph once in the first row, then the resamplings: (1 + RESAMPLES, count) float64.
+
+    One computation of `figures` then gives a figure and its resamplings: the kernels, most of its work, are the same.
+    """
+    return torch.cat((torch.ones(1, count, dtype=torch.float64), resamplings(count, seed)))
+
+
+def apart(found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Returns the figures (..., 1) of all photographs and those of the resamplings, of figures under `weightings`."""
+    return {name: each[..., :1] for name, each in found.items()}, {name: each[..., 1:] for name, each in found.items()}
+
+
 def intervals(values: Mapping[str, Tensor], confidence: float) -> dict[str, tuple[float, float]]:
     """Returns the central interval of each figure as (low, high); none where a figure is not finite.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from components.evaluate.accumulate import MetricAccumulator, Pictures
-from components.evaluate.bootstrap import intervals, resamplings, with_ends
+from components.evaluate.bootstrap import apart, intervals, weightings, with_ends
 from components.evaluate.candidates import GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.features import FeatureNetworks
@@ -79,16 +79,17 @@ def curve(
         colorfulness; none for a model whose figures are not finite. `equal_colorfulness`: share, such as "0.8" -> model
         -> figures, interpolated, where its curve reaches that share; with `difference` from the champion.
     """
-    once, weights = torch.ones(1, len(truth), dtype=torch.float64), resamplings(len(truth), config.seed)
-    exact = {who: _stacked(each, truth, once) for who, each in sets.items()}
+    both = sets.keys() >= {"challenger", "champion"}
+    weights = weightings(len(truth), config.seed)[: None if both else 1]
+    exact, drawn = {}, {}
+    for who, each in sets.items():
+        exact[who], drawn[who] = apart(_stacked(each, truth, weights))
     equal: dict[str, Any] = {}
-    if exact.keys() >= {"challenger", "champion"}:
-        drawn = {who: _stacked(each, truth, weights) for who, each in sets.items()}
-        for share in SHARES:
-            between = {who: _at_share(each, share) for who, each in exact.items()}
-            ours, theirs = (_at_share(drawn[who], share) for who in ("challenger", "champion"))
-            ends = intervals({name: ours[name] - theirs[name] for name in ours}, config.confidence)
-            equal[f"{share:g}"] = _compared(between, ends, config.confidence)
+    for share in SHARES if both else ():
+        between = {who: _at_share(each, share) for who, each in exact.items()}
+        ours, theirs = (_at_share(drawn[who], share) for who in ("challenger", "champion"))
+        ends = intervals({name: ours[name] - theirs[name] for name in ours}, config.confidence)
+        equal[f"{share:g}"] = _compared(between, ends, config.confidence)
     return {"curve": {who: _points(each) for who, each in exact.items()}, "equal_colorfulness": equal}
 
 

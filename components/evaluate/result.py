@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from components.evaluate import bootstrap, protocol
@@ -39,13 +38,11 @@ def summary(
         candidate by its name; `difference` from the champion, where there is one, and `baseline_difference` from each
         baseline, as value, low, high, confidence.
     """
-    once, weights = torch.ones(1, len(truth), dtype=torch.float64), bootstrap.resamplings(len(truth), config.seed)
-    values = {
-        who: {name: float(value) for name, value in figures(each, truth, once).items()}
-        | dict((more or {}).get(who, {}))
-        for who, each in sets.items()
-    }
-    drawn = {who: figures(each, truth, weights) for who, each in sets.items()}
+    weights = bootstrap.weightings(len(truth), config.seed)
+    values, drawn = {}, {}
+    for who, each in sets.items():
+        exact, drawn[who] = bootstrap.apart(figures(each, truth, weights))
+        values[who] = {name: float(value) for name, value in exact.items()} | dict((more or {}).get(who, {}))
     found = {who: _ordered(each) for who, each in values.items()}
 
     def gaps(who: str) -> dict[str, dict[str, float]]:
