@@ -32,12 +32,15 @@ _GPU_BLOCK = 64  # steps
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each way; a turn is a step on a CPU.")] = 40,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Turns of each way; a turn is a step on a CPU.", show_default="40, or 12")
+    ] = None,
     photos: Annotated[Path, typer.Option(help="Folder of photographs.")] = ROOT / "data",
     result: Annotated[Path, typer.Option(help="File of figures to write.")] = FOLDER / "reading.json",
 ) -> None:
     """Measures the recipes small and best, and on a GPU the defaults of params.yaml too."""
     gpu = torch.cuda.is_available()
+    rounds = rounds or (12 if gpu else 40)
     figures, rows = {}, []
     for recipe in ("small", "best", *(["defaults"] if gpu else [])):
         recipes = () if recipe == "defaults" else (ROOT / "recipes" / f"{recipe}.yaml",)
@@ -45,7 +48,7 @@ def main(
         with tempfile.TemporaryDirectory() as scratch:
             preprocess(photos, Path(scratch) / "dataset", config.preprocess, data_version="benchmark")
             shards = Shards.open(Path(scratch) / "dataset", "train")
-            fixed, read = compare(config.train, shards, rounds=12 if gpu else rounds, block=_GPU_BLOCK if gpu else 1)
+            fixed, read = compare(config.train, shards, rounds=rounds, block=_GPU_BLOCK if gpu else 1)
         share = speedup(fixed, read)
         figures[f"{recipe}: speed on shards / on one batch in memory"] = share
         rows.append({"recipe": recipe, "step": median(fixed), "step_with_reading": median(read), "ratio": share})
