@@ -23,7 +23,7 @@ from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
 from model.training.distributed import ProcessGroup
 from model.training.ema import Ema
-from model.training.meters import below
+from model.training.meters import below, spread
 from model.training.schedule import Phase, Schedule
 from model.utils.seeds import seed_of, seeded
 
@@ -139,7 +139,7 @@ class GanTrainer:
         with torch.no_grad(), self._autocast:
             fake = self._generator.eval()(L, None if z is None else z[0], y, hints).float()
         loss, right = self._discriminator_step(L, ab, fake, y)
-        spreads = {"ab_spread": _spread(fake), "ab_spread_real": _spread(ab)}
+        spreads = {"ab_spread": spread(fake), "ab_spread_real": spread(ab)}
         return {"discriminator": loss.detach(), "d_accuracy": right} | spreads
 
     def _full_step(
@@ -151,7 +151,7 @@ class GanTrainer:
         # Color the photographs, a quarter of them twice with other noise in the same pass
         twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
         fake, second = self._generate(L, y, z, twice, hints)
-        measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
+        measures = {"ab_spread": spread(fake.detach()), "ab_spread_real": spread(ab)}
 
         # Compute the terms that need no discriminator
         losses: dict[str, Tensor] = {}
@@ -295,9 +295,3 @@ class GanTrainer:
         yield "random.cpu", torch.get_rng_state()
         if self._device.type == "cuda":
             yield "random.cuda", torch.cuda.get_rng_state()
-
-
-def _spread(ab: Tensor) -> Tensor:
-    """Returns the standard deviation over a photograph's pixels of (B, 2, H, W) in -1..1, in CIELAB units, mean over
-    photographs."""
-    return AB_SCALE * ab.flatten(2).std(dim=2).mean()
