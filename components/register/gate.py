@@ -90,7 +90,7 @@ def judge(scored: Mapping[str, Any], rules: Mapping[str, Rule], behind: Mapping[
         summary = f"{len(failed)} of {len(reasons)} rules failed: {', '.join(failed)}."
         return Verdict("reject", summary, tuple(reasons), behind)
     first = "the first model, within all bounds"
-    against = "better than the champion by every rule" if "champion" in scored else first
+    against = "none finds it worse than the champion" if "champion" in scored else first
     return Verdict("promote", f"All {len(reasons)} rules hold: {against}.", tuple(reasons), behind)
 
 

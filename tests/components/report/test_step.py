@@ -64,7 +64,7 @@ def test_the_report_of_a_promotion_has_metrics_reasons_and_links(
     assert parent.data.tags["reported"] == "promoted"
     first, second, *lines = told["text"].splitlines()
     assert first == "Retraining of colorizer (demo): succeeded; version 2 is promoted"
-    assert second == "All 1 rules hold: better than the champion by every rule."
+    assert second == "All 1 rules hold: none finds it worse than the champion."
     assert any(line.startswith("ab_intersection holds: 0.6") for line in lines)
     assert lines[-1].startswith("https://")
 
