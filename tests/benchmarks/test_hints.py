@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.hints import l1_ab_with_hints
 from components.evaluate.accumulate import to_displayable
 from components.evaluate.candidates import GeneratorCandidate
-from components.evaluate.hints import l1_ab_with_hints
 from model.color import decode_lab
 from model.data.format import Row
 from model.data.shards import Shards
@@ -17,22 +17,13 @@ from model.data.writer import write_dataset
 from model.inference.saved import load_generator
 from model.metrics.l1_ab import l1_ab
 from model.training.loop import train
+from tests.support.made import make_generator
 from tests.support.tiny import tiny_config
 
 
-def test_without_points_the_error_is_that_of_evaluation(dataset: Path, models: dict[str, Path]) -> None:
-    generator, test = load_generator(models["challenger"])[0], Shards.open(dataset, "test")
-    stored = torch.from_numpy(test[:])
-    colored = GeneratorCandidate(generator, test, 1, 0)(stored[:, :1], range(len(test)))[0]
-    expected = l1_ab(to_displayable(stored[:, :1], colored)[:, 1:], decode_lab(stored)[:, 1:]).mean().item()
-    found = l1_ab_with_hints(generator, test, (0, 5))
-    assert found[0] == pytest.approx(expected, abs=1e-4)
-    assert found[5] == found[0]  # this generator has no hints
-    assert l1_ab_with_hints(generator, test, (0,), batch_size=2)[0] == pytest.approx(expected, abs=1e-4)
-
-
-def test_one_point_colors_a_whole_picture_once_hints_are_learned(tmp_path: Path) -> None:
-    """Each picture has one color, which nothing but a hint tells."""
+@pytest.fixture
+def shards(tmp_path: Path) -> Shards:
+    """Pictures of one color each, which nothing but a hint tells; 16 of 80 are for validation."""
     draws = np.random.default_rng(0)
     pictures = {}
     for _ in range(80):
@@ -43,7 +34,22 @@ def test_one_point_colors_a_whole_picture_once_hints_are_learned(tmp_path: Path)
         Row(name, name, 32, 32, "val" if place < 16 else "train", "kept", "") for place, name in enumerate(pictures)
     ]
     write_dataset(tmp_path, rows, pictures.__getitem__, size=32, data_version="0" * 32)
-    shards = Shards.open(tmp_path, "train")
+    return Shards.open(tmp_path, "train")
+
+
+def test_without_points_the_error_is_that_of_evaluation(tmp_path: Path, shards: Shards) -> None:
+    generator, some = load_generator(make_generator(tmp_path / "model", seed=1))[0], shards.sibling("val")
+    stored = torch.from_numpy(some[:])
+    colored = GeneratorCandidate(generator, some, 1, 0)(stored[:, :1], range(len(some)))[0]
+    expected = l1_ab(to_displayable(stored[:, :1], colored)[:, 1:], decode_lab(stored)[:, 1:]).mean().item()
+    found = l1_ab_with_hints(generator, some, (0, 5))
+    assert found[0] == pytest.approx(expected, abs=1e-4)
+    assert found[5] == found[0]  # this generator has no hints
+    assert l1_ab_with_hints(generator, some, (0,), batch_size=2)[0] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_one_point_colors_a_whole_picture_once_hints_are_learned(tmp_path: Path, shards: Shards) -> None:
     options = ("generator.hints=true", "hints=0.8", "objective.adversarial=none", "learning_rate=0.003", "crop=32")
     length = (f"{key}=960" for key in ("images", "warmup_images", "checkpoint_every", "log_every", "sample_every"))
     config = tiny_config(*options, *length, size=32)

@@ -1,13 +1,13 @@
-"""The error of colorings that see some true colors: `python -m components.evaluate.hints GENERATOR DATASET`."""
+"""Measures the error of colorings that see some true colors, as a user's hints would be."""
 
-import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Annotated
 
 import torch
+import typer
 
+from benchmarks.tools import FOLDER, write
 from model.color import AB_SCALE, decode_lab, into_gamut, to_network
 from model.data.format import Split
 from model.data.hints import Hints, reveal
@@ -19,6 +19,22 @@ from model.networks.generator import Generator
 from model.utils.seeds import seeded
 
 _SIDE = 7  # pixels of a point, as Zhang et al. 2017 evaluate
+
+
+def main(
+    generator: Annotated[Path, typer.Argument(help="Folder of a trained generator.")],
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder that preprocess wrote.")],
+    split: Annotated[Split, typer.Option(help="Photographs: train, val or test.")] = "val",
+    slope: Annotated[float | None, typer.Option(help="Of the chroma correction. Default: the generator's own.")] = None,
+    result: Annotated[Path, typer.Option(help="File of figures to write.")] = FOLDER / "hints.json",
+) -> None:
+    """Measures l1_ab with 0, 1, 5 and 20 points of true color."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network, info = load_generator(generator)
+    shards = Shards.open(dataset, split)
+    found = l1_ab_with_hints(network.to(device), shards, slope=slope)
+    figures = {f"l1_ab with {count} points": round(error, 4) for count, error in found.items()}
+    write(result, figures, photographs=len(shards), split=split, weights_sha256=info.weights_sha256)
 
 
 @torch.inference_mode()
@@ -68,21 +84,3 @@ def l1_ab_with_hints(
             colored = AB_SCALE * predict_ab(generator, L, noise, y, slope, hints)
             errors[place] += l1_ab(into_gamut(torch.cat((lab[:, :1], colored), dim=1))[:, 1:], lab[:, 1:]).sum().cpu()
     return dict(zip(counts, (errors / total).tolist(), strict=True))
-
-
-def main() -> None:
-    """Prints the error by number of points as JSON."""
-    parser = argparse.ArgumentParser(description=l1_ab_with_hints.__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("generator", type=Path, help="folder of a trained generator")
-    parser.add_argument("dataset", type=Path, help="output folder of preprocess")
-    parser.add_argument("--split", choices=get_args(Split), default="val")
-    parser.add_argument("--slope", type=float, help="of the chroma correction (default: the generator's own)")
-    given = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator = load_generator(given.generator)[0].to(device)
-    found = l1_ab_with_hints(generator, Shards.open(given.dataset, given.split), slope=given.slope)
-    print(json.dumps({f"l1_ab_hints_{count}": error for count, error in found.items()}, indent=2))
-
-
-if __name__ == "__main__":
-    main()
