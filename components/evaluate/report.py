@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.evaluate import skin
 from components.evaluate.pictures import Shown
 from components.evaluate.slices import LEAST
 from components.shared.charts import Panel, histograms_chart, strengths_chart
@@ -65,6 +66,9 @@ def write_report(
         curves=uri("image/png", curves.read_bytes()) if curves else "",
         strengths=uri("image/svg+xml", strengths) if strengths else "",
         equal=_equal("all", result) + [row for name, part in result["slices"].items() for row in _equal(name, part)],
+        skin=result["skin"],
+        skin_rows=_skin_rows(result["skin"]),
+        least_faces=skin.LEAST,
         curve={who: points for who, points in result["curve"].items() if points},
     )
     path.write_text(page, encoding="utf-8")
@@ -123,6 +127,16 @@ def _equal(photographs: str, result: Mapping[str, Any]) -> list[dict[str, str]]:
         for metric, gap in found["difference"].items():
             row = {"photographs": photographs, "share": share, "metric": metric, **_texts({"difference": gap})}
             rows.append(row | {who: _number(found[who][metric]) for who in ("challenger", "champion")})
+    return rows
+
+
+def _skin_rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns a row for each bin and candidate, with the figures as text; a dash for one that there is none of."""
+    rows = []
+    for row in skin.rows(figures, _COLUMNS):
+        kinds = {"chroma_error": _number, "chroma_difference": _signed, "hue_error": _number}
+        values = {name: (row.get(name), write) for name, write in kinds.items()}
+        rows.append(row | {name: "–" if value is None else write(value) for name, (value, write) in values.items()})
     return rows
 
 

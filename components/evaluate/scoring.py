@@ -12,6 +12,7 @@ from components.evaluate.config import EvaluateConfig
 from components.evaluate.curve import MOST, CurveAccumulator, curves
 from components.evaluate.features import FeatureNetworks
 from components.evaluate.result import sliced, summary
+from components.evaluate.skin import SkinAccumulator
 from components.evaluate.slices import find_slices
 from components.shared.machine.progress import progress
 from model.color import decode_lab
@@ -27,6 +28,8 @@ class Accumulated:
     """Candidate -> its colorings; `challenger`, the baselines, perhaps `champion`."""
     curves: dict[str, CurveAccumulator]
     """Calibrated model -> its colorings at other strengths."""
+    skin: SkinAccumulator
+    """The color of faces, by candidate."""
 
 
 def accumulate(
@@ -40,24 +43,27 @@ def accumulate(
     """Measures the first `count` photographs, and the colorings of each candidate."""
     truth, figures = MetricAccumulator(), {name: MetricAccumulator() for name in candidates}
     calibrated = [name for name, each in candidates.items() if isinstance(each, GeneratorCandidate) and each.calibrated]
-    curves = {name: CurveAccumulator() for name in calibrated}
+    curves, skin = {name: CurveAccumulator() for name in calibrated}, SkinAccumulator()
     with progress(count, "evaluate", unit="photographs") as advance, torch.inference_mode():
         for start in range(0, count, batch_size):
             indices = range(start, min(start + batch_size, count))
             stored = torch.from_numpy(test[indices]).to(device)
             photographs = measure(decode_lab(stored), networks)
             truth.add_truth(photographs)
+            skin.add_truth(stored, indices)
             lightness = stored[:, :1]
             for name, candidate in candidates.items():
                 if isinstance(candidate, GeneratorCandidate):
                     samples = candidate.uncalibrated(lightness, indices)
-                    figures[name].add(photographs, lightness, candidate.scaled(samples, 1.0), networks)
+                    colorings = candidate.scaled(samples, 1.0)
                     if name in curves and start < MOST:
                         curves[name].add(candidate, samples, photographs, lightness, networks)
                 else:
-                    figures[name].add(photographs, lightness, candidate(lightness, indices), networks)
+                    colorings = candidate(lightness, indices)
+                figures[name].add(photographs, lightness, colorings, networks)
+                skin.add(name, lightness, colorings[0])
             advance(len(indices))
-    return Accumulated(truth, figures, curves)
+    return Accumulated(truth, figures, curves, skin)
 
 
 def compare(
@@ -66,6 +72,7 @@ def compare(
     """Returns the figures over all photographs as `result.summary` does, and those of each slice under `slices`.
 
     Both have the points of each calibrated model's strength curve under `curve`, and `equal_colorfulness`.
+    `skin` has the errors inside faces.
 
     Args:
         test: the test split.
@@ -83,4 +90,5 @@ def compare(
         **summary(sets, real, config, frechet),
         **whole,
         "slices": {name: each | parts[name] for name, each in found.items()},
+        "skin": accumulated.skin.figures(),
     }

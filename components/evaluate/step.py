@@ -82,7 +82,7 @@ def score(
     Returns:
         The content of metrics.json: the challenger's figures by name, `champion` and `difference` (absent when there is
         none), `gray`, `mean_by_lightness`, `interval`, `baseline_difference`, `curve`, `equal_colorfulness`, `slices`,
-        `examples`, `absent` (reasons for figures that are missing or None, because not finite) and `protocol`.
+        `skin`, `examples`, `absent` (reasons for figures that are missing or None, because not finite) and `protocol`.
         `difference` is challenger minus champion, with its interval. A slice has the same figures over the photographs
         of a folder or a label.
 
@@ -100,6 +100,7 @@ def score(
     truth, figures = measured.truth, measured.colorings
     if champion and "champion" not in models:  # the same weights are scored once
         models["champion"], figures["champion"] = models["challenger"], figures["challenger"]
+        measured.skin.colorings["champion"] = measured.skin.colorings["challenger"]
 
     columns = {name: figures[name].per_photograph() for name in models}
     l1_ab = {name: each["l1_ab"] for name, each in columns.items()}

@@ -46,6 +46,7 @@ def model_card(
         metrics=metrics,
         scores={name: value for name, value in metrics.items() if isinstance(value, int | float)},
         columns={name: title for name, title in _COLUMNS.items() if metrics.get(name)},
+        skin=metrics.get("skin", {}),
         worse=_worse_than_mean_color(metrics),
         tags=tags,
         sources=sources,
