@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -44,11 +44,17 @@ def tiny_overrides() -> list[str]:
 
 
 def tiny_dataset(
-    folder: Path, train: int = 20, val: int = 3, test: int = 0, size: int = 24, labels: Sequence[str | None] = (None,)
+    folder: Path,
+    train: int = 20,
+    val: int = 3,
+    test: int = 0,
+    size: int = 24,
+    labels: Sequence[str | None] = (None,),
+    sources: Sequence[str] = ("",),
 ) -> Path:
     """Writes a dataset of smooth pictures, whose a and b can be learned: they follow from L and the position.
 
-    Labels are assigned in turn, independent of the colors.
+    Labels and sources, the photographs' folders, are assigned in turn, independent of the colors.
     """
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
@@ -61,7 +67,8 @@ def tiny_dataset(
         name = hashlib.sha256(stored.tobytes()).hexdigest()
         labs[name] = stored
         split = "train" if index < train else "val" if index < train + val else "test"
-        rows.append(Row(f"{index}.png", name, size, size, split, "kept", "", labels[index % len(labels)]))
+        path = str(PurePosixPath(sources[index % len(sources)]) / f"{index}.png")
+        rows.append(Row(path, name, size, size, split, "kept", "", labels[index % len(labels)]))
     folder.mkdir(parents=True, exist_ok=True)
     write_dataset(folder, rows, labs.__getitem__, size=size, data_version="0123456789abcdef0123456789abcdef")
     return folder
