@@ -6,7 +6,9 @@ from functools import cache, cached_property
 from typing import Any
 
 from benchmarks.tools import ROOT
+from model.data.format import SOURCES
 from model.data.shards import Shards
+from pipeline.data.catalog import read_catalog
 
 ALL, SAMPLE = "all", "sample set"
 LARGE = 20
@@ -37,9 +39,10 @@ _GROUP_OF = {source: group for group, sources in _GROUPS.items() for source in s
 
 @cache
 def own_folders() -> frozenset[str]:
-    """Returns the folders of the sample photographs, as their table lists them."""
-    with (ROOT / "data" / "SOURCES.csv").open(encoding="utf-8", newline="") as file:
-        return frozenset(row["file"].partition("/")[0] for row in csv.DictReader(file))
+    """Returns the folders of the sample photographs: those of their table, less the catalog's, which may be there, too."""
+    with (ROOT / "data" / SOURCES).open(encoding="utf-8", newline="") as file:
+        found = {row["file"].partition("/")[0] for row in csv.DictReader(file)}
+    return frozenset(found - {entry.file.partition("/")[0] for entry in read_catalog()})
 
 
 def group(path: str) -> str | None:
