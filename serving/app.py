@@ -79,7 +79,7 @@ def _add_coloring(app: FastAPI, models: ServedModels, limits: Limits, metrics: M
     )
     async def colorize(
         request: Request,
-        samples: Annotated[int, Query(ge=1, le=limits.samples, description="Number of colorings.")] = 1,
+        samples: Annotated[int, Query(ge=1, le=limits.samples, description="Number of colorings, with other z.")] = 1,
         seed: Annotated[int, Query(ge=0, lt=1 << 63, description="The same seed gives the same colorings.")] = 0,
         model: Annotated[Literal["champion", "challenger", "previous"], Query(description="Alias.")] = "champion",
         label: Annotated[str | None, Query(description="Label, for a model trained with labels.")] = None,

@@ -39,7 +39,7 @@ _GROUP_OF = {source: group for group, sources in _GROUPS.items() for source in s
 
 @cache
 def own_folders() -> frozenset[str]:
-    """Returns the folders of the sample photographs: those of their table, less the catalog's, which may be there, too."""
+    """Returns the folders of the sample photographs, whether or not the catalog has been fetched."""
     with (ROOT / "data" / SOURCES).open(encoding="utf-8", newline="") as file:
         found = {row["file"].partition("/")[0] for row in csv.DictReader(file)}
     return frozenset(found - {entry.file.partition("/")[0] for entry in read_catalog()})

@@ -14,7 +14,14 @@ def photo(
     model: Annotated[
         str, typer.Option(help="models:/colorizer@champion, models:/colorizer/3, or a generator folder.")
     ] = "models:/colorizer@champion",
-    samples: Annotated[int, typer.Option(min=1, max=100, help="Colorings of each photograph.")] = 1,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Colorings of each photograph, with other z. With the shipped champion, nobody sees a difference.",
+        ),
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same colorings.")] = 0,
     label: Annotated[
         str | None, typer.Option(help="Label of the photographs, such as dusk, for a model trained with labels.")
