@@ -2,7 +2,8 @@
 
 All color the same test photographs of a dataset; the evaluation's own code scores them. Writes to benchmarks/champion/:
 metrics.json (as the evaluation's: `champion` is the champion before), tables.md with the goals, report.html,
-contact_sheet.jpg (every test photograph of the sample set) and worst.jpg (those where the champion loses most to gray).
+contact_sheet.jpg (every test photograph of the sample set), worst.jpg (those where the champion loses most to gray),
+samples.png (best, median and worst of them) and people.jpg (photographs that scikit-image ships).
 Photographs of other sources are counted but never shown there; `--sheet` draws the worst of all.
 """
 
@@ -15,7 +16,7 @@ import torch
 import typer
 
 from benchmarks.champion.groups import SAMPLE, Grouped, kept
-from benchmarks.champion.sheets import draw, worst
+from benchmarks.champion.sheets import draw, people, worst
 from benchmarks.champion.tables import NAMES, tables
 from benchmarks.tools import FOLDER, ROOT, machine
 from components.evaluate import protocol
@@ -23,13 +24,14 @@ from components.evaluate.baselines import Gray, MeanByLightness
 from components.evaluate.candidates import Candidate, GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.features import load_networks
-from components.evaluate.pictures import choose, show
+from components.evaluate.pictures import choose, samples_picture, show
 from components.evaluate.report import draw_strengths, write_report
 from components.evaluate.result import reasons
 from components.evaluate.scoring import Accumulated, accumulate, compare
 from components.shared.mlflow import registry
 from model.data.format import verify
 from model.data.shards import Shards
+from model.inference.colorizer import Colorizer
 from model.inference.saved import GeneratorInfo, load_generator
 from model.networks.generator import Generator
 from pipeline.config import load_config
@@ -126,6 +128,7 @@ def picture(
     histograms = {name: each.histograms.numpy() for name, each in counted.items()}
     strengths = draw_strengths(result, _REPORT)
     shown = show(test, groups, models, l1_ab, device)
+    samples_picture(shown, {"challenger": "colored"}).save(out / "samples.png")
     write_report(out / "report.html", result, shown, histograms, None, strengths, _REPORT)
 
     once = config.model_copy(update={"samples": 1})
@@ -135,6 +138,8 @@ def picture(
     draw(every, columns, side=112).save(out / "contact_sheet.jpg", quality=85)
     by_path = {photograph.path: photograph for photograph in every}
     ours = {"challenger": NAMES["challenger"]}
+    size = loaded["challenger"][1].size
+    people(Colorizer(loaded["challenger"][0], size, device)).save(out / "people.jpg", quality=90)
     lost = [by_path[test.paths[row]] for row in worst(l1_ab, own)]
     draw(lost, ours, side=160).save(out / "worst.jpg", quality=85)
     if sheet:

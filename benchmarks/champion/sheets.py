@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from skimage import data
 from torch import Tensor
 
 from components.evaluate.pictures import Shown
+from model.inference.colorizer import Colorizer
 
 WORST = 30
 """Number of photographs of a sheet of the worst."""
@@ -50,6 +53,24 @@ def draw(shown: Sequence[Shown], columns: Mapping[str, str], side: int, across: 
         for line, text in enumerate(_caption(photograph, columns)):
             fitting = text[: int((width - _GAP) / 6)]  # a letter takes about six pixels
             pen.text((left, top + side + line * _LINE), fitting, "black", font)
+    return sheet
+
+
+def people(colorizer: Colorizer, side: int = 320) -> Image.Image:
+    """Draws two photographs of people that scikit-image ships, in public domain or CC0: gray, colored, true.
+
+    The second was taken in black and white; it has no true colors.
+    """
+    portrait = Image.fromarray(data.astronaut())
+    old = Image.fromarray(data.camera())
+    tiles = []
+    for photograph in (portrait, old):
+        gray = photograph.convert("L").convert("RGB")
+        tiles += [gray, Image.fromarray(colorizer.colorize(np.asarray(gray))[0])]
+    tiles.insert(2, portrait)
+    sheet = Image.new("RGB", (len(tiles) * (side + _GAP) - _GAP, side), "white")
+    for place, tile in enumerate(tiles):
+        sheet.paste(tile.resize((side, side), Image.Resampling.LANCZOS), (place * (side + _GAP), 0))
     return sheet
 
 
