@@ -64,9 +64,10 @@ def main(
     result, measured = score(dataset, loaded, config, device)
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "tables.md").write_text(tables(result), encoding="utf-8")
+    formatted = tables(result)
+    (out / "tables.md").write_text(formatted, encoding="utf-8")
     picture(dataset, loaded, result, measured, config, out, sheet)
-    print(tables(result))
+    print(formatted)
 
 
 def score(

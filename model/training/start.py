@@ -6,7 +6,7 @@ import torch
 
 from model.config import GeneratorConfig, TrainConfig
 from model.data.shards import Shards
-from model.inference.saved import load_generator
+from model.inference.saved import OLDER, load_generator
 from model.networks.discriminator import smallest_side
 from model.networks.encoders import pretrained_weights
 from model.networks.generator import Generator
@@ -69,7 +69,7 @@ def _of_checkpoint(path: Path) -> Generator:
         checkpoint = read_checkpoint(path)
     except ValueError as error:
         raise UserError(f"train.init: {path} is no whole checkpoint ({error}); choose another one.") from None
-    described = {"hints": False} | checkpoint.identity["config"]["generator"]  # older checkpoints lack the key
+    described = OLDER | checkpoint.identity["config"]["generator"]
     generator = Generator(check(GeneratorConfig, described, str(path)))
     generator.load_state_dict(below(checkpoint.tensors, "ema") or below(checkpoint.tensors, "generator"))
     return generator.eval()
