@@ -6,12 +6,13 @@ number, fitted on such photographs, corrects both: c' = c (1 + slope * c / 20), 
 Strong colors, of which the generator is surer, gain more than faint ones. On the sample photographs this costs less
 `l1_ab` for the same colorfulness than one factor for all colors, and less than a longer adversarial phase.
 
-The rule: the slope is the largest at which the colorings of validation photographs are, on average, no more colorful
-than the photographs, and their `l1_ab` is below gray's by two standard errors of the difference. It is 0 where no
-slope is. So stronger colors cost no more than what the generator gained over gray.
+The rule, on validation photographs: a slope is possible if the colorings are on average no more colorful than the
+photographs, and their `l1_ab` is below gray's by two standard errors of the difference. Of the possible ones it is the
+largest whose `colorfulness_error` exceeds the least by at most one standard error of the difference (Breiman et al.
+1984, Classification and Regression Trees, section 3.4.3). It is 0 where none is possible. So stronger colors cost no
+more than what the generator gained over gray, and photographs of few colors do not pay for those of many.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,7 +31,9 @@ _PHOTOGRAPHS = 256  # at most; their mean colorfulness is then known to about on
 _BATCH = 16
 _MAX_SLOPE = 2.0
 _HALVINGS = 10
-_ERRORS = 2.0  # standard errors by which l1_ab stays below gray's
+_STEPS = 16  # slopes tried, up to that of colorings as colorful as photographs
+_BELOW_GRAY = 2.0  # standard errors by which l1_ab stays below gray's
+_ABOVE_LEAST = 1.0  # standard errors by which colorfulness_error may exceed the least one
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Point:
     slope: float
     l1_ab: float
     colorfulness: float
+    colorfulness_error: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Calibration:
 
 @torch.inference_mode()
 def calibrate(generator: Generator, shards: Shards) -> Calibration:
-    """Finds the generator's `chroma_slope` by bisection and sets it.
+    """Finds the generator's `chroma_slope` and sets it.
 
     Args:
         generator: in eval mode, on any device.
@@ -77,8 +81,8 @@ def calibrate(generator: Generator, shards: Shards) -> Calibration:
     """
     generator.chroma_slope = 0.0
     colored = _Colored(generator, shards)
-    as_colorful = _largest(lambda slope: bool(colored.at(slope)[1].mean() < colored.real.mean()))
-    chosen = _largest(lambda slope: slope <= as_colorful and colored.beats_gray(slope))
+    as_colorful = colored.as_colorful()
+    chosen = colored.choose([as_colorful * step / _STEPS for step in range(_STEPS + 1)])
     generator.chroma_slope = chosen
     points = (colored.point(slope) for slope in (chosen, 0.0, as_colorful))
     return Calibration(len(colored.real), float(colored.real.mean()), float(colored.gray.mean()), *points)
@@ -112,20 +116,31 @@ class _Colored:
         errors, colorful = (torch.cat(each) for each in zip(*found, strict=True))
         return errors, colorful
 
-    def beats_gray(self, slope: float) -> bool:
-        gain = (self.gray - self.at(slope)[0]).double()
-        error = gain.std(correction=1) / len(gain) ** 0.5 if len(gain) > 1 else gain.new_tensor(0.0)
-        return bool(gain.mean() >= _ERRORS * error)
+    def as_colorful(self) -> float:
+        """Returns the largest slope at which colorings are no more colorful than photographs; 0 if none."""
+        low, high = 0.0, _MAX_SLOPE
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.at(middle)[1].mean() < self.real.mean() else (low, middle)
+        return low
+
+    def choose(self, slopes: list[float]) -> float:
+        """Returns the largest of ascending slopes that the rule allows; 0 if it allows none."""
+        figures = {slope: self.at(slope) for slope in slopes}
+        possible = [slope for slope in slopes if _mean_in_errors(figures[slope][0] - self.gray) <= -_BELOW_GRAY]
+        wrong = {slope: (figures[slope][1] - self.real).abs() for slope in possible}
+        if not possible:
+            return 0.0
+        least = min(wrong.values(), key=lambda each: float(each.mean()))
+        return max(slope for slope in possible if _mean_in_errors(wrong[slope] - least) <= _ABOVE_LEAST)
 
     def point(self, slope: float) -> Point:
-        errors, colorful = self.at(slope)
-        return Point(slope, float(errors.mean()), float(colorful.mean()))
+        l1, colorful = self.at(slope)
+        return Point(slope, float(l1.mean()), float(colorful.mean()), float((colorful - self.real).abs().mean()))
 
 
-def _largest(holds: Callable[[float], bool]) -> float:
-    """Returns the largest slope at which a condition holds that fails for all larger ones, by bisection; 0 if none."""
-    low, high = 0.0, _MAX_SLOPE
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+def _mean_in_errors(differences: Tensor) -> float:
+    """Returns the mean of photographs' differences, (N,), in its standard errors; 0 or infinite where all are equal."""
+    mean = differences.double().mean()
+    error = differences.double().std(correction=1) / len(differences) ** 0.5 if len(differences) > 1 else 0 * mean
+    return float(mean / error) if mean else 0.0

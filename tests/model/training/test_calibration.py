@@ -51,16 +51,17 @@ def colorful(generator: Generator, photographs: Shards) -> tuple[float, float]:
     return found, real
 
 
-def colored_by(generator: Generator, slopes: Sequence[float], folder: Path) -> Shards:
-    """Writes photographs in a generator's own colors, at slopes in turn; below 0, in the opposite colors."""
+def colored_by(generator: Generator, slopes: Sequence[float], folder: Path, opposite: int = 0) -> Shards:
+    """Writes photographs in a generator's own colors, at slopes in turn; some columns in the strong opposite colors."""
     random = torch.Generator().manual_seed(0)
     labs, rows = {}, []
     for index in range(24):
         L = torch.rand(1, 1, 3, 3, generator=random)
         L = torch.nn.functional.interpolate(L, (24, 24), mode="bicubic").clamp(0, 1) * 2 - 1
         slope = slopes[index % len(slopes)]
-        ab = with_chroma(predict_ab(generator, L, None), abs(slope))
-        stored = encode_lab(into_gamut(from_network(L, -ab if slope < 0 else ab)))[0].numpy()
+        guess = predict_ab(generator, L, None)
+        ab = torch.where(torch.arange(24) < 24 - opposite, with_chroma(guess, slope), -with_chroma(guess, 2))
+        stored = encode_lab(into_gamut(from_network(L, ab)))[0].numpy()
         name = hashlib.sha256(stored.tobytes()).hexdigest()
         labs[name] = stored
         rows.append(Row(f"{index}.png", name, 24, 24, "val", "kept", ""))
@@ -94,11 +95,22 @@ def test_pale_colorings_become_as_colorful_as_the_photographs(tmp_path: Path) ->
 def test_colors_are_strengthened_only_while_they_are_surely_nearer_than_gray(tmp_path: Path) -> None:
     """What the generator knows is pale, and what is colorful it colors wrongly."""
     generator = quiet(0.05)
-    calibration = calibrate(generator, colored_by(generator, [0.0, 0.0, 0.0, -2.0], tmp_path / "photographs"))
+    calibration = calibrate(generator, colored_by(generator, [0.0], tmp_path / "photographs", opposite=10))
     chosen, full = calibration.chosen, calibration.as_colorful
     assert 0 < chosen.slope < full.slope
-    assert calibration.uncalibrated.l1_ab < chosen.l1_ab < full.l1_ab
-    assert chosen.l1_ab < calibration.gray_l1_ab
+    assert calibration.uncalibrated.l1_ab < chosen.l1_ab < calibration.gray_l1_ab < full.l1_ab
+    assert full.colorfulness_error < chosen.colorfulness_error
+
+
+def test_colors_are_strengthened_only_while_no_photograph_gets_too_many(tmp_path: Path) -> None:
+    """A few photographs are far more colorful than the others: their mean is not what the others need."""
+    generator = quiet(0.05)
+    calibration = calibrate(generator, colored_by(generator, [0.1, 0.2, 0.3, 2.0], tmp_path / "photographs"))
+    chosen, full = calibration.chosen, calibration.as_colorful
+    assert 0.1 < chosen.slope < full.slope
+    assert chosen.colorfulness_error < full.colorfulness_error
+    assert chosen.colorfulness_error < calibration.uncalibrated.colorfulness_error
+    assert full.l1_ab < calibration.gray_l1_ab
 
 
 def test_a_generator_that_is_no_better_than_gray_is_not_strengthened(photographs: Shards) -> None:
@@ -116,7 +128,7 @@ def test_strong_colors_are_left_alone(photographs: Shards) -> None:
 def test_the_choice_is_written_as_json(photographs: Shards) -> None:
     facts = json.loads(json.dumps(calibrate(made(0.02), photographs).to_json()))
     assert facts["photographs"] == len(photographs)
-    assert facts["chosen"].keys() == {"slope", "l1_ab", "colorfulness"}
+    assert facts["chosen"].keys() == {"slope", "l1_ab", "colorfulness", "colorfulness_error"}
 
 
 def test_a_saved_generator_keeps_its_calibration_and_another_training_resets_it(tmp_path: Path) -> None:
