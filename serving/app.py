@@ -14,6 +14,8 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 
+from model.inference.choices import STRONGEST, Choices
+from model.inference.hints import parse_hints
 from serving import errors
 from serving.metrics import Metrics, RequestMetrics
 from serving.served_models import ServedModels
@@ -28,6 +30,8 @@ _COLORED: dict[int | str, dict[str, Any]] = {
         "content": dict.fromkeys((*sorted(set(TYPES.values())), ZIP), _BINARY),
     }
 }
+_HINTS = 16_384  # characters; the whole head of a request may have 64 KiB
+_HINT = '[{"color": "#2a4b8d", "points": [[0.4, 0.6]]}]'
 _MEASURED = ("/", "/v1/colorize", "/healthz", "/readyz", "/metrics", "/openapi.json")
 # The page may load its own scripts, pictures that it holds in memory, and the style element of the slider.
 _POLICY = (
@@ -83,17 +87,20 @@ def _add_coloring(app: FastAPI, models: ServedModels, limits: Limits, metrics: M
         seed: Annotated[int, Query(ge=0, lt=1 << 63, description="The same seed gives the same colorings.")] = 0,
         model: Annotated[Literal["champion", "challenger", "previous"], Query(description="Alias.")] = "champion",
         label: Annotated[str | None, Query(description="Label, for a model trained with labels.")] = None,
+        strength: Annotated[float, Query(ge=0, le=STRONGEST, description="Factor of the chroma.")] = 1.0,
+        hints: Annotated[str, Query(max_length=_HINTS, description="Colors to use, in JSON.", examples=[_HINT])] = "[]",
     ) -> Response:
         """Colors the photograph in the body of the request: JPEG, PNG, WebP, TIFF, BMP or GIF."""
         if places.locked():
             raise HTTPException(429, f"{limits.max_requests} photographs are in progress; try again soon")
+        choices = Choices(seed, label, strength, parse_hints(hints, "hints"))
         content = None
         try:
             async with places, asyncio.timeout(limits.seconds):
                 with metrics.in_progress.track_inprogress():
                     content = await _body(request, limits.bytes)
                     served = await models.get(model)
-                    colored, kind = await pool.color(served.colorizer, content, samples, seed, label)
+                    colored, kind = await pool.color(served.colorizer, content, samples, choices)
         except TimeoutError:
             waited = f"after {limits.seconds:g} seconds"
             if content is None:

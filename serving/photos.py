@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from PIL import Image
 from components.shared.machine.progress import progress
 from components.shared.photos.listing import SUFFIXES
 from model.data.images import ImageError, Photograph, decode, encode
+from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
+from model.inference.hints import Hint, parse_hints
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
 from serving.record import Origin, Record, sha256_of
@@ -33,6 +36,20 @@ class Job:
     source: Path
     place: Path
     """Its path relative to the output folder, under its own name: album/old.jpg."""
+
+    @property
+    def hints(self) -> Path | None:
+        """Returns the file of the photograph's hints; None if there is none."""
+        file = self.source.with_name(f"{self.source.name}.hints.json")
+        return file if os.path.exists(file) else None  # noqa: PTH110 - Path.exists raises if the name is too long
+
+
+class _Read(NamedTuple):
+    """Holds what is read of a photograph: its file, the file's SHA-256, and its hints."""
+
+    photograph: Photograph
+    sha256: str
+    hints: tuple[Hint, ...]
 
 
 @dataclass(frozen=True)
@@ -52,8 +69,7 @@ def color_photographs(
     generator: Callable[[], Path],
     *,
     samples: int = 1,
-    seed: int = 0,
-    label: str | None = None,
+    choices: Choices = AUTOMATIC,
     overwrite: bool = False,
 ) -> Outcome:
     """Writes `<name>-colorized.<ext>` below `out` for each photograph and keeps sub-folders.
@@ -61,7 +77,9 @@ def color_photographs(
     Several samples are named `<name>-colorized-1.<ext>`, -2, ... Each picture is written atomically. It has the
     extension of its photograph. If the file has another format than its extension says, or a format with too few
     colors, the right extension is appended: `old.gif-colorized.jpg`. A second call resumes: it keeps every picture
-    that the same weights, seed and label made of the same photograph (`serving.record`).
+    that the same weights and choices made of the same photograph (`serving.record`).
+
+    Hints are read from `<file name>.hints.json` beside a photograph: `old.jpg.hints.json`.
 
     Args:
         inputs: photographs and folders. Photographs in a folder are found by suffix. Hidden files and links that lead
@@ -69,8 +87,7 @@ def color_photographs(
         out: output folder; created if it is missing. Files in it are never input.
         generator: returns the folder of the generator; called after the first photograph is found.
         samples: number of colorings of each photograph.
-        seed: the same seed gives the same colorings.
-        label: label of the photographs, one that the model knows; None for unknown.
+        choices: of every photograph; hints come from the file beside it.
         overwrite: replaces files that were made in another way; without it they stay and count as failures. An input
             photograph is never replaced.
 
@@ -81,8 +98,8 @@ def color_photographs(
     jobs, unread = _jobs(inputs, out)
     network, info = load_generator(generator())
     colorizer = Colorizer(network, info.size, "cuda" if torch.cuda.is_available() else "cpu")
-    colorizer.check_label(label)
-    pictures = _Pictures(out, Record(out), info.weights_sha256, seed, label, samples)
+    colorizer.check_label(choices.label)
+    pictures = _Pictures(out, Record(out), info.weights_sha256, choices, samples)
     taken = {job.source.resolve(): f"{job.source} is an input photograph" for job in jobs}
     failures: list[str] = []
     with _threads() as pool:
@@ -92,11 +109,12 @@ def color_photographs(
         with progress(len(todo), "color", "photographs") as advance:
             for job, reading in _read_ahead(pool, todo):
                 with _failures_noted(job, failures):
-                    photograph, sha256 = reading.result()
+                    photograph, sha256, hints = reading.result()
                     missing = pictures.missing(job, photograph, sha256)
                     _require_free(missing, taken, overwrite)
                     taken |= {picture.resolve(): f"{picture} is the coloring of {job.source}" for picture in missing}
-                    colored = colorizer.colorize(photograph.rgb, seed, samples, label)
+                    chosen = replace(choices, hints=hints)
+                    colored = colorizer.colorize(photograph.rgb, samples=samples, **vars(chosen))
                     writing.append((job, pool.submit(pictures.write, missing, photograph, colored)))
                 advance(1)
                 while len(writing) > _BEHIND:
@@ -113,8 +131,7 @@ class _Pictures:
     out: Path
     record: Record
     weights_sha256: str
-    seed: int
-    label: str | None
+    choices: Choices
     samples: int
 
     def exist(self, job: Job) -> bool:
@@ -147,8 +164,9 @@ class _Pictures:
 
     def _origins(self, job: Job, sha256: str) -> list[Origin]:
         numbers = range(1, self.samples + 1) if self.samples > 1 else (None,)
-        facts = str(job.place), sha256, self.weights_sha256, self.seed, self.label
-        return [Origin(*facts, number) for number in numbers]
+        facts = str(job.place), sha256, self.weights_sha256, self.choices.seed, self.choices.label
+        rest = self.choices.strength, sha256_of(job.hints) if job.hints else None
+        return [Origin(*facts, number, *rest) for number in numbers]
 
 
 def _jobs(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
@@ -194,20 +212,23 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
             pool.shutdown(cancel_futures=True)
 
 
-def _read_ahead(pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[tuple[Photograph, str]]]]:
-    """Yields the jobs in order, each with a future of its photograph and the file's SHA-256."""
-    waiting: deque[tuple[Job, Future[tuple[Photograph, str]]]] = deque()
+def _read_ahead(pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[_Read]]]:
+    """Yields the jobs in order, each with a future of its photograph."""
+    waiting: deque[tuple[Job, Future[_Read]]] = deque()
     for job in jobs:
-        waiting.append((job, pool.submit(_read, job.source)))
+        waiting.append((job, pool.submit(_read, job)))
         if len(waiting) > _AHEAD:
             yield waiting.popleft()
     yield from waiting
 
 
-def _read(source: Path) -> tuple[Photograph, str]:
-    if source.exists() and not source.is_file():  # opening a pipe would block forever
-        raise ImageError(str(source), "not a regular file")
-    return decode(source), sha256_of(source)
+def _read(job: Job) -> _Read:
+    beside = job.hints
+    for file in filter(None, (job.source, beside)):
+        if file.exists() and not file.is_file():  # opening a pipe would block forever
+            raise ImageError(str(file), "not a regular file")
+    hints = parse_hints(beside.read_bytes(), beside.name) if beside else ()
+    return _Read(decode(job.source), sha256_of(job.source), hints)
 
 
 @contextmanager
@@ -237,8 +258,8 @@ def _require_free(pictures: Iterable[Path], taken: dict[Path, str], overwrite: b
             raise UserError(f"not written, since {why}; choose another folder for --out.")
         if picture.exists() and not overwrite:
             raise UserError(
-                f"{picture} exists and has another origin (another model, seed or label, or the photograph or picture "
-                "has changed since); --overwrite replaces it."
+                f"{picture} exists and has another origin (another model, seed, label or strength, or the photograph, "
+                "its hints or the picture has changed since); --overwrite replaces it."
             )
 
 

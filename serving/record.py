@@ -25,6 +25,9 @@ class Origin:
     label: str | None
     number: int | None
     """Number of the sample in the picture's name, from 1; None for a single sample."""
+    strength: float = 1.0  # missing in older records, as are hints
+    hints_sha256: str | None = None
+    """SHA-256 of the file of hints; None without one."""
 
 
 class Record:

@@ -14,6 +14,7 @@ from typing import Self
 import torch
 
 from model.data.images import decode, encode
+from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
 from serving.batching import Batcher
 
@@ -73,7 +74,7 @@ class ColoringPool:
         return self._batcher.alive
 
     async def color(
-        self, colorizer: Colorizer, content: bytes, samples: int, seed: int, label: str | None
+        self, colorizer: Colorizer, content: bytes, samples: int = 1, choices: Choices = AUTOMATIC
     ) -> tuple[bytes, str]:
         """Returns the colored file and its media type: a picture, or a ZIP of several samples.
 
@@ -81,19 +82,17 @@ class ColoringPool:
 
         Raises:
             ImageError: the file cannot be decoded or encoded.
-            UserError: the model does not know the label.
+            UserError: the model does not know the label or takes no hints.
         """
-        work = partial(self._work, colorizer, content, samples, seed, label)
+        work = partial(self._work, colorizer, content, samples, choices)
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def _work(
-        self, colorizer: Colorizer, content: bytes, samples: int, seed: int, label: str | None
-    ) -> tuple[bytes, str]:
+    def _work(self, colorizer: Colorizer, content: bytes, samples: int, choices: Choices) -> tuple[bytes, str]:
         photograph = decode(content, max_pixels=self._limits.pixels // samples)
         predict = partial(self._batcher.predict, colorizer)
         large = samples * photograph.width * photograph.height > _LARGE
         with self._one_large if large else nullcontext():
-            colored = colorizer.colorize(photograph.rgb, seed, samples, label, predict)
+            colored = colorizer.colorize(photograph.rgb, samples=samples, predict=predict, **vars(choices))
             pictures = [encode(picture, photograph) for picture in colored]
         if samples == 1:
             return pictures[0], TYPES[f"image/{photograph.format.lower()}"]

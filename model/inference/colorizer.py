@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model import color
+from model.inference.hints import Hint, draw_hints
 from model.inference.predict import predict_ab
 from model.inference.saved import load_generator
 from model.inference.upsampling import GuidedUpsampling
@@ -31,6 +32,8 @@ class Input(NamedTuple):
     """Seed of its noise."""
     label: int
     """Index of its label in the generator's `config.labels`; -1 for unknown."""
+    hints: Tensor | None = None
+    """(3, h, w), as in `Generator.forward`, on the device; None for none."""
 
 
 class Colorizer:
@@ -82,6 +85,15 @@ class Colorizer:
             knows = f"it knows {', '.join(known)}" if known else "it was trained without labels; color without one"
             raise UserError(f"this model does not know the label {label}: {knows}.")
 
+    def check_hints(self, hints: Sequence[Hint]) -> None:
+        """Checks that the generator takes hints if there are any.
+
+        Raises:
+            UserError: it does not.
+        """
+        if hints and not self.generator.config.hints:
+            raise UserError("this model takes no hints: it was trained without generator.hints; color without hints.")
+
     @torch.inference_mode()
     def colorize(
         self,
@@ -90,6 +102,10 @@ class Colorizer:
         samples: int = 1,
         label: str | None = None,
         predict: Callable[[Input], Tensor] | None = None,
+        *,
+        strength: float = 1.0,
+        hints: tuple[Hint, ...] = (),
+        advance: Callable[[int, int], None] = lambda tile, tiles: None,
     ) -> NDArray[np.uint8]:
         """Colors a photograph; the network sees only its L.
 
@@ -100,30 +116,36 @@ class Colorizer:
             label: one of `generator.config.labels`; None for unknown.
             predict: returns the ab of one input, like `predict_together` for several; None calls `predict_together`
                 with this picture alone.
+            strength: factor of the chroma. Colors that it moves out of gamut lose chroma, not lightness.
+            hints: colors that the user gives; strength acts on them, too.
+            advance: receives, before the network runs and before each tile is colored, the number of tiles that are
+                finished and of all. An error that it raises ends the coloring.
 
         Returns:
             (samples, H, W, 3) uint8 sRGB.
 
         Raises:
             ValueError: an argument has another shape, dtype or range.
-            UserError: as `check_label`.
+            UserError: as `check_label` and `check_hints`.
         """
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-            raise ValueError(f"need (H, W, 3) uint8 of at least one pixel, got {rgb.shape} {rgb.dtype}")
-        if seed < 0 or samples < 1:
-            raise ValueError(f"need a seed of 0 or more and at least one sample, got {seed} and {samples}")
+        _check(rgb, seed, samples)
         self.check_label(label)
+        self.check_hints(hints)
         place = -1 if label is None else self.generator.config.labels.index(label)
         height, width = rgb.shape[:2]
         strips = _strips(height, width)
         L = torch.cat([self._lightness(rgb[strip]) for strip in strips], dim=-2)
         small = _scaled(L, self.size)
+        given = draw_hints(hints, *small.shape[-2:]).to(self.device) if hints else None
         colored = np.empty((samples, height, width, 3), dtype=np.uint8)
         for sample in range(samples):
-            asked = Input(small, _own_seed(seed, sample), place)
-            ab = predict(asked) if predict else self.predict_together([asked])[0]
+            tiles = range(sample * len(strips), samples * len(strips))
+            advance(tiles.start, tiles.stop)
+            asked = Input(small, _own_seed(seed, sample), place, given)
+            ab = strength * (predict(asked) if predict else self.predict_together([asked])[0])
             full = GuidedUpsampling.fit(small, ab, height, width)
-            for strip in strips:
+            for tile, strip in zip(tiles, strips, strict=False):
+                advance(tile, tiles.stop)
                 lab = torch.cat((L[:, strip], full.rows(L[:, strip], strip.start)))
                 pixels = color.to_uint8(color.lab_to_srgb(color.into_gamut(lab)))
                 colored[sample, strip] = pixels.permute(1, 2, 0).cpu().numpy()
@@ -150,9 +172,10 @@ class Colorizer:
         noise = [self.generator.sample_noise(1, torch.Generator().manual_seed(one.seed)) for one in inputs]
         z = torch.cat([one for one in noise if one is not None]).to(self.device) if noise[0] is not None else None
         y = torch.tensor([one.label for one in inputs], device=self.device)
+        hints = _stacked([one.hints for one in inputs], L)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(inputs[0].seed)  # dropout draws from torch's global generator
-            return predict_ab(self.generator, L, z, y) * color.AB_SCALE
+            return predict_ab(self.generator, L, z, y, hints=hints) * color.AB_SCALE
 
     def _lightness(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Converts (n, W, 3) uint8 sRGB to L: (1, n, W) float32 in 0..100, on the device."""
@@ -161,8 +184,24 @@ class Colorizer:
         return color.srgb_to_lightness(pixels).clamp(0, 100)
 
 
+def _check(rgb: NDArray[np.uint8], seed: int, samples: int) -> None:
+    """Raises ValueError if an argument of `colorize` has another shape, dtype or range."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ValueError(f"need (H, W, 3) uint8 of at least one pixel, got {rgb.shape} {rgb.dtype}")
+    if seed < 0 or samples < 1:
+        raise ValueError(f"need a seed of 0 or more and at least one sample, got {seed} and {samples}")
+
+
 def _own_seed(seed: int, sample: int) -> int:
     return int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0])
+
+
+def _stacked(hints: Sequence[Tensor | None], L: Tensor) -> Tensor | None:
+    """Joins the hints of a batch; a picture without hints has an empty mask."""
+    if all(one is None for one in hints):
+        return None
+    none = L.new_zeros(3, *L.shape[-2:])
+    return torch.stack([none if one is None else one for one in hints])
 
 
 def _strips(height: int, width: int) -> list[slice]:

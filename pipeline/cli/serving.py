@@ -26,15 +26,21 @@ def photo(
     label: Annotated[
         str | None, typer.Option(help="Label of the photographs, such as dusk, for a model trained with labels.")
     ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1.5, help="Strength of the colors: 0 is gray, 1 is as the model predicts.")
+    ] = 1.0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replacement of files that another program or setting made.")
     ] = False,
 ) -> None:
     """Colors photographs with the champion; lists at the end the ones that it cannot color.
 
+    Hints, colors that the model is to use, stand in old.jpg.hints.json beside old.jpg.
+
     After an interruption, the same command resumes: it keeps the pictures that are finished.
     """
     from components.shared.mlflow import registry
+    from model.inference.choices import Choices
     from pipeline.data.champion import CHAMPION, ensure_champion
     from serving.photos import color_photographs
 
@@ -43,7 +49,8 @@ def photo(
             ensure_champion()
         return registry.fetch(model)
 
-    done = color_photographs(files, out, generator, samples=samples, seed=seed, label=label, overwrite=overwrite)
+    choices = Choices(seed, label, strength)
+    done = color_photographs(files, out, generator, samples=samples, choices=choices, overwrite=overwrite)
     print(f"{done.colored} colored, {done.already_colored} already there, {len(done.failures)} failed.", flush=True)
     for failure in done.failures:
         note(f"error: {failure}")

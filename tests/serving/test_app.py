@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,13 @@ from fastapi.testclient import TestClient
 
 from components.shared.mlflow import registry
 from model.inference.colorizer import Colorizer
+from model.inference.hints import parse_hints
 from model.utils.errors import UserError
+from serving.app import create_app
+from serving.served_models import ServedFolder
 from serving.worker import Limits
-from tests.serving.conftest import Start, picture, pixels, until, until_ready
+from tests.model.inference.test_hints import hinted_folder
+from tests.serving.conftest import Start, picture, pixels, until, until_ready, workplace  # noqa: F401 - a fixture
 
 
 def bomb(side: int) -> bytes:
@@ -63,6 +68,37 @@ def test_each_format_keeps_its_format(client: TestClient, file_format: str, kind
     assert pixels(answer.content).shape == (40, 60, 3)
 
 
+def test_strength_scales_the_chroma(client: TestClient):
+    answers = {
+        strength: client.post(f"/v1/colorize?strength={strength}", content=picture()) for strength in (0, 0.5, 1)
+    }
+    automatic = client.post("/v1/colorize", content=picture()).content
+    chroma = {strength: np.ptp(pixels(answer.content).astype(int), axis=2) for strength, answer in answers.items()}
+    assert answers[1].content == automatic
+    assert chroma[0].max() <= 1
+    assert chroma[0].mean() < chroma[0.5].mean() < chroma[1].mean()
+
+
+HINTS = '[{"color": "#2a4b8d", "points": [[0.5, 0.5], [0.6, 0.5]]}]'
+
+
+def test_hints_reach_the_model(workplace: Path):  # noqa: F811
+    folder = hinted_folder(workplace / "hinted")
+    with TestClient(create_app(ServedFolder(folder), Limits())) as client:
+        automatic, hinted = (
+            pixels(client.post("/v1/colorize", params=query, content=picture()).content).astype(int)
+            for query in ({}, {"hints": HINTS})
+        )
+    assert np.abs(hinted - automatic).max() > 5
+    assert (
+        np.abs(hinted - Colorizer.load(folder).colorize(pixels(picture()), hints=parse_hints(HINTS, ""))[0]).max() <= 1
+    )
+
+
+def test_a_model_without_hints_answers_422_to_them(client: TestClient):
+    refused(client.post("/v1/colorize", params={"hints": HINTS}, content=picture()), 422, "this model takes no hints")
+
+
 def test_samples_come_in_a_zip_whose_first_equals_a_single_sample(client: TestClient):
     answer = client.post("/v1/colorize?samples=3&seed=5", content=picture())
     assert answer.headers["content-type"] == "application/zip"
@@ -86,7 +122,10 @@ def test_a_damaged_photograph_answers_422(client: TestClient):
     refused(client.post("/v1/colorize", content=picture()[:-200]), 422, "damaged or truncated")
 
 
-@pytest.mark.parametrize("query", ["samples=0", "samples=9", "seed=-1", "seed=x", "model=latest", "label=dusk"])
+@pytest.mark.parametrize("query", [
+    "samples=0", "samples=9", "seed=-1", "seed=x", "model=latest", "label=dusk", "strength=1.6", "strength=nan",
+    "hints=blue", "hints=[1]",
+])  # fmt: skip
 def test_a_wrong_query_answers_422_and_names_the_parameter(client: TestClient, query: str):
     refused(client.post(f"/v1/colorize?{query}", content=picture()), 422, query.split("=")[0])
 
@@ -209,4 +248,11 @@ def test_openapi_documents_every_answer(client: TestClient):
     described = client.get("/openapi.json").json()["paths"]["/v1/colorize"]["post"]
     assert set(described["responses"]) == {"200", "404", "408", "413", "415", "422", "429", "500", "503"}
     assert {"image/jpeg", "image/tiff"} <= set(described["requestBody"]["content"])
-    assert {one["name"] for one in described["parameters"]} == {"samples", "seed", "model", "label"}
+    assert {one["name"] for one in described["parameters"]} == {
+        "samples",
+        "seed",
+        "model",
+        "label",
+        "strength",
+        "hints",
+    }
