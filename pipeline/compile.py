@@ -8,6 +8,7 @@ from kfp import compiler
 from kfp.compiler import KubernetesManifestOptions
 
 from model.utils.errors import UserError
+from model.utils.files import write_aside
 from pipeline import ROOT, dvcfile, graph
 from pipeline.cli import reference
 from pipeline.cluster.settings import load_cluster
@@ -40,7 +41,7 @@ def write(cluster: Path | None = None) -> list[Path]:
     files = _contents(cluster)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        write_aside(path, content.encode())
     return list(files)
 
 

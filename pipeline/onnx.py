@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from model.utils.errors import UserError
+from model.utils.files import write_aside
 
 
 def require_onnx() -> None:
@@ -38,4 +39,4 @@ def write_onnx(folder: Path) -> None:
             "and with gaussian noise."
         )
     L, z = torch.zeros(1, 1, info.size, info.size), torch.zeros(1, config.noise_size)
-    (folder / "generator.onnx").write_bytes(to_onnx(generator, L, z))
+    write_aside(folder / "generator.onnx", to_onnx(generator, L, z))

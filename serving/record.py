@@ -1,13 +1,12 @@
 """Record of how each picture of a folder was made. It lets `colorize photo` resume and never confuse two pictures."""
 
 import hashlib
-import json
-import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from model.utils.files import write_aside
+from model.utils.files import append_line, read_lines, write_aside
 
 NAME = ".colorized.jsonl"
 
@@ -65,9 +64,7 @@ class Record:
         """
         picture.parent.mkdir(parents=True, exist_ok=True)
         line = {"picture": picture.name, "sha256": hashlib.sha256(content).hexdigest(), **asdict(origin)}
-        with (self._folder / NAME).open("ab", buffering=0) as file:
-            file.write(f"\n{json.dumps(line)}".encode())  # one append; the newline first ends an incomplete line
-            os.fsync(file.fileno())
+        append_line(self._folder / NAME, line)
         write_aside(picture, content)
 
 
@@ -82,10 +79,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[Origin, tuple[str, str]]]:
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            values = json.loads(line)
+    for values in read_lines(path):
+        with suppress(TypeError, KeyError):  # of another version
             made = str(values.pop("picture")), str(values.pop("sha256"))
             yield Origin(**values), made
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue

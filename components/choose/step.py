@@ -12,7 +12,7 @@ from components.choose.config import ChooseConfig
 from components.shared.mlflow import registry, runs
 from model.metrics.table import directed
 from model.utils.errors import Damaged, UserError
-from model.utils.files import folder_aside
+from model.utils.files import folder_aside, write_aside
 
 
 def choose(
@@ -49,7 +49,7 @@ def choose(
             if compared and output == evaluation:
                 (aside / "comparison.html").write_text(compared, encoding="utf-8")
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(compared or f"<p>{html.escape(names[0])} is the only variant.</p>\n", encoding="utf-8")
+    write_aside(page, (compared or f"<p>{html.escape(names[0])} is the only variant.</p>\n").encode())
     return position
 
 

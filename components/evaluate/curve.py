@@ -19,8 +19,6 @@ from components.evaluate.slices import Slice
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 """Shares of the generator's own chroma correction."""
-MOST = 2000
-"""Number of photographs on which the curve is measured: the first ones, a random sample as SHA-256 orders them."""
 FIGURES = ("l1_ab", "kid_efflite0", "kid", "colorfulness", "colorfulness_real", "colorfulness_error")
 
 COMPARED = ("l1_ab", "kid_efflite0", "kid", "colorfulness_error")

@@ -10,6 +10,10 @@ from model.data.shards import Shards
 from model.metrics.features import alexnet, inception
 from model.metrics.table import METRICS
 
+SAMPLED = 2000
+"""Number of photographs on which the strength curve is measured and faces are searched: the first ones, a random sample
+as SHA-256 orders them."""
+
 
 def conditions(
     test: Shards, count: int, config: EvaluateConfig, metrics: Collection[str], weights: Mapping[str, str]

@@ -9,8 +9,9 @@ import torch
 from components.evaluate.accumulate import MetricAccumulator, frechet_distances, measure
 from components.evaluate.candidates import Candidate, GeneratorCandidate
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.curve import MOST, CurveAccumulator, curves
+from components.evaluate.curve import CurveAccumulator, curves
 from components.evaluate.features import FeatureNetworks
+from components.evaluate.protocol import SAMPLED
 from components.evaluate.result import sliced, summary
 from components.evaluate.skin import SkinAccumulator
 from components.evaluate.slices import find_slices
@@ -56,7 +57,7 @@ def accumulate(
                 if isinstance(candidate, GeneratorCandidate):
                     samples = candidate.uncalibrated(lightness, indices)
                     colorings = candidate.scaled(samples, 1.0)
-                    if name in curves and start < MOST:
+                    if name in curves and start < SAMPLED:
                         curves[name].add(candidate, samples, photographs, lightness, networks)
                 else:
                     colorings = candidate(lightness, indices)

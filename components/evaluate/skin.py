@@ -10,10 +10,9 @@ from torch import Tensor
 
 from components.evaluate.accumulate import to_displayable
 from components.evaluate.faces import Face, find_faces
+from components.evaluate.protocol import SAMPLED
 from model.color import decode_lab
 
-MOST = 2000
-"""Number of photographs that are searched for faces: the first ones, a random sample as SHA-256 orders them."""
 BOUNDS = (45.0, 60.0)
 """L of the skin that parts the bins, fixed: 60 is where tan skin begins by the individual typology angle, 28 degrees at
 the usual b of 19; 45 lies in the middle of brown. Each bin holds a quarter or more of the catalog's faces."""
@@ -38,9 +37,9 @@ class SkinAccumulator:
 
         Args:
             stored: (B, 3, H, W) uint8, stored CIELAB.
-            photographs: the index of each. From `MOST` on none is searched.
+            photographs: the index of each. From `SAMPLED` on none is searched.
         """
-        searched = [row for row, photograph in enumerate(photographs) if photograph < MOST]
+        searched = [row for row, photograph in enumerate(photographs) if photograph < SAMPLED]
         pixels = stored[searched].cpu()
         found = [(row, face) for row, lab in zip(searched, pixels.numpy(), strict=True) for face in find_faces(lab)]
         self.add_faces(stored, photographs, found)

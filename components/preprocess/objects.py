@@ -1,13 +1,13 @@
 """Small files below a folder or an S3 prefix, which threads and runs share."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from components.shared.s3.client import Address, client, explained, fetch_bytes, is_s3, list_objects
 from model.utils.errors import UserError
+from model.utils.files import write_aside
 
 
 class Objects(Protocol):
@@ -54,14 +54,7 @@ class _Folder:
         path = self._root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                dir=path.parent, prefix=".", delete=False
-            ) as file:  # two processes may write the same file
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            Path(file.name).replace(path)
+            write_aside(path, content, durable=durable)
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}.") from None
 

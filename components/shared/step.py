@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -11,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,6 +18,7 @@ from components.shared.machine.code import require_submitted
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import runs
 from model.utils.errors import Damaged, Interrupted, UserError
+from model.utils.files import append_line
 from model.utils.signals import handled, stoppable
 
 JOURNAL = "COLORIZE_JOURNAL"
@@ -147,8 +148,7 @@ def _note(name: str, reason: str) -> None:
         runs.note_failure(name, reason)
 
 
-def _append(entry: dict[str, object]) -> None:
+def _append(entry: dict[str, Any]) -> None:
     path = os.environ.get(JOURNAL)
     if path:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_line(Path(path), entry)

@@ -29,6 +29,7 @@ from model.training.meters import Row
 from model.training.monitor import ALARM
 from model.training.reporter import Reporter
 from model.training.schedule import Phase
+from model.utils.files import write_aside
 from model.utils.seeds import seeded
 
 SAMPLES = "samples"
@@ -165,12 +166,9 @@ def curves_page(model: Path, page: Path) -> None:
         caption = f"after {images} images: gray, colored, true"
         parts.append(f"<h2>{caption}</h2>\n{_image(path, caption)}")
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Training</title>\n<style>{STYLE}</style>\n'
-        + "\n".join(parts)
-        + "\n</html>\n",
-        encoding="utf-8",
-    )
+    head = f'<meta charset="utf-8">\n<title>Training</title>\n<style>{STYLE}</style>'
+    body = "\n".join(parts)
+    write_aside(page, f'<!doctype html>\n<html lang="en">\n{head}\n{body}\n</html>\n'.encode())
 
 
 def _image(path: Path, alt: str) -> str:

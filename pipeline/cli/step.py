@@ -85,13 +85,14 @@ def steps(
     from rich.table import Table
 
     from components.images.hashes import code_version
+    from model.utils.files import write_aside
     from pipeline.dvcfile import stages
     from pipeline.steps import rows, table
 
     if code:
         code.mkdir(parents=True, exist_ok=True)
         for stage in stages():
-            (code / f"{stage.step.name}.txt").write_text(code_version(stage.step.folder) + "\n", encoding="utf-8")
+            write_aside(code / f"{stage.step.name}.txt", f"{code_version(stage.step.folder)}\n".encode())
     elif as_json:
         print_json(rows())
     else:

@@ -13,6 +13,7 @@ import yaml
 from components.images.names import FILE
 from components.shared.machine.code import git_commit
 from model.utils.errors import UserError
+from model.utils.files import write_aside
 from pipeline import ROOT
 
 IMAGES = {target: f"colorize-python-{target}" for target in ("cpu", "gpu", "serving")}
@@ -76,7 +77,7 @@ def write(entries: list[dict[str, str]], file: Path = FILE) -> None:
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     comment = "".join(line for line in lines if line.startswith("#"))
     content = _recorded(file) | {"images": entries}
-    file.write_text(comment + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_aside(file, f"{comment}{yaml.safe_dump(content, sort_keys=False)}".encode())
 
 
 def _recorded(file: Path = FILE) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Reads what came of each step of a local run: from the journal that steps keep, and from kfp's own error."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow.tree import KILLED
 from components.shared.step import AGAIN, DAMAGED, is_full
+from model.utils.files import read_lines
 from pipeline.steps import steps
 
 _FAILED_TASK = re.compile(r"task failed: \S*?'([a-z0-9-]+)'\S*(?: inside \S*?'for-loop-\d+-iteration-(\d+)')?")
@@ -81,9 +81,8 @@ def read(path: Path, names: Mapping[str, str], ended_by: str) -> tuple[tuple[Ste
 
 def entries(journal: Path) -> dict[str, dict[str, Any]]:
     """Returns the last line of each step, as `shared.step` wrote it; of partitions, that of the one that failed."""
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
     said: dict[str, dict[str, Any]] = {}
-    for entry in map(json.loads, lines):
+    for entry in read_lines(journal):
         if entry["step"] not in said or said[entry["step"]]["outcome"] == "done":
             said[entry["step"]] = entry
     return said

@@ -1,7 +1,6 @@
 """Summary of a run for people: steps, metrics, the version with its aliases, and where report and picture are."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.shared.mlflow import registry
+from model.utils.files import write_aside
 from pipeline.local.run import RunResult
 
 _SHOWN = (
@@ -41,11 +41,11 @@ def show(result: RunResult, latest: Path) -> None:
         ("report", "evaluation", "report.html"),
         ("gray, colored, true", "evaluation", "samples.png"),
     ):
-        shutil.copyfile(result.folders[step] / name, latest / name)
+        write_aside(latest / name, (result.folders[step] / name).read_bytes())
         console.print(f"{label}: {_short(latest / name)}")
     compared = result.folders["evaluation"] / "comparison.html"
     if compared.is_file():
-        shutil.copyfile(compared, latest / compared.name)
+        write_aside(latest / compared.name, compared.read_bytes())
         console.print(f"variants: {_short(latest / compared.name)}")
 
 

@@ -23,9 +23,10 @@ def download(uri: str, folder: Path) -> Path:
     import mlflow
 
     if (store := _store(uri)) and not answers(store, SILENCE):
-        place = urlsplit(store)
+        parts = urlsplit(store)
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         raise UserError(
-            f"{uri}: MLflow's artifact store at {place.scheme}://{place.netloc} cannot be reached from here; unset "
+            f"{uri}: MLflow's artifact store at {place} cannot be reached from here; unset "
             f"{connection.MULTIPART_DOWNLOAD} to download through MLflow at {connection.shown_uri()}."
         )
     try:

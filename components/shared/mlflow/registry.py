@@ -17,6 +17,7 @@ from components.shared.machine.workspace import workspace
 from components.shared.mlflow import connection
 from components.shared.mlflow.artifacts import download
 from model.utils.errors import UserError
+from model.utils.files import folder_aside
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -222,20 +223,17 @@ def refetch(version: Version) -> Path:
         UserError: its files are missing or damaged; MLflow cannot be reached.
     """
     expected, cached = version.weights_sha256, workspace() / "cache" / "models" / version.weights_sha256
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".partial-") as aside:
-        downloaded = download(f"{version.uri}/{GENERATOR}", Path(aside))
+    if expected and not (cached / "generator.json").is_file():  # half removed
+        shutil.rmtree(cached, ignore_errors=True)
+    with folder_aside(cached, "generator.json") as aside, tempfile.TemporaryDirectory(dir=aside) as scratch:
+        downloaded = download(f"{version.uri}/{GENERATOR}", Path(scratch))
         if not expected or checksum(downloaded) != expected:
             raise UserError(
                 f"{version.uri}: the weights in MLflow are damaged (their SHA-256 is not its weights_sha256); "
                 "restore them from a backup, or put another version in service (`colorize promote V`)."
             )
-        shutil.rmtree(cached, ignore_errors=True)  # damaged, or half removed
-        try:
-            downloaded.rename(cached)
-        except OSError:
-            if checksum(cached) != expected:  # else another process was first, with the same files
-                raise
+        for path in downloaded.iterdir():
+            path.rename(aside / path.name)
     return cached
 
 

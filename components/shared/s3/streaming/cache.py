@@ -27,6 +27,7 @@ from model.config import TrainConfig
 from model.data.format import ShardFile
 from model.data.shards import Shards
 from model.utils.errors import UserError
+from model.utils.files import is_current
 
 _DEFAULT_LIMIT = 8 << 30
 _PREFETCH_THREADS = 2  # in each process that reads; every worker of a loader is one
@@ -97,7 +98,7 @@ class ShardCache:
                 claim = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
                 ours = _lock(claim, wait=False)
             with claim:
-                if not (ours or (needed and _lock(claim))) or not _is_current(partial, claim):
+                if not (ours or (needed and _lock(claim))) or not is_current(partial, claim.fileno()):
                     return
                 try:
                     if not path.exists() and (self._reserve(claim, file.size) or needed):
@@ -105,7 +106,7 @@ class ShardCache:
                         whole = True
                 finally:
                     with self._exclusive():
-                        if _is_current(partial, claim):  # another process may have cleared the folder
+                        if is_current(partial, claim.fileno()):  # another process may have cleared the folder
                             partial.replace(path) if whole else partial.unlink()
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}; see {SHARD_CACHE}.") from None
@@ -132,7 +133,7 @@ class ShardCache:
         with self._exclusive():
             for abandoned in self.folder.glob(f"*{_PARTIAL}"):
                 with abandoned.open("rb") as other:
-                    if _lock(other, wait=False) and _is_current(abandoned, other):
+                    if _lock(other, wait=False) and is_current(abandoned, other.fileno()):
                         abandoned.unlink()
             os.truncate(claim.fileno(), 0)
             held = {path: path.stat() for path in self.folder.iterdir()}
@@ -221,11 +222,3 @@ def _lock(file: IO[Any], wait: bool = True) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _is_current(path: Path, file: IO[bytes]) -> bool:
-    """Tells whether the path still leads to the open file."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False

@@ -27,7 +27,7 @@ from components.shared.s3.streaming.cache import ShardCache
 from model.data.format import SOURCES, SPLITS, Split, read_description, verify
 from model.data.shards import Shards
 from model.utils.errors import UserError
-from model.utils.files import folder_aside
+from model.utils.files import folder_aside, write_aside
 
 _ADDRESS = "address.txt"
 
@@ -111,7 +111,7 @@ def publish(folder: Path, root: Address) -> Address:
     shards = _shard_names(folder)
     address = root / hashlib.sha256((folder / "dataset.json").read_bytes()).hexdigest()[:16]
     upload_dataset(folder, address)
-    (folder / _ADDRESS).write_text(f"{address}\n", encoding="utf-8")
+    write_aside(folder / _ADDRESS, f"{address}\n".encode())
     for name in shards:
         (folder / name).unlink()
     return address
