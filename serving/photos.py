@@ -1,6 +1,6 @@
 """Coloring of photographs and folders with one model, for `colorize photo`. A failure does not stop the rest."""
 
-import os
+import errno
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,33 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.shared.machine.progress import progress
-from components.shared.photos.listing import SUFFIXES
+from components.shared.photos.folder import printable
 from model.data.images import ImageError, Photograph, decode, encode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
 from model.inference.hints import Hint, parse_hints
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
+from serving.inputs import Job, find, real
 from serving.record import Origin, Record, sha256_of
 
 _THREADS = 4  # decode and encode while the model works
 _AHEAD = 2  # photographs decoded in advance
 _BEHIND = 2  # colored photographs that wait to be written
-
-
-@dataclass(frozen=True)
-class Job:
-    """Holds a photograph to color."""
-
-    source: Path
-    place: Path
-    """Its path relative to the output folder, under its own name: album/old.jpg."""
-
-    @property
-    def hints(self) -> Path | None:
-        """Returns the file of the photograph's hints; None if there is none."""
-        file = self.source.with_name(f"{self.source.name}.hints.json")
-        return file if os.path.exists(file) else None  # noqa: PTH110 - Path.exists raises if the name is too long
 
 
 class _Read(NamedTuple):
@@ -52,6 +38,10 @@ class _Read(NamedTuple):
     hints: tuple[Hint, ...]
 
 
+class _DiskFullError(Exception):
+    """Reports that no picture fits any more."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Holds the result of a call of `color_photographs`."""
@@ -59,8 +49,10 @@ class Outcome:
     colored: int
     already_colored: int
     """Photographs whose pictures an earlier call wrote."""
+    passed_by: list[str]
+    """One sentence for each file in a folder that is not a photograph to color."""
     failures: list[str]
-    """One sentence for each photograph that failed and each folder that cannot be read."""
+    """One sentence for each photograph that failed, each folder that cannot be read, and a full disk."""
 
 
 def color_photographs(
@@ -82,8 +74,7 @@ def color_photographs(
     Hints are read from `<file name>.hints.json` beside a photograph: `old.jpg.hints.json`.
 
     Args:
-        inputs: photographs and folders. Photographs in a folder are found by suffix. Hidden files and links that lead
-            out of the folder are skipped.
+        inputs: photographs and folders, as in `serving.inputs.find`.
         out: output folder; created if it is missing. Files in it are never input.
         generator: returns the folder of the generator; called after the first photograph is found.
         samples: number of colorings of each photograph.
@@ -95,33 +86,40 @@ def color_photographs(
         UserError: an input does not exist, there is nothing to color, `out` is an input folder, or the model does not
             know the label. Errors of `generator` are passed on.
     """
-    jobs, unread = _jobs(inputs, out)
+    found = find(inputs, out)
+    failures = found.failures
+    if not found.jobs:
+        return Outcome(0, 0, found.passed_by, failures)
     network, info = load_generator(generator())
     colorizer = Colorizer(network, info.size, "cuda" if torch.cuda.is_available() else "cpu")
     colorizer.check_label(choices.label)
     pictures = _Pictures(out, Record(out), info.weights_sha256, choices, samples)
-    taken = {job.source.resolve(): f"{job.source} is an input photograph" for job in jobs}
-    failures: list[str] = []
+    taken = {real(job.source): f"{job.source} is an input photograph" for job in found.jobs}
+    colored = 0
     with _threads() as pool:
-        done = list(pool.map(pictures.exist, jobs))
-        todo = [job for job, made in zip(jobs, done, strict=True) if not made]
+        done = list(pool.map(pictures.exist, found.jobs))
+        todo = [job for job, made in zip(found.jobs, done, strict=True) if not made]
         writing: deque[tuple[Job, Future[None]]] = deque()
-        with progress(len(todo), "color", "photographs") as advance:
-            for job, reading in _read_ahead(pool, todo):
-                with _failures_noted(job, failures):
-                    photograph, sha256, hints = reading.result()
-                    missing = pictures.missing(job, photograph, sha256)
-                    _require_free(missing, taken, overwrite)
-                    taken |= {picture.resolve(): f"{picture} is the coloring of {job.source}" for picture in missing}
-                    chosen = replace(choices, hints=hints)
-                    colored = colorizer.colorize(photograph.rgb, samples=samples, **vars(chosen))
-                    writing.append((job, pool.submit(pictures.write, missing, photograph, colored)))
-                advance(1)
-                while len(writing) > _BEHIND:
-                    _finish(*writing.popleft(), failures)
-            for job, written in writing:
-                _finish(job, written, failures)
-    return Outcome(len(todo) - len(failures), sum(done), [_printable(failure) for failure in unread + failures])
+        try:
+            with progress(len(todo), "color", "photographs") as advance:
+                for job, reading in _read_ahead(pool, todo):
+                    with _failures_noted(job, failures):
+                        photograph, sha256, hints = reading.result()
+                        missing = pictures.missing(job, photograph, sha256)
+                        _require_free(missing, taken, overwrite)
+                        taken |= {real(picture): f"{picture} is the coloring of {job.source}" for picture in missing}
+                        chosen = replace(choices, hints=hints)
+                        made = colorizer.colorize(photograph.rgb, samples=samples, **vars(chosen))
+                        writing.append((job, pool.submit(pictures.write, missing, photograph, made)))
+                    advance(1)
+                    while len(writing) > _BEHIND:
+                        colored += _finish(*writing.popleft(), failures)
+                while writing:
+                    colored += _finish(*writing.popleft(), failures)
+        except _DiskFullError as full:
+            colored += sum(written.exception() is None for _, written in writing)
+            failures.append(f"{out}: {full}; make room, then run the same command again to resume.")
+    return Outcome(colored, sum(done), found.passed_by, [printable(failure) for failure in failures])
 
 
 @dataclass(frozen=True)
@@ -169,39 +167,6 @@ class _Pictures:
         return [Origin(*facts, number, *rest) for number in numbers]
 
 
-def _jobs(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
-    """Returns every photograph to color, each once, and a sentence for each folder that cannot be read."""
-    jobs: list[Job] = []
-    failures: list[str] = []
-    for given in inputs:
-        if given.is_dir():
-            if given.resolve() == out.resolve():
-                raise UserError(f"--out: {out} is also an input folder; choose another folder for --out.")
-            found = _photographs(given, out, failures)
-            jobs.extend(Job(file, file.relative_to(given)) for file in found)
-        elif given.exists():
-            jobs.append(Job(given, Path(given.name)))
-        else:
-            raise UserError(f"{given}: no such file or folder.")
-    if not jobs and not failures:
-        raise UserError(f"{', '.join(map(str, inputs))}: no photographs found (supported: {', '.join(SUFFIXES)}).")
-    return list(dict.fromkeys(jobs)), failures
-
-
-def _photographs(folder: Path, out: Path, failures: list[str]) -> Iterator[Path]:
-    root, skipped = folder.resolve(), out.resolve()
-
-    def unreadable(error: OSError) -> None:
-        failures.append(f"{error.filename}: {error.strerror}.")
-
-    for parent, folders, files in os.walk(folder, onerror=unreadable):
-        at = Path(parent)
-        folders[:] = sorted(name for name in folders if name[0] != "." and (at / name).resolve() != skipped)
-        for file in sorted(at / name for name in files if name[0] != "."):
-            if file.suffix.lower() in SUFFIXES and file.resolve().is_relative_to(root):
-                yield file
-
-
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
     """Yields a pool of threads. On an early exit it cancels what has not begun and waits for the rest."""
@@ -233,7 +198,7 @@ def _read(job: Job) -> _Read:
 
 @contextmanager
 def _failures_noted(job: Job, failures: list[str]) -> Iterator[None]:
-    """Turns an error of one photograph into a sentence in `failures`."""
+    """Turns an error of one photograph into a sentence in `failures`; a full disk raises _DiskFullError."""
     try:
         yield
     except ImageError as error:
@@ -241,28 +206,28 @@ def _failures_noted(job: Job, failures: list[str]) -> Iterator[None]:
     except UserError as error:
         failures.append(f"{job.source}: {error}")
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _DiskFullError(error.strerror) from error
         failures.append(f"{job.source}: {error.strerror or error}.")
     except (MemoryError, torch.OutOfMemoryError):
         failures.append(f"{job.source}: not enough memory to color it.")
 
 
-def _finish(job: Job, written: Future[None], failures: list[str]) -> None:
+def _finish(job: Job, written: Future[None], failures: list[str]) -> bool:
+    """Waits for a photograph's pictures; returns whether they are written."""
     with _failures_noted(job, failures):
         written.result()
+        return True
+    return False
 
 
 def _require_free(pictures: Iterable[Path], taken: dict[Path, str], overwrite: bool) -> None:
     """Raises UserError if a file to write is a photograph, a picture of another one, or of unknown origin."""
     for picture in pictures:
-        if (why := taken.get(picture.resolve())) is not None:
+        if (why := taken.get(real(picture))) is not None:
             raise UserError(f"not written, since {why}; choose another folder for --out.")
         if picture.exists() and not overwrite:
             raise UserError(
                 f"{picture} exists and has another origin (another model, seed, label or strength, or the photograph, "
                 "its hints or the picture has changed since); --overwrite replaces it."
             )
-
-
-def _printable(text: str) -> str:
-    """Replaces the unprintable characters of a text: a file's name may hold escape sequences for the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -68,6 +68,11 @@ class Record:
         write_aside(picture, content)
 
 
+def results(folder: Path) -> set[Path]:
+    """Returns the pictures that the record of a folder names, if it has one."""
+    return {folder / Path(origin.photograph).parent / name for origin, (name, _) in _lines(folder / NAME)}
+
+
 def sha256_of(path: Path) -> str:
     """Returns the SHA-256 of a file as hexadecimal digits.
 

@@ -52,6 +52,8 @@ def photo(
     choices = Choices(seed, label, strength)
     done = color_photographs(files, out, generator, samples=samples, choices=choices, overwrite=overwrite)
     print(f"{done.colored} colored, {done.already_colored} already there, {len(done.failures)} failed.", flush=True)
+    for sentence in done.passed_by:
+        note(f"passed by: {sentence}")
     for failure in done.failures:
         note(f"error: {failure}")
     raise typer.Exit(1 if done.failures else 0)

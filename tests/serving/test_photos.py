@@ -146,15 +146,16 @@ def test_no_photograph_and_no_picture_of_another_photograph_is_overwritten(
     assert "choose another folder for --out" in into.err
 
 
-def test_a_pipe_is_refused_without_waiting(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
+def test_a_pipe_is_not_opened(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
     folder = tmp_path / "old"
     folder.mkdir()
     picture.save(folder / "a.jpg")
     picture.save(folder / ".hidden.jpg")
     os.mkfifo(folder / "pipe.jpg")
     (folder / "folder.jpg").mkdir()
-    done = photo(folder, "--out", tmp_path / "out", "--model", generator)
+    done = photo(folder, folder / "pipe.jpg", "--out", tmp_path / "out", "--model", generator)
     assert done.status == 1
+    assert "passed by: " in done.err
     assert "pipe.jpg: not a regular file" in done.err
     assert pictures(tmp_path / "out") == ["a-colorized.jpg"]
 

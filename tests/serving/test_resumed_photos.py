@@ -1,5 +1,7 @@
 """Tests of `colorize photo` after an interruption and over pictures of another origin."""
 
+import errno
+import os
 import signal
 import subprocess
 import time
@@ -98,3 +100,28 @@ def test_only_the_missing_samples_are_made(photo: Photo, tmp_path: Path, generat
     assert [name for name in after if after[name] != before.get(name)] == ["old-colorized-2.png", "old-colorized-4.png"]
     assert (out / "old-colorized-2.png").read_bytes() == second
     assert "1 colored, 0 already there" in photo(*arguments, 1).out  # old-colorized.png
+
+
+def test_a_full_disk_stops_with_a_sentence_after_the_pictures_that_fit(
+    photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    album, out = tmp_path / "album", tmp_path / "out"
+    album.mkdir()
+    for number in range(30):
+        picture.save(album / f"{number:02}.jpg", comment=str(number).encode())
+    arguments, fit, write = (album, "--out", out, "--model", generator), iter(range(5)), Path.write_bytes
+
+    def until_full(path: Path, content: bytes) -> int:
+        if next(fit, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", until_full)
+        done = photo(*arguments)
+    assert done.status == 1
+    assert "5 colored, 0 already there, 1 failed." in done.out
+    assert f"error: {out}: No space left on device; make room, then run the same command again" in done.err
+    assert done.err.count("error: ") == 1
+    assert len(pictures(out)) == 5
+    assert "25 colored, 5 already there, 0 failed." in photo(*arguments).out

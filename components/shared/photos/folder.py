@@ -1,7 +1,9 @@
 """A folder as a source of photographs."""
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +33,7 @@ class Folder:
         path = self._folder / file.path
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(self._real):
             return "outside: a link that leads out of the folder"
-        return "unreadable: neither a file nor a link to one" if path.exists() and not path.is_file() else ""
+        return f"unreadable: {reason}" if (reason := reason_to_pass(self._folder, file.path)) else ""
 
     def identity(self, file: Listed) -> str:
         """Returns the SHA-256 of a file as its identity; empty if it is too large or unreadable."""
@@ -52,10 +54,34 @@ class Folder:
     def discard(self, path: Path) -> None:
         """Keeps the file: it belongs to the folder."""
 
+    def passed_by(self) -> list[str]:
+        """Returns a sentence for each file that cannot be read: its path and the reason."""
+        names = (path.relative_to(self._folder).as_posix() for path in self._files())
+        reasons = ((name, reason_to_pass(self._folder, name)) for name in names)
+        return [printable(f"{name}: {reason}.") for name, reason in reasons if reason]
+
     def _files(self) -> Iterator[Path]:
         for folder, folders, names in os.walk(self._folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def reason_to_pass(folder: Path, name: str) -> str:
+    """Returns why a path below a folder is passed by unopened, such as a pipe; empty if it can be read as a file."""
+    try:
+        name.encode()
+        mode = (folder / name).stat().st_mode
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    except OSError as error:
+        reasons = {errno.ENOENT: "a link that leads nowhere", errno.ELOOP: "a link that leads to itself"}
+        return reasons.get(error.errno or 0, "")  # the reader of the file reports any other error
+    return "" if stat.S_ISREG(mode) else "neither a file nor a link to one"
+
+
+def printable(text: str) -> str:
+    """Replaces the unprintable characters of a text: a file's name may hold escape sequences for the terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
