@@ -19,6 +19,7 @@ _STOPPED = "stopped; run the same command again to resume."
 @app.command()
 def version(as_json: Json = False) -> None:
     """Shows which version of the photographs data/ holds, and fetches them if they are missing."""
+    from components.shared.photos.folder import Folder
     from pipeline.data.versions import ensure_data
 
     with stoppable(_STOPPED):
@@ -29,6 +30,8 @@ def version(as_json: Json = False) -> None:
     print(f"{found.version}, {found.files} files.", flush=True)
     if found.note:
         note(found.note)
+    for sentence in Folder(Path("data")).passed_by():
+        note(f"passed by: {sentence}")
     if lacking := absent(Path("data")):
         note(f"{lacking} photographs of the catalog are absent; data/{ABSENT} names them.")
 

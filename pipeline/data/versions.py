@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.shared.photos.remote import LATEST
 from components.shared.s3.client import safe_join
@@ -12,7 +12,6 @@ from model.utils.errors import UserError
 from pipeline.data.errors import explained
 
 if TYPE_CHECKING:  # DVC takes half a second to import: not for those who only want --help
-    from dvc.ignore import DvcIgnoreFilter
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
     from dvc_data.hashfile.tree import Tree
@@ -113,8 +112,10 @@ def folder_version(folder: Path) -> str:
     from dvc_data.hashfile.db import HashFileDB
     from dvc_objects.fs.local import localfs
 
-    path = str(folder.resolve())
-    return _tree(HashFileDB(localfs, path), path, localfs).oid
+    from pipeline.data.repository import FilesOnly
+
+    store = HashFileDB(localfs, "/")  # its path would have to be UTF-8; nothing is read or written there
+    return _tree(store, str(folder.resolve()), localfs, FilesOnly()).oid
 
 
 @contextmanager
@@ -124,7 +125,8 @@ def _project(root: Path, remote: str | None = None, name: str = "data") -> Itera
     if not tracked.exists():
         raise UserError(f"{tracked}: no such file; `dvc add {name}` creates it from {name}/.")
     from dvc.config import Config  # the images have no DVC
-    from dvc.repo import Repo
+
+    from pipeline.data.repository import Repository
 
     with explained():
         config = {
@@ -133,7 +135,7 @@ def _project(root: Path, remote: str | None = None, name: str = "data") -> Itera
             # A damaged photograph must not enter the cache.
             "remote": {name: {"verify": True} for name in Config(str(root / ".dvc"))["remote"]},
         }
-        with Repo(str(root), config=config) as repo:
+        with Repository(str(root), config=config) as repo:
             yield _Project(repo, remote, name)
 
 
@@ -260,7 +262,7 @@ class _Project:
         return f"fetch it from {others} (`dvc pull {self._name}.dvc --remote ...`), or {push}" if others else push
 
 
-def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: "DvcIgnoreFilter | None" = None) -> "Tree":
+def _tree(store: "HashFileDB", path: str, fs: "FileSystem", ignore: Any) -> "Tree":
     from dvc_data.hashfile.build import build
     from dvc_data.hashfile.tree import Tree
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ from kfp import local
 
 from components.shared.machine.pipeline_run import LOCAL, RUN_ID
 from components.shared.machine.workspace import VARIABLE, workspace
+from components.shared.photos.folder import Folder
 from components.shared.step import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, require_room
 from model.utils.errors import Interrupted, UserError
 from model.utils.signals import handled
@@ -69,7 +71,7 @@ def run(variants: Variants, photos: Path | None = None) -> RunResult:
     """
     started = time.monotonic()
     with _Session(tuple(variants.configs)) as session:
-        folder, data_version = _photographs(photos)
+        folder, data_version = _photographs(photos, session.workspace)
         images = "none: run on a machine without images"
         session.execute(**arguments(variants, folder, data_version, session.checkpoints, images))
         steps, folders = session.result()
@@ -141,13 +143,31 @@ class _Session:
         return journal.read(self.journal, self.steps, self.ended_by)
 
 
-def _photographs(folder: Path | None) -> tuple[str, str]:
-    """The folder, data/ when none is given, and the version of what is in it."""
-    if folder is not None:
-        return str(folder.resolve()), folder_version(folder)
-    data = ensure_data(ROOT)
-    print(f"{data.files} files in data/, version {data.version}. {data.note}".rstrip(), flush=True)
-    return str(ROOT / "data"), data.version
+def _photographs(folder: Path | None, here: Path) -> tuple[str, str]:
+    """Returns the folder, data/ when none is given, and the version of what is in it; says what is passed by."""
+    if folder is None:
+        data = ensure_data(ROOT)
+        version = data.version
+        print(f"{data.files} files in data/, version {version}. {data.note}".rstrip(), flush=True)
+    else:
+        version = folder_version(folder)
+    folder = (folder or ROOT / "data").resolve()
+    for sentence in Folder(folder).passed_by():
+        print(f"passed by: {sentence}", flush=True)
+    return str(_nameable(folder, here)), version
+
+
+def _nameable(folder: Path, here: Path) -> Path:
+    """Returns a path that kfp can hand on: the folder, or a link to it in the workspace if its path is not UTF-8."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        link = here / "photos" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(folder)
+        return link
+    return folder
 
 
 @contextlib.contextmanager

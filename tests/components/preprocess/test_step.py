@@ -210,15 +210,20 @@ def test_links_out_of_the_folder_are_not_opened(album: Path, tmp_path: Path):
     (photos / "inside.jpg").symlink_to(good[1].name)
     os.mkfifo(photos / "pipe.jpg")
     os.mkfifo(photos / "pipe.txt")
+    (photos / "nowhere.jpg").symlink_to("gone.jpg")
+    shutil.copy(good[2], photos / os.fsdecode(b"caf\xe9.jpg"))
     preprocess(photos, tmp_path / "out", config(min_photographs=1), data_version="", workers=1)
     rows = {row["path"]: row for row in pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()}
-    assert rows.keys() == {path.name for path in photos.iterdir()} - {"folder"}
+    names = {path.name for path in photos.iterdir()} - {"folder", os.fsdecode(b"caf\xe9.jpg")}
+    assert rows.keys() == names | {"caf\\xe9.jpg"}
     assert not (tmp_path / "out" / "SOURCES.csv").exists()
     for name in ("link.jpg", "roundabout.jpg", "notes.txt", "SOURCES.csv"):
         assert (rows[name]["status"], rows[name]["sha256"]) == ("rejected", "")
         assert rows[name]["reason"] == "outside: a link that leads out of the folder"
     for name in ("pipe.jpg", "pipe.txt"):
         assert rows[name]["reason"] == "unreadable: neither a file nor a link to one"
+    assert rows["nowhere.jpg"]["reason"] == "unreadable: a link that leads nowhere"
+    assert rows["caf\\xe9.jpg"]["reason"] == "unreadable: a name that is not UTF-8"
     assert rows["inside.jpg"]["reason"].startswith("duplicate")
 
 

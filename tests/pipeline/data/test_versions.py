@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -87,6 +88,36 @@ def test_renaming_a_photograph_changes_the_version(project: Project) -> None:
     after = data.ensure_data(project.root)
     assert after.version != before.version
     assert "0 changed, 1 added, 1 deleted" in after.note
+
+
+def test_what_is_no_file_is_passed_by_with_a_word(project: Project, original: Project, photos: Path) -> None:
+    first = data.ensure_data(project.root).version
+    folder = project.root / "data"
+    (folder / "scratch" / "nowhere.jpg").symlink_to("gone.jpg")
+    (folder / "itself.jpg").symlink_to("itself.jpg")
+    (folder / "endless.jpg").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe.jpg")
+    shutil.copy(photos / "scratch" / "Nature__tree.jpg", folder / os.fsdecode(b"caf\xe9.jpg"))
+    odd = {path for path in folder.rglob("*") if not path.is_file() and not path.is_dir()}
+    assert data.ensure_data(project.root) == data.DataVersion(original.version, 4, note="")
+    assert data.folder_version(folder) == original.version
+
+    project.git("checkout", "--quiet", "-b", "older")  # moving between versions goes through DVC's own checkout
+    for path in odd:
+        path.unlink()
+    (folder / os.fsdecode(b"caf\xe9.jpg")).unlink()
+    project.add(photos / "scratch" / "Nature__tree.jpg", "new/tree.jpg")
+    project.record("A fifth")
+    project.git("checkout", "--quiet", "main")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "nowhere.jpg").symlink_to("gone.jpg")
+    assert data.ensure_data(project.root).version == first
+    said = project.attempt("colorize", "data", "version")
+    assert first in said.stdout
+    assert said.stderr.splitlines() == [
+        "passed by: nowhere.jpg: a link that leads nowhere.",
+        "passed by: pipe.jpg: neither a file nor a link to one.",
+    ]
 
 
 def test_files_of_file_managers_do_not_change_the_version(project: Project) -> None:
