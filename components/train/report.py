@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from components.shared.machine.progress import progress
 from components.shared.mlflow.runs import Run
 from components.shared.page import STYLE, uri
 from components.train.environment import ENDED
@@ -60,7 +61,7 @@ class MlflowReporter(Reporter):
         config: TrainConfig,
         run: Run,
         queue: MlflowQueue,
-        advance: Callable[[int], None],
+        stack: ExitStack,
         remote: RemoteCheckpoints | None,
     ) -> None:
         """
@@ -70,17 +71,19 @@ class MlflowReporter(Reporter):
             config: of the training.
             run: to log to.
             queue: through which it is logged.
-            advance: shows so many more images as done.
+            stack: ends with the training; the progress shown ends with it.
             remote: copies checkpoints to S3.
         """
         self._folder, self._run, self._queue, self._remote = folder, run, queue, remote
         self._photographs = torch.from_numpy(held_out[:_SAMPLED])
         self._labels = torch.from_numpy(held_out.label_indices(config.generator.labels)[:_SAMPLED])
-        self._advance, self._seen, self._total = advance, 0, config.images
+        self._stack, self._total = stack, config.images
 
     def begin(self, images: int) -> None:
         if images:
             print(f"train: resumes from {images} of {self._total} images", file=sys.stderr, flush=True)
+        self._seen = images
+        self._advance = self._stack.enter_context(progress(self._total, "train", unit="images", done=images))
         if ended := os.environ.get(ENDED):
             self._queue.write(partial(self._run.set_tags, {"restarts": f"{ended}; resumed from {images} images"}))
 

@@ -6,15 +6,14 @@ import json
 import os
 import re
 import shutil
-import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 
-from components.shared.machine.progress import progress
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import registry, runs
 from components.shared.s3.client import Address, is_s3
@@ -93,7 +92,6 @@ def train(
         Damaged: a file of the dataset is not as it was written.
         Interrupted: SIGTERM came; the state is saved.
     """
-    started = time.monotonic()
     job = _prepare(dataset, checkpoints, config, code_version)
     if not _is_main():
         return _train(job).images
@@ -107,14 +105,14 @@ def train(
         folder_aside(output, marker="generator.json") as aside,
         runs.start_run(f"train {variant}".rstrip(), _restore_files(job.folder), system_metrics=True) as run,
         MlflowQueue() as queue,
-        progress(job.config.images, "train", unit="images") as advance,
+        ExitStack() as stack,
     ):
         write_aside(job.folder / _RUN_ID, run.id.encode())
         run.log_params({"train": job.config.model_dump(mode="json")})
         run.log_dataset("photographs", job.shards.data_version, "training")
-        reporter = MlflowReporter(job.folder, job.held_out, job.config, run, queue, advance, remote)
+        reporter = MlflowReporter(job.folder, job.held_out, job.config, run, queue, stack, remote)
         trained = _train(job, reporter)
-        _hand_over(aside, job, trained, run.id, time.monotonic() - started)
+        _hand_over(aside, job, trained, run.id)
         for name in ("curves.png", HISTORY):
             queue.write(partial(run.log_artifact, aside / name))
     (job.folder / _RUN_ID).unlink()
@@ -185,8 +183,8 @@ def _restore_files(folder: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
-def _hand_over(output: Path, job: _Job, trained: Trained, run_id: str, seconds: float) -> None:
-    """Writes the step's output; `seconds` are those of the last attempt.
+def _hand_over(output: Path, job: _Job, trained: Trained, run_id: str) -> None:
+    """Writes the step's output.
 
     It holds generator.safetensors and generator.json, history.jsonl, the same as a table in history.csv, curves.png,
     samples/, training.json, and the dataset's manifest.parquet and SOURCES.csv.
@@ -206,7 +204,7 @@ def _hand_over(output: Path, job: _Job, trained: Trained, run_id: str, seconds: 
     facts = {
         "images": trained.images,
         **({"snapshot": snapshot.images, f"val_{job.config.select}": snapshot.score} if snapshot else {}),
-        "seconds": round(seconds, 1),
+        "seconds": round(_seconds(history), 1),
         "chroma_slope": round(trained.generator.chroma_slope, 3),
         **({"calibration": calibration.to_json()} if calibration else {}),
         "device": _device_name(trained.generator),
@@ -217,6 +215,13 @@ def _hand_over(output: Path, job: _Job, trained: Trained, run_id: str, seconds: 
         "mlflow_run_id": run_id,
     }
     (output / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _seconds(rows: list[Row]) -> float:
+    """Returns the time of all training steps, those of earlier attempts included."""
+    images = [0, *(int(row["images"]) for row in rows)]
+    speeds = (float(row["images_per_second"]) for row in rows)
+    return sum((now - before) / speed for (before, now), speed in zip(pairwise(images), speeds, strict=True))
 
 
 def _write_table(rows: list[Row], path: Path) -> None:

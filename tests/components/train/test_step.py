@@ -187,6 +187,9 @@ def test_a_finished_training_whose_output_is_lost_resumes_from_its_last_checkpoi
     assert (
         Path("again/history.jsonl").read_text().splitlines()[:3] == first_rows
     )  # with the same times: these rows were not trained again
+    rows = [json.loads(row) for row in first_rows]
+    earlier = sum(rows[0]["images"] / row["images_per_second"] for row in rows)
+    assert json.loads(Path("again/training.json").read_text())["seconds"] >= round(earlier, 1)
 
 
 def _command(*arguments: str) -> list[str]:
