@@ -4,22 +4,25 @@ A photograph stays in memory while it is colored. The server never writes it to 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.requests import ClientDisconnect
 
 from model.inference.choices import STRONGEST, Choices
 from model.inference.hints import parse_hints
 from serving import errors
+from serving.guard import Guard
+from serving.limits import Limits
+from serving.memory import Files, Memory, available
 from serving.metrics import Metrics, RequestMetrics
 from serving.served_models import ServedModels
-from serving.worker import TYPES, ZIP, ColoringPool, Limits
+from serving.transfer import PiecewiseResponse, receive, while_connected
+from serving.worker import TYPES, ZIP, ColoringPool
 
 PAGE = Path(__file__).parent / "page"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -40,15 +43,26 @@ _POLICY = (
 )
 
 
-def create_app(models: ServedModels, limits: Limits) -> FastAPI:
-    """Builds the application of the server; its start also starts `models` and the coloring threads."""
+def create_app(models: ServedModels, limits: Limits, names: Collection[str] = ()) -> FastAPI:
+    """Builds the application of the server; its start also starts `models` and the coloring threads.
+
+    Args:
+        models: models to serve.
+        limits: limits of requests.
+        names: names under which browsers and proxies reach the server, as in `Guard`.
+    """
     metrics = Metrics(models)
-    pool = ColoringPool(limits, metrics.batch.observe)
+    memory = Memory(limits.memory or available())
+    pool = ColoringPool(limits, memory, metrics.batch.observe)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with pool, models:
-            yield
+        with models:
+            pool.__enter__()
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(pool.__exit__)  # requests that were cancelled answer meanwhile
 
     app = FastAPI(
         title="colorize",
@@ -59,7 +73,7 @@ def create_app(models: ServedModels, limits: Limits) -> FastAPI:
         lifespan=lifespan,
     )
     errors.install(app)
-    _add_coloring(app, models, limits, metrics, pool)
+    _add_coloring(app, models, limits, metrics, pool, memory)
     _add_status(app, models, metrics, pool)
 
     @app.get("/", include_in_schema=False)
@@ -67,22 +81,29 @@ def create_app(models: ServedModels, limits: Limits) -> FastAPI:
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": _POLICY})
 
     app.mount("/page", StaticFiles(directory=PAGE))
+    app.add_middleware(Guard, names=names)
     app.add_middleware(RequestMetrics, metrics=metrics, paths=_MEASURED)
     return app
 
 
-def _add_coloring(app: FastAPI, models: ServedModels, limits: Limits, metrics: Metrics, pool: ColoringPool) -> None:
+def _add_coloring(
+    app: FastAPI, models: ServedModels, limits: Limits, metrics: Metrics, pool: ColoringPool, memory: Memory
+) -> None:
     """Adds POST /v1/colorize."""
-    places = asyncio.Semaphore(limits.max_requests)
+
+    async def account() -> AsyncIterator[Files]:
+        with memory.files() as files:  # until the answer has been sent
+            yield files
 
     @app.post(
         "/v1/colorize",
         response_class=Response,
-        responses=_COLORED | errors.documented(404, 408, 413, 415, 422, 429, 500, 503),
+        responses=_COLORED | errors.documented(400, 404, 408, 413, 415, 422, 429, 500, 503),
         openapi_extra={"requestBody": _BODY},
     )
     async def colorize(
         request: Request,
+        files: Annotated[Files, Depends(account)],
         samples: Annotated[int, Query(ge=1, le=limits.samples, description="Number of colorings, with other z.")] = 1,
         seed: Annotated[int, Query(ge=0, lt=1 << 63, description="The same seed gives the same colorings.")] = 0,
         model: Annotated[Literal["champion", "challenger", "previous"], Query(description="Alias.")] = "champion",
@@ -91,24 +112,19 @@ def _add_coloring(app: FastAPI, models: ServedModels, limits: Limits, metrics: M
         hints: Annotated[str, Query(max_length=_HINTS, description="Colors to use, in JSON.", examples=[_HINT])] = "[]",
     ) -> Response:
         """Colors the photograph in the body of the request: JPEG, PNG, WebP, TIFF, BMP or GIF."""
-        if places.locked():
-            raise HTTPException(429, f"{limits.max_requests} photographs are in progress; try again soon")
         choices = Choices(seed, label, strength, parse_hints(hints, "hints"))
-        content = None
+        served = await models.get(model)
+        memory.measure()
         try:
-            async with places, asyncio.timeout(limits.seconds):
-                with metrics.in_progress.track_inprogress():
-                    content = await _body(request, limits.bytes)
-                    served = await models.get(model)
-                    colored, kind = await pool.color(served.colorizer, content, samples, choices)
-        except TimeoutError:
-            waited = f"after {limits.seconds:g} seconds"
-            if content is None:
-                raise HTTPException(408, f"the photograph had not arrived {waited}") from None
-            raise HTTPException(503, f"the photograph was not colored {waited}; try again later") from None
-        return Response(
-            colored, media_type=kind, headers={"Cache-Control": "no-store", "Model-Version": str(served.number)}
-        )
+            content = await receive(request, limits, files)
+            with metrics.in_progress.track_inprogress():
+                work = pool.color(served.colorizer, content, samples, choices)
+                colored, kind = await while_connected(request, work)
+        except asyncio.CancelledError:
+            raise HTTPException(503, "the server ends; try again soon") from None
+        files.leave(len(colored))
+        headers = {"Cache-Control": "no-store", "Model-Version": str(served.number)}
+        return PiecewiseResponse(colored, media_type=kind, headers=headers)
 
 
 def _add_status(app: FastAPI, models: ServedModels, metrics: Metrics, pool: ColoringPool) -> None:
@@ -130,19 +146,3 @@ def _add_status(app: FastAPI, models: ServedModels, metrics: Metrics, pool: Colo
     async def prometheus() -> PlainTextResponse:
         """Returns requests, durations, batches, versions and memory in Prometheus's text format."""
         return PlainTextResponse(metrics.text(), media_type=metrics.media_type)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """Reads the body of a request; refuses it as soon as it exceeds `most` bytes."""
-    content = bytearray()
-    if int(request.headers.get("content-length", 0)) <= most:
-        try:
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > most:
-                    break
-            else:
-                return bytes(content)
-        except ClientDisconnect:
-            raise HTTPException(400, "the connection ended before the whole photograph arrived") from None
-    raise HTTPException(413, f"the file is larger than {most} bytes")

@@ -2,20 +2,25 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from model.inference.colorizer import Colorizer, Input
+from model.inference.colorizer import LONGEST_ASPECT, Colorizer, Input
+from serving.lanes import Abandoned
 
 
-class _Job(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Job:
     colorizer: Colorizer
     asked: Input
     answer: "Future[Tensor]"
+    gone: threading.Event
+    """Set when nobody wants the answer."""
 
     def batch_key(self) -> tuple[int, torch.Size]:
         """Returns the model and shape; jobs with equal keys can share a batch."""
@@ -26,7 +31,8 @@ class Batcher:
     """Runs networks in one thread and batches what arrives meanwhile.
 
     Requests queue while a batch runs. The next batch holds the oldest request and all others of the same model, height
-    and width, up to `largest`. A request is never delayed to fill a batch.
+    and width, up to `largest`, and up to as many pixels as the longest picture has. A request is never
+    delayed to fill a batch. One whose caller is gone is left out.
     """
 
     def __init__(self, threads: int, largest: int = 8, observe: Callable[[int], None] = lambda size: None) -> None:
@@ -58,11 +64,18 @@ class Batcher:
         """Number of queued requests."""
         return self._queue.qsize()
 
-    def predict(self, colorizer: Colorizer, asked: Input) -> Tensor:
-        """Returns ab of one input, (2, h, w) in CIELAB units; blocks until it is ready. Thread-safe."""
-        job = _Job(colorizer, asked, Future())
+    def predict(self, colorizer: Colorizer, asked: Input, gone: threading.Event) -> Tensor:
+        """Returns ab of one input, (2, h, w) in CIELAB units; blocks until it is ready. Thread-safe.
+
+        Raises:
+            Abandoned: `gone` was set before the network saw the input.
+        """
+        job = _Job(colorizer, asked, Future(), gone)
         self._queue.put(job)
-        return job.answer.result()
+        try:
+            return job.answer.result()
+        except CancelledError:
+            raise Abandoned from None
 
     def _run(self, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -77,19 +90,29 @@ class Batcher:
                     break
             ending = ending or None in arrived
             waiting.extend(job for job in arrived if job)
+            waiting = [job for job in waiting if not (job.gone.is_set() and job.answer.cancel())]
             if waiting:
-                batch = [job for job in waiting if job.batch_key() == waiting[0].batch_key()][: self._largest]
-                chosen = set(map(id, batch))
-                waiting = [job for job in waiting if id(job) not in chosen]
+                batch = self._batch(waiting)
+                waiting = [job for job in waiting if job not in batch]
+                self._observe(len(batch))
                 self._answer(batch)
 
+    def _batch(self, waiting: list[_Job]) -> list[_Job]:
+        """Returns the oldest job and the others that share its batch."""
+        oldest = waiting[0]
+        fits = LONGEST_ASPECT * oldest.colorizer.size**2 // oldest.asked.L.numel()
+        return [job for job in waiting if job.batch_key() == oldest.batch_key()][: max(1, min(self._largest, fits))]
+
     def _answer(self, batch: list[_Job]) -> None:
-        self._observe(len(batch))
+        """Answers the jobs of a batch; if it fails, each alone, so that a bad picture fails only itself."""
         try:
             answers = batch[0].colorizer.predict_together([job.asked for job in batch])
         except Exception as error:
-            for job in batch:
-                job.answer.set_exception(error)
+            if len(batch) == 1:
+                batch[0].answer.set_exception(error)
+            else:
+                for job in batch:
+                    self._answer([job])
         else:
             for job, answer in zip(batch, answers, strict=True):
                 job.answer.set_result(answer)

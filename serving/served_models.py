@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from components.shared.mlflow import registry
-from model.inference.colorizer import Colorizer
+from model.inference.colorizer import LONGEST_ASPECT, Colorizer, Input
 from model.utils.errors import UserError
 
 SECONDS = 10.0
@@ -40,8 +40,9 @@ class ServedModels:
     """Holds the loaded version of each alias and polls the registry for changes.
 
     It follows `champion` from the start and every other alias from its first request. A new version replaces the old
-    one after its files match their checksum and it has colored a test picture. If that fails, or the registry cannot
-    be reached, the old version stays. A request keeps the version that it began with.
+    one after its files match their checksum and it has colored test pictures. If that fails, or the registry cannot
+    be reached, the old version stays. A removed alias is no longer served. A request keeps the version that it began
+    with.
     """
 
     def __init__(self, prepare: Callable[[], None], seconds: float = SECONDS) -> None:
@@ -103,7 +104,10 @@ class ServedModels:
                         self._prepare()
                         self._prepare = None
                     self._refresh(alias)
-                except Exception as error:  # the version in memory stays in service
+                except Exception as error:  # the version in memory stays in service, unless its alias was removed
+                    if isinstance(error, NoVersionError) and alias != "champion":
+                        self._followed.discard(alias)
+                        continue
                     self.failures += 1
                     self._problem = str(error) if isinstance(error, UserError) else "the model cannot be loaded"
                     _log.warning("%s: %s", alias, error, exc_info=not isinstance(error, UserError))
@@ -113,6 +117,8 @@ class ServedModels:
         with self._loading:
             version = registry.by_alias(alias)
             if version is None:
+                if self._served.pop(alias, None):
+                    _log.info("%s is served no longer: its alias was removed", alias)
                 raise NoVersionError(f"No version has the alias {alias} yet.")
             before = self._served.get(alias)
             if before and before.number == version.number:
@@ -124,9 +130,17 @@ class ServedModels:
             _log.info("%s is version %d", alias, version.number)
 
     def _load(self, version: registry.Version) -> Colorizer:
-        colorizer = Colorizer.load(registry.fetch(version.uri), self._device)
-        colorizer.colorize(np.full((64, 64, 3), 128, dtype=np.uint8))
-        return colorizer
+        return _warm(Colorizer.load(registry.fetch(version.uri), self._device))
+
+
+def _warm(colorizer: Colorizer) -> Colorizer:
+    """Has a model color a picture, and its network see two of the longest: what they take is then the most it needs."""
+    colorizer.colorize(np.full((64, 64, 3), 128, dtype=np.uint8))
+    longest = Input(
+        torch.full((1, colorizer.size, LONGEST_ASPECT * colorizer.size), 50.0, device=colorizer.device), 0, -1
+    )
+    colorizer.predict_together([longest, longest])
+    return colorizer
 
 
 class ServedFolder(ServedModels):
@@ -138,7 +152,7 @@ class ServedFolder(ServedModels):
             UserError: the folder holds no generator or a damaged one.
         """
         super().__init__(lambda: None)
-        colorizer = Colorizer.load(folder, self._device)
+        colorizer = _warm(Colorizer.load(folder, self._device))
         self._served = {"champion": Served(0, registry.checksum(folder) or "", colorizer)}
 
     def _follow(self) -> None:

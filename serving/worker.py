@@ -1,22 +1,22 @@
-"""Threads of the server that decode, color and encode photographs."""
+"""Work of the server on a photograph: a thread decodes it, has it colored, and encodes the picture."""
 
-import asyncio
 import io
 import zipfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from threading import Lock
+from threading import Event
 from typing import Self
 
 import torch
 
-from model.data.images import decode, encode
+from model.data.images import ImageError, TooLargeError, decode, encode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
 from serving.batching import Batcher
+from serving.lanes import Abandoned, Lane
+from serving.limits import Limits
+from serving.memory import Memory, needed
 
 TYPES = {
     "image/jpeg": "image/jpeg", "image/png": "image/png", "image/webp": "image/webp", "image/tiff": "image/tiff",
@@ -24,49 +24,39 @@ TYPES = {
 }  # fmt: skip
 """Media type of each supported photograph and of its colored picture."""
 ZIP = "application/zip"
-_LARGE = 12_000_000  # pixels of all samples; a larger photograph takes up to a gigabyte and is colored alone
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Holds the limits of one request and the number of simultaneous requests."""
-
-    bytes: int = 32 << 20
-    """Largest size of a file."""
-    pixels: int = 50_000_000
-    """Largest number of pixels of a photograph, times its samples."""
-    samples: int = 8
-    seconds: float = 30.0
-    """Longest time from the head of a request to its answer."""
-    max_requests: int = 12
-    """Largest number of requests that are read, wait, or are colored."""
+_LONGEST = 1 << 18  # pixels of a side; a tile of the colorizer holds at least a whole row
+_NICE = 5  # how far large photographs give way to small ones; at 5 they get a quarter of a core that both want
 
 
 class ColoringPool:
-    """Colors photographs in a pool of threads, one thread per core.
+    """Colors photographs in two lanes: small ones in a thread per core, large ones in one thread that gives way.
 
-    One thread decodes, colors and encodes a photograph. Waiting photographs stay encoded. Large photographs are colored
-    one at a time. All threads share one `Batcher`, which runs the network.
+    Every photograph begins in the lane of small ones, where a large one is only recognized. The small ones share one
+    `Batcher`. A large one runs the network in its own thread, so that no small one waits for it. Waiting photographs
+    stay encoded. A photograph holds `memory` from before it is decoded until it is encoded.
     """
 
-    def __init__(self, limits: Limits, observe: Callable[[int], None]) -> None:
+    def __init__(self, limits: Limits, memory: Memory, observe: Callable[[int], None]) -> None:
         """
         Args:
             limits: limits of a request.
+            memory: memory that the photographs at work share.
             observe: receives the size of each batch.
         """
         cores = torch.get_num_threads()
-        self._limits = limits
+        self._limits, self._memory = limits, memory
         self._batcher = Batcher(cores, observe=observe)
-        self._one_large = Lock()
-        self._pool = ThreadPoolExecutor(cores, "photograph", initializer=torch.set_num_threads, initargs=(1,))
+        self._small = Lane("small", cores, limits.max_requests)
+        self._large = Lane("large", 1, limits.max_large, _NICE)
 
     def __enter__(self) -> Self:
         self._batcher.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        """Waits for the photographs at work, which end soon once their callers are gone."""
+        self._small.close()
+        self._large.close()
         self._batcher.__exit__()
 
     @property
@@ -78,26 +68,65 @@ class ColoringPool:
     ) -> tuple[bytes, str]:
         """Returns the colored file and its media type: a picture, or a ZIP of several samples.
 
-        A cancelled call leaves the queue. A photograph that a thread has begun is colored to the end.
+        A cancelled call leaves the queue. Work that has begun ends before the next tile.
 
         Raises:
             ImageError: the file cannot be decoded or encoded.
             UserError: the model does not know the label or takes no hints.
+            NoPlaceError, LateError, NeedsMoreError: the server is too busy, or too small.
+            MemoryError: the estimate of the memory was too low.
         """
         work = partial(self._work, colorizer, content, samples, choices)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        times = self._limits.seconds, self._limits.coloring_seconds
+        most = self._limits.pixels // samples
+        small = min(most, self._limits.small_pixels // samples)
+        try:
+            return await self._small.run(partial(work, small, self._batcher.predict), *times)
+        except TooLargeError as error:
+            if error.size is None or (pixels := error.size[0] * error.size[1]) > most:
+                raise TooLargeError("image", most, error.size) from None
+        return await self._large.run(partial(work, pixels, None), *times)
 
-    def _work(self, colorizer: Colorizer, content: bytes, samples: int, choices: Choices) -> tuple[bytes, str]:
-        photograph = decode(content, max_pixels=self._limits.pixels // samples)
-        predict = partial(self._batcher.predict, colorizer)
-        large = samples * photograph.width * photograph.height > _LARGE
-        with self._one_large if large else nullcontext():
-            colored = colorizer.colorize(photograph.rgb, samples=samples, predict=predict, **vars(choices))
-            pictures = [encode(picture, photograph) for picture in colored]
-        if samples == 1:
-            return pictures[0], TYPES[f"image/{photograph.format.lower()}"]
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as file:
-            for number, picture in enumerate(pictures, start=1):
-                file.writestr(f"{number}{photograph.suffix}", picture)
-        return archive.getvalue(), ZIP
+    def _work(
+        self,
+        colorizer: Colorizer,
+        content: bytes,
+        samples: int,
+        choices: Choices,
+        max_pixels: int,
+        predict: Callable[..., torch.Tensor] | None,
+        gone: Event,
+    ) -> tuple[bytes, str]:
+        def proceed(*_: int) -> None:
+            if gone.is_set():
+                raise Abandoned
+
+        with self._memory.work(needed(max_pixels, samples), gone), _memory_errors():
+            proceed()
+            photograph = decode(content, max_pixels=max_pixels)
+            if max(photograph.width, photograph.height) > _LONGEST:
+                raise ImageError("image", f"a side is longer than {_LONGEST} pixels")
+            batched = partial(predict, colorizer, gone=gone) if predict else None
+            colored = colorizer.colorize(
+                photograph.rgb, samples=samples, predict=batched, advance=proceed, **vars(choices)
+            )
+            proceed()
+            if samples == 1:
+                return encode(colored[0], photograph), TYPES[f"image/{photograph.format.lower()}"]
+            archive = io.BytesIO()
+            with zipfile.ZipFile(archive, "w") as file:
+                for number, picture in enumerate(colored, start=1):
+                    proceed()
+                    file.writestr(f"{number}{photograph.suffix}", encode(picture, photograph))
+            return archive.getvalue(), ZIP
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turns PyTorch's errors for a lack of memory into MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise MemoryError from error
+        raise

@@ -41,7 +41,12 @@ class FormatError(ImageError):
 
 
 class TooLargeError(ImageError):
-    """Reports a photograph with more pixels than allowed."""
+    """Reports a photograph with more pixels than allowed; `size` is its width and height, if they are known."""
+
+    def __init__(self, name: str, limit: int, size: tuple[int, int] | None = None) -> None:
+        what = f"{size[0]} x {size[1]} pixels, more than" if size else "more pixels than"
+        super().__init__(name, f"{what} the limit of {limit}")
+        self.size = size
 
 
 @dataclass(frozen=True)
@@ -92,19 +97,22 @@ def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int
         FormatError: the file has another format.
         TooLargeError: the file has more pixels than allowed.
         ImageError: the file is missing, truncated or damaged, or has 32-bit samples.
+        MemoryError: there is not enough memory.
     """
     name = str(source) if isinstance(source, Path) else "image"
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=tuple(_SUFFIXES)) as image:
             if image.width * image.height > max_pixels:
-                raise TooLargeError(name, f"{image.width} x {image.height} pixels, more than the limit of {max_pixels}")
+                raise TooLargeError(name, max_pixels, image.size)
             return _read(image, min_side)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise FormatError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
     except Image.DecompressionBombError:
-        raise TooLargeError(name, f"more pixels than the limit of {max_pixels}") from None
+        raise TooLargeError(name, max_pixels) from None
+    except MemoryError:
+        raise
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(name, f"cannot be read: {error.strerror}") from None
@@ -144,6 +152,8 @@ def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
     content = io.BytesIO()
     try:
         image.save(content, file_format, **options)
+    except MemoryError:
+        raise
     except Exception as error:  # EXIF that was read can still make an encoder raise nearly anything
         if options.pop("exif", None):
             return encode(rgb, replace(like, exif=b""))

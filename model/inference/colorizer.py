@@ -18,8 +18,9 @@ from model.inference.upsampling import GuidedUpsampling
 from model.networks.generator import Generator
 from model.utils.errors import UserError
 
+LONGEST_ASPECT = 8
+"""Sides of the longest picture that the network sees at `size`; a longer one is scaled below, to bound its memory."""
 _MAX_ENLARGEMENT = 4.0  # more pixels would add no detail to a thumbnail below size / 4
-_MAX_ASPECT = 8  # a longer picture is scaled below `size` to bound the network's memory
 _STRIP_PIXELS = 1 << 18  # fastest of 2^14 to 2^20 on two cores; a strip needs some 30 MB
 
 
@@ -214,6 +215,6 @@ def _scaled(L: Tensor, size: int) -> Tensor:
     """Scales L for the network as preprocessing does: (1, H, W) -> (1, h, w)."""
     height, width = L.shape[-2:]
     short, long = sorted((height, width))
-    scale = min(size / short, _MAX_ASPECT * size / long, _MAX_ENLARGEMENT)
+    scale = min(size / short, LONGEST_ASPECT * size / long, _MAX_ENLARGEMENT)
     sides = max(1, round(height * scale)), max(1, round(width * scale))
     return F.interpolate(L[None], sides, mode="bicubic", antialias=True)[0].clamp(0, 100)

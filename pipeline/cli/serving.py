@@ -65,10 +65,33 @@ def web(
     model: Annotated[
         Path | None, typer.Option(help="Generator folder. Default: the champion of the registry.", file_okay=False)
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="COLORIZE_ALLOW_HOSTS",
+            metavar="NAME",
+            help="Name under which browsers and proxies reach the server, beside localhost and addresses in numbers; "
+            "may be repeated. In the environment, names have spaces between.",
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            envvar="COLORIZE_MEMORY",
+            help="Most memory of the server in MB. Default: the container's limit, or half of the machine's memory.",
+        ),
+    ] = None,
 ) -> None:
     """Serves the champion: a web page for photographs and a REST API."""
+    from serving.address import bind
+
+    sockets = bind(host, port)
+
     from pipeline.data.champion import ensure_champion
+    from serving.limits import Limits
     from serving.served_models import ServedFolder, ServedModels
     from serving.server import serve
 
-    serve(host, port, ServedFolder(model) if model else ServedModels(ensure_champion))
+    limits = Limits(memory=memory and memory * 1_000_000)
+    serve(sockets, ServedFolder(model) if model else ServedModels(ensure_champion), limits, allow_host or ())

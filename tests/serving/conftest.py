@@ -17,8 +17,8 @@ from PIL import Image
 
 from components.shared.mlflow import connection, promotion, registry, runs
 from serving.app import create_app
+from serving.limits import Limits
 from serving.served_models import ServedModels
-from serving.worker import Limits
 from tests.components.conftest import migrated, workplace  # noqa: F401 - fixtures
 from tests.model.inference.test_colorizer import generator_folder
 
@@ -55,7 +55,8 @@ def start(promote: Promote) -> Iterator[Start]:
     running: list[TestClient] = []
 
     def once(limits: Limits = Limits(), prepare: Callable[[], object] = promote) -> TestClient:  # noqa: B008
-        client = TestClient(create_app(ServedModels(prepare, seconds=0.1), limits), raise_server_exceptions=False)
+        app = create_app(ServedModels(prepare, seconds=0.1), limits)
+        client = TestClient(app, "http://localhost", raise_server_exceptions=False)
         client.__enter__()
         running.append(client)
         return client

@@ -19,8 +19,8 @@ from model.inference.colorizer import Colorizer
 from model.inference.hints import parse_hints
 from model.utils.errors import UserError
 from serving.app import create_app
+from serving.limits import Limits
 from serving.served_models import ServedFolder
-from serving.worker import Limits
 from tests.model.inference.test_hints import hinted_folder
 from tests.serving.conftest import Start, picture, pixels, until, until_ready, workplace  # noqa: F401 - a fixture
 
@@ -84,7 +84,7 @@ HINTS = '[{"color": "#2a4b8d", "points": [[0.5, 0.5], [0.6, 0.5]]}]'
 
 def test_hints_reach_the_model(workplace: Path):  # noqa: F811
     folder = hinted_folder(workplace / "hinted")
-    with TestClient(create_app(ServedFolder(folder), Limits())) as client:
+    with TestClient(create_app(ServedFolder(folder), Limits()), "http://localhost") as client:
         automatic, hinted = (
             pixels(client.post("/v1/colorize", params=query, content=picture()).content).astype(int)
             for query in ({}, {"hints": HINTS})
@@ -186,14 +186,15 @@ def test_a_full_server_answers_429_until_a_place_is_free(start: Start, held: thr
     assert client.post("/v1/colorize", content=picture()).status_code == 200
 
 
-def test_a_slow_coloring_answers_503_and_blocks_no_other(start: Start, held: threading.Event):
+def test_a_slow_coloring_and_a_long_queue_answer_503_and_block_no_other(start: Start, held: threading.Event):
     held.set()
-    client = until_ready(start(Limits(seconds=0.3, max_requests=3)))
+    client = until_ready(start(Limits(seconds=0.3, coloring_seconds=0.9, max_requests=3)))
     held.clear()
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda _: client.post("/v1/colorize", content=picture()), range(3)))
     for answer in answers:
-        refused(answer, 503, "not colored after 0.3 seconds")
+        refused(answer, 503, "seconds; try again later")
+    assert any("was not colored in 0.9 seconds" in answer.json()["detail"] for answer in answers)
     held.set()
     until(lambda: client.post("/v1/colorize", content=picture()).status_code == 200)
 
@@ -246,7 +247,7 @@ def test_the_page_states_the_limits_and_fetches_nothing_from_other_hosts(client:
 
 def test_openapi_documents_every_answer(client: TestClient):
     described = client.get("/openapi.json").json()["paths"]["/v1/colorize"]["post"]
-    assert set(described["responses"]) == {"200", "404", "408", "413", "415", "422", "429", "500", "503"}
+    assert set(described["responses"]) == {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503"}
     assert {"image/jpeg", "image/tiff"} <= set(described["requestBody"]["content"])
     assert {one["name"] for one in described["parameters"]} == {
         "samples",

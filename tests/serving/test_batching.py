@@ -33,7 +33,7 @@ def blocked(batcher: Batcher, colorizer: Colorizer, monkeypatch: pytest.MonkeyPa
         return predict(self, inputs)
 
     monkeypatch.setattr(Colorizer, "predict_together", waiting)
-    threading.Thread(target=batcher.predict, args=(colorizer, asked(0, 8, 8)), daemon=True).start()
+    threading.Thread(target=batcher.predict, args=(colorizer, asked(0, 8, 8), threading.Event()), daemon=True).start()
     begun.wait()
     return go.set
 
@@ -44,7 +44,7 @@ def test_a_batch_holds_the_queued_requests_of_one_shape(colorizer: Colorizer, mo
     alone = [colorizer.predict_together([one])[0] for one in inputs]
     with Batcher(1, largest=4, observe=sizes.append) as batcher, ThreadPoolExecutor(10) as pool:
         go = blocked(batcher, colorizer, monkeypatch)
-        waiting = [pool.submit(batcher.predict, colorizer, one) for one in inputs]
+        waiting = [pool.submit(batcher.predict, colorizer, one, threading.Event()) for one in inputs]
         until(lambda: batcher.waiting == 10)
         go()
         together = [one.result() for one in waiting]
@@ -63,7 +63,7 @@ def test_an_error_reaches_every_request_of_its_batch_and_no_later_one(colorizer:
     with Batcher(1) as batcher:
         for _ in range(2):
             with pytest.raises(ValueError, match="broken"):
-                batcher.predict(broken, asked(1, 8, 8))
+                batcher.predict(broken, asked(1, 8, 8), threading.Event())
         assert batcher.alive
-        assert batcher.predict(colorizer, asked(1, 8, 8)).shape == (2, 8, 8)
+        assert batcher.predict(colorizer, asked(1, 8, 8), threading.Event()).shape == (2, 8, 8)
     assert not batcher.alive

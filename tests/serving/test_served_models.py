@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from components.shared.mlflow import promotion, registry
 from model.utils.errors import UserError
 from serving.app import create_app
+from serving.limits import Limits
 from serving.served_models import ServedFolder
-from serving.worker import Limits
 from tests.model.inference.test_colorizer import generator_folder
 from tests.serving.conftest import Promote, picture, pixels, registered, until
 
@@ -59,7 +59,7 @@ def test_other_aliases_are_served_and_followed(client: TestClient, promote: Prom
 
 def test_a_folder_is_served_in_place_of_the_registry(workplace: Path):
     folder = generator_folder(workplace / "made", gain=3.0)
-    with TestClient(create_app(ServedFolder(folder), Limits())) as client:
+    with TestClient(create_app(ServedFolder(folder), Limits()), "http://localhost") as client:
         assert client.get("/readyz").status_code == 200
         assert version_of(client) == 0
         assert client.post("/v1/colorize?model=previous", content=picture()).status_code == 404
