@@ -27,6 +27,16 @@ class Abandoned(Exception):  # noqa: N818 - not an error
     """Ends the work on a photograph that its caller has given up."""
 
 
+def end_if(gone: Event) -> None:
+    """Ends the work if nobody wants its result.
+
+    Raises:
+        Abandoned: nobody does.
+    """
+    if gone.is_set():
+        raise Abandoned
+
+
 class Lane:
     """Runs photographs in threads of its own.
 

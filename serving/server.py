@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from serving.app import create_app
 from serving.connections import Connection
@@ -31,8 +32,17 @@ def serve(sockets: Sequence[socket.socket], models: ServedModels, limits: Limits
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("serving", "uvicorn.error"):  # uvicorn logs all but its access log under this name
         logging.getLogger(name).setLevel(logging.INFO)
-    config = uvicorn.Config(
-        create_app(models, limits, names),
+    for one in sockets:
+        host, port = one.getsockname()[:2]
+        _log.info("http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    config = configuration(create_app(models, limits, names), limits)
+    _Server(config, limits.killed_seconds).run(list(sockets))
+
+
+def configuration(app: FastAPI, limits: Limits) -> uvicorn.Config:
+    """Returns uvicorn's settings: times and numbers of connections, headers, and no log of requests."""
+    return uvicorn.Config(
+        app,
         http=type("Limited", (Connection,), {"limits": limits}),
         ws="none",
         h11_max_incomplete_event_size=_HEAD,
@@ -43,10 +53,6 @@ def serve(sockets: Sequence[socket.socket], models: ServedModels, limits: Limits
         access_log=False,  # requests stay private; /metrics counts them
         timeout_graceful_shutdown=round(limits.ending_seconds),
     )
-    for one in sockets:
-        host, port = one.getsockname()[:2]
-        _log.info("http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    _Server(config, limits.killed_seconds).run(list(sockets))
 
 
 class _Server(uvicorn.Server):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 
@@ -14,9 +14,11 @@ from model.data.images import ImageError, TooLargeError, decode, encode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
 from serving.batching import Batcher
-from serving.lanes import Abandoned, Lane
+from serving.lanes import Lane, end_if
 from serving.limits import Limits
 from serving.memory import Memory, needed
+
+T = TypeVar("T")
 
 TYPES = {
     "image/jpeg": "image/jpeg", "image/png": "image/png", "image/webp": "image/webp", "image/tiff": "image/tiff",
@@ -64,7 +66,12 @@ class ColoringPool:
         return self._batcher.alive
 
     async def color(
-        self, colorizer: Colorizer, content: bytes, samples: int = 1, choices: Choices = AUTOMATIC
+        self,
+        colorizer: Colorizer,
+        content: bytes,
+        samples: int = 1,
+        choices: Choices = AUTOMATIC,
+        advance: Callable[[int, int], None] = lambda tile, tiles: None,
     ) -> tuple[bytes, str]:
         """Returns the colored file and its media type: a picture, or a ZIP of several samples.
 
@@ -76,47 +83,55 @@ class ColoringPool:
             NoPlaceError, LateError, NeedsMoreError: the server is too busy, or too small.
             MemoryError: the estimate of the memory was too low.
         """
-        work = partial(self._work, colorizer, content, samples, choices)
+        return await self._in_lanes(partial(self._color, colorizer, content, samples, choices, advance), samples)
+
+    async def _in_lanes(self, work: Callable[[int, bool, Event], T], samples: int = 1) -> T:
+        """Returns the result of `work` on a photograph, in the lane of its size.
+
+        `work` receives the largest number of pixels to decode, whether it is in the lane of large photographs, and the
+        event of `Lane.run`.
+        """
         times = self._limits.seconds, self._limits.coloring_seconds
         most = self._limits.pixels // samples
         small = min(most, self._limits.small_pixels // samples)
         try:
-            return await self._small.run(partial(work, small, self._batcher.predict), *times)
+            return await self._small.run(partial(work, small, False), *times)
         except TooLargeError as error:
             if error.size is None or (pixels := error.size[0] * error.size[1]) > most:
                 raise TooLargeError("image", most, error.size) from None
-        return await self._large.run(partial(work, pixels, None), *times)
+        return await self._large.run(partial(work, pixels, True), *times)
 
-    def _work(
+    def _color(
         self,
         colorizer: Colorizer,
         content: bytes,
         samples: int,
         choices: Choices,
+        advance: Callable[[int, int], None],
         max_pixels: int,
-        predict: Callable[..., torch.Tensor] | None,
+        large: bool,
         gone: Event,
     ) -> tuple[bytes, str]:
-        def proceed(*_: int) -> None:
-            if gone.is_set():
-                raise Abandoned
+        def proceed(tile: int, tiles: int) -> None:
+            end_if(gone)
+            advance(tile, tiles)
 
         with self._memory.work(needed(max_pixels, samples), gone), _memory_errors():
-            proceed()
+            end_if(gone)
             photograph = decode(content, max_pixels=max_pixels)
             if max(photograph.width, photograph.height) > _LONGEST:
                 raise ImageError("image", f"a side is longer than {_LONGEST} pixels")
-            batched = partial(predict, colorizer, gone=gone) if predict else None
+            predict = None if large else partial(self._batcher.predict, colorizer, gone=gone)
             colored = colorizer.colorize(
-                photograph.rgb, samples=samples, predict=batched, advance=proceed, **vars(choices)
+                photograph.rgb, samples=samples, predict=predict, advance=proceed, **vars(choices)
             )
-            proceed()
+            end_if(gone)
             if samples == 1:
                 return encode(colored[0], photograph), TYPES[f"image/{photograph.format.lower()}"]
             archive = io.BytesIO()
             with zipfile.ZipFile(archive, "w") as file:
                 for number, picture in enumerate(colored, start=1):
-                    proceed()
+                    end_if(gone)
                     file.writestr(f"{number}{photograph.suffix}", encode(picture, photograph))
             return archive.getvalue(), ZIP
 

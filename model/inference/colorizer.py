@@ -1,7 +1,9 @@
 """Coloring of photographs at full size with a trained generator; the lightness stays."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -21,6 +23,7 @@ from model.utils.errors import UserError
 LONGEST_ASPECT = 8
 """Sides of the longest picture that the network sees at `size`; a longer one is scaled below, to bound its memory."""
 _MAX_ENLARGEMENT = 4.0  # more pixels would add no detail to a thumbnail below size / 4
+_GLOBAL_RNG = Lock()
 _STRIP_PIXELS = 1 << 18  # fastest of 2^14 to 2^20 on two cores; a strip needs some 30 MB
 
 
@@ -174,7 +177,8 @@ class Colorizer:
         z = torch.cat([one for one in noise if one is not None]).to(self.device) if noise[0] is not None else None
         y = torch.tensor([one.label for one in inputs], device=self.device)
         hints = _stacked([one.hints for one in inputs], L)
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+        alone = _GLOBAL_RNG if self.generator.config.noise == "dropout" else nullcontext()
+        with alone, torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(inputs[0].seed)  # dropout draws from torch's global generator
             return predict_ab(self.generator, L, z, y, hints=hints) * color.AB_SCALE
 

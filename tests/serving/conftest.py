@@ -1,7 +1,6 @@
 """Fixtures: a registry with a champion and the application of the server."""
 
 import io
-import socket
 import threading
 import time
 import urllib.error
@@ -16,9 +15,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from components.shared.mlflow import connection, promotion, registry, runs
+from serving.address import bind
 from serving.app import create_app
 from serving.limits import Limits
 from serving.served_models import ServedModels
+from serving.server import configuration
 from tests.components.conftest import migrated, workplace  # noqa: F401 - fixtures
 from tests.model.inference.test_colorizer import generator_folder
 
@@ -73,20 +74,31 @@ def client(start: Start) -> TestClient:
 
 
 @pytest.fixture
-def address(promote: Promote) -> Iterator[str]:
-    """Yields the address of the ready application on loopback: http://127.0.0.1:.../"""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host, port = free.getsockname()
-    app = create_app(ServedModels(promote, seconds=0.1), Limits())
-    server = uvicorn.Server(uvicorn.Config(app, host, port, log_config=None))
-    running = threading.Thread(target=server.run)
-    running.start()
-    url = f"http://{host}:{port}/"
-    until(lambda: server.started and _answers(url + "readyz"))
-    yield url
-    server.should_exit = True
-    running.join()
+def listen(promote: Promote) -> Iterator[Callable[[Limits], str]]:
+    """Returns listen(limits), which serves on loopback, as `colorize web` does, and returns http://127.0.0.1:.../"""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def once(limits: Limits = Limits()) -> str:  # noqa: B008
+        sockets = bind("127.0.0.1", 0)
+        app = create_app(ServedModels(promote, seconds=0.1), limits, ["photos.example.com"])
+        server = uvicorn.Server(configuration(app, limits))
+        thread = threading.Thread(target=server.run, args=(sockets,))
+        running.append((server, thread))
+        thread.start()
+        url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/"
+        until(lambda: server.started and _answers(url + "readyz"))
+        return url
+
+    yield once
+    for server, thread in running:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def address(listen: Callable[[], str]) -> str:
+    """Returns the address of the ready application on loopback: http://127.0.0.1:.../"""
+    return listen()
 
 
 def _answers(url: str) -> bool:
