@@ -19,8 +19,8 @@ import torch
 import typer
 
 from benchmarks.tools import FOLDER, ROOT, speedup, write
-from components.shared.photos.listing import SUFFIXES
 from model.data.images import decode, encode
+from model.data.kinds import SUFFIXES
 from model.inference.colorizer import Colorizer
 from model.utils.files import write_aside
 from pipeline.data.versions import ensure_data

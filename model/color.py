@@ -91,7 +91,7 @@ def lab_to_linear(lab: Tensor) -> Tensor:
     return _matrix(_XYZ_TO_RGB, xyz * _column(_WHITE, f))
 
 
-def into_gamut(lab: Tensor, steps: int = 12) -> Tensor:
+def into_gamut(lab: Tensor, steps: int = 12, tolerance: float = 1e-4) -> Tensor:
     """Moves colors outside sRGB's gamut into it by lowering their chroma at constant L and hue.
 
     Bisection finds the largest share of (a, b) inside the RGB cube, to 1 part in 2^steps: the segment from a gray to a
@@ -100,12 +100,13 @@ def into_gamut(lab: Tensor, steps: int = 12) -> Tensor:
     Args:
         lab: (..., 3, H, W), L in 0..100.
         steps: halvings; 12 leave an error below 0.03 CIELAB units of chroma.
+        tolerance: of `in_gamut`; what lies beyond the gamut by less is clipped, which moves its lightness.
 
     Returns:
         (..., 3, H, W) float32 with the same L. Colors in gamut do not change.
     """
     lab = lab.float()
-    outside = ~in_gamut(lab)
+    outside = ~in_gamut(lab, tolerance)
     if not bool(outside.any()):
         return lab
     colors = lab.detach().movedim(-3, 0)[:, outside].unsqueeze(-1)  # (3, N, 1): only colors that need the search
@@ -114,7 +115,7 @@ def into_gamut(lab: Tensor, steps: int = 12) -> Tensor:
     high = torch.ones_like(L)
     for _ in range(steps):
         middle = (low + high) / 2
-        fits = in_gamut(torch.cat((L, ab * middle))).unsqueeze(0)
+        fits = in_gamut(torch.cat((L, ab * middle)), tolerance).unsqueeze(0)
         low = torch.where(fits, middle, low)
         high = torch.where(fits, high, middle)
     share = torch.ones_like(outside, dtype=torch.float32)
@@ -180,7 +181,12 @@ def from_network(L: Tensor, ab: Tensor) -> Tensor:
 
 def to_uint8(rgb: Tensor) -> Tensor:
     """Converts RGB in 0..1 of any float dtype to uint8 of the same shape, rounded and clipped."""
-    return (rgb * 255).round().clamp(0, 255).to(torch.uint8)
+    return to_levels(rgb, 255)
+
+
+def to_levels(rgb: Tensor, most: int) -> Tensor:
+    """Converts RGB in 0..1 to uint8, or to uint16 if `most` is 65535, of the same shape, rounded and clipped."""
+    return (rgb * most).round().clamp(0, most).to(torch.uint8 if most == 255 else torch.uint16)
 
 
 def _to_linear(rgb: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.shared.photos.folder import printable, reason_to_pass
-from components.shared.photos.listing import SUFFIXES
+from model.data.kinds import RAW_SUFFIXES, SUFFIXES, advice
 from model.utils.errors import UserError
 from serving.record import NAME, results
 
@@ -43,8 +43,8 @@ def find(inputs: Sequence[Path], out: Path) -> Found:
 
     Args:
         inputs: photographs and folders. In a folder, photographs are found by suffix. Hidden files are skipped. Links
-            that lead out of the folder or nowhere, what is no file, names that are not UTF-8, and the pictures that a
-            `.colorized.jsonl` in the folder names are passed by with a sentence.
+            that lead out of the folder or nowhere, what is no file, names that are not UTF-8, cameras' raw files, and the
+            pictures that a `.colorized.jsonl` in the folder names are passed by with a sentence.
         out: output folder. Files in it are never input.
 
     Raises:
@@ -81,8 +81,8 @@ def _photographs(folder: Path, out: Path, found: Found) -> Iterator[Path]:
         if NAME in files:
             earlier |= results(at)
         for file in sorted(at / name for name in files if name[0] != "."):
-            if file.suffix.lower() in SUFFIXES:
-                reason = reason_to_pass(folder, str(file.relative_to(folder)))
+            if file.suffix.lower() in (*SUFFIXES, *RAW_SUFFIXES):
+                reason = reason_to_pass(folder, str(file.relative_to(folder))) or advice(file.name)
                 if not reason and not real(file).is_relative_to(root):
                     reason = "a link that leads out of the folder"
                 if not reason and file in earlier:

@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from components.shared.machine.progress import progress
 from components.shared.photos.folder import printable
 from model.data.images import ImageError, Photograph, decode, encode
 from model.inference.choices import AUTOMATIC, Choices
-from model.inference.colorizer import Colorizer
+from model.inference.colorizer import Colorizer, Pixels
 from model.inference.hints import Hint, parse_hints
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
@@ -109,7 +107,7 @@ def color_photographs(
                         _require_free(missing, taken, overwrite)
                         taken |= {real(picture): f"{picture} is the coloring of {job.source}" for picture in missing}
                         chosen = replace(choices, hints=hints)
-                        made = colorizer.colorize(photograph.rgb, samples=samples, **vars(chosen))
+                        made = colorizer.colorize(photograph.pixels, samples=samples, **vars(chosen))
                         writing.append((job, pool.submit(pictures.write, missing, photograph, made)))
                     advance(1)
                     while len(writing) > _BEHIND:
@@ -156,7 +154,7 @@ class _Pictures:
             found[folder / f"{stem}-colorized{number}{suffix}"] = origin
         return {picture: origin for picture, origin in found.items() if self.record.find(origin) != picture}
 
-    def write(self, missing: dict[Path, Origin], photograph: Photograph, colored: NDArray[np.uint8]) -> None:
+    def write(self, missing: dict[Path, Origin], photograph: Photograph, colored: Pixels) -> None:
         for picture, origin in missing.items():
             self.record.write(picture, encode(colored[(origin.number or 1) - 1], photograph), origin)
 

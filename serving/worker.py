@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 import torch
 
+from model.data import kinds
 from model.data.images import ImageError, TooLargeError, decode, encode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
@@ -20,10 +21,7 @@ from serving.memory import Memory, needed
 
 T = TypeVar("T")
 
-TYPES = {
-    "image/jpeg": "image/jpeg", "image/png": "image/png", "image/webp": "image/webp", "image/tiff": "image/tiff",
-    "image/bmp": "image/bmp", "image/gif": "image/jpeg",
-}  # fmt: skip
+TYPES = {media_type: kinds.WRITTEN[file_format].media_type for media_type, file_format in kinds.MEDIA_TYPES.items()}
 """Media type of each supported photograph and of its colored picture."""
 ZIP = "application/zip"
 _LONGEST = 1 << 18  # pixels of a side; a tile of the colorizer holds at least a whole row
@@ -123,11 +121,11 @@ class ColoringPool:
                 raise ImageError("image", f"a side is longer than {_LONGEST} pixels")
             predict = None if large else partial(self._batcher.predict, colorizer, gone=gone)
             colored = colorizer.colorize(
-                photograph.rgb, samples=samples, predict=predict, advance=proceed, **vars(choices)
+                photograph.pixels, samples=samples, predict=predict, advance=proceed, **vars(choices)
             )
             end_if(gone)
             if samples == 1:
-                return encode(colored[0], photograph), TYPES[f"image/{photograph.format.lower()}"]
+                return encode(colored[0], photograph), photograph.media_type
             archive = io.BytesIO()
             with zipfile.ZipFile(archive, "w") as file:
                 for number, picture in enumerate(colored, start=1):

@@ -19,6 +19,7 @@ from components.shared.photos.folder import Folder, digest
 from components.shared.photos.listing import Listed
 from components.shared.photos.remote import Remote
 from components.shared.photos.source import source
+from model.data.kinds import SUFFIXES
 from model.utils.cores import cores
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
@@ -95,7 +96,7 @@ class _Part:
             if reason := self._source.reason_to_skip(file):
                 yield _row(file, Prepared("", reason=reason))
             else:
-                (photographs if Path(file.path).suffix.lower() in listing.SUFFIXES else others).append(file)
+                (photographs if Path(file.path).suffix.lower() in SUFFIXES else others).append(file)
         for file, sha256 in zip(others, pool.in_threads(self._hash, enumerate(others), _READERS), strict=True):
             yield _row(file, Prepared(sha256, reason="no photograph by its suffix"), ignored=True)
         new: list[_Job] = []

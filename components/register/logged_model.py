@@ -13,7 +13,10 @@ import model
 from components.shared.mlflow import connection, registry, runs
 
 _SCRIPT = Path(__file__).with_name("pyfunc_model.py")
-_REQUIRED = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch")
+_REQUIRED = (
+    "defusedxml", "mlflow", "numpy", "pandas", "pillow", "pillow-heif", "pydantic", "pyyaml", "safetensors", "timm",
+    "torch",
+)  # fmt: skip
 """Distributions that pyfunc_model.py imports, directly or through `model`; pinned to the installed versions."""
 
 

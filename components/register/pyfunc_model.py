@@ -12,7 +12,7 @@ import pandas as pd
 
 
 class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Colors column `image`: files (JPEG, PNG, WebP, TIFF, BMP, GIF) as bytes, of any size, in the same format."""
+    """Colors column `image`: files (JPEG, PNG, TIFF and others) as bytes, of any size, in the same format."""
 
     def load_context(self, context: Any) -> None:
         """Loads the generator, on a GPU if there is one."""
@@ -42,7 +42,7 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         colored = []
         for content in model_input["image"]:
             photograph = decode(content)
-            colored.append(encode(self.colorizer.colorize(photograph.rgb, seed, label=label)[0], like=photograph))
+            colored.append(encode(self.colorizer.colorize(photograph.pixels, seed, label=label)[0], like=photograph))
         return pd.DataFrame({"image": colored}, index=model_input.index)
 
 

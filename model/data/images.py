@@ -1,31 +1,37 @@
-"""Decoding of image files to upright 8-bit sRGB pixels, and encoding of pixels in the format of such a file.
+"""Decoding of image files to upright sRGB pixels, and encoding of pixels in the format of such a file.
 
-It imports only Pillow and NumPy, so that a process that only decodes starts quickly.
+It imports Pillow, pillow-heif and NumPy alone, so that a process that only decodes starts quickly.
 """
 
 import io
 import warnings
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from model.data import kinds, metadata, pixels, png, profiles, tiff, tiff_writer
+from model.data.metadata import Metadata
+from model.data.pixels import Deep, eight_bits
+from model.data.tiff import Samples
+from model.data.xmp import Mark
 from model.utils.errors import UserError
+
+__all__ = ["MAX_PIXELS", "FormatError", "ImageError", "Mark", "Photograph", "TooLargeError", "decode", "encode"]
 
 MAX_PIXELS = 89_478_485
 """Pillow's own limit between a photograph and a decompression bomb: 256 MiB of RGB."""
 
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "GIF": ".jpg"}
-"""Formats that are opened, and the suffix of the file that `encode` writes: a GIF cannot hold enough colors."""
+MAX_BYTES = 1 << 30
+"""Largest file that is read: no photograph of `MAX_PIXELS` is larger."""
 
-_JPEG_SEGMENT = 65_533  # bytes: EXIF is one segment
-
-# decode() itself refuses too many pixels; Pillow's warning would only repeat it.
+# decode() itself refuses too many pixels; Pillow's other warnings are about damaged metadata, which is dropped.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class ImageError(UserError):
@@ -60,13 +66,18 @@ class Photograph:
     height: int
     """Height of the whole upright photograph in pixels."""
     format: str
-    """Format of the file: JPEG, PNG, WEBP, TIFF, BMP or GIF."""
-    exif: bytes
-    """EXIF of the file with orientation 1 (upright); empty if it is missing or unreadable, or if `decode` had a
-    `min_side`."""
+    """Format of the file, as Pillow names it: JPEG, PNG, WEBP, TIFF, BMP, GIF, HEIF, AVIF or JPEG2000."""
     icc: bytes
     """Profile that `encode` embeds: the file's own RGB profile, sRGB's instead of a gray or CMYK profile, or empty if
     the file has none."""
+    metadata: Metadata = field(default=Metadata())
+    """Rest of what the file says; empty if `decode` had a `min_side`."""
+    deep: Deep | None = None
+    """sRGB of 16 bits, (H, W) gray or (H, W, 3), of a file with samples of more than 8 bits."""
+    alpha: Samples | None = None
+    """(H, W) opacity, if `decode` kept it."""
+    pages: int = 1
+    """Number of pages of a TIFF."""
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
@@ -74,41 +85,64 @@ class Photograph:
         return np.asarray(self.image)
 
     @property
+    def pixels(self) -> Samples:
+        """Returns the image at the depth of its file: (H, W, 3) sRGB, uint8 or uint16."""
+        if self.deep is None:
+            return self.rgb
+        return self.deep if self.deep.ndim == 3 else np.broadcast_to(self.deep[..., None], (*self.deep.shape, 3))
+
+    @property
     def suffix(self) -> str:
         """Returns the suffix of the file that `encode` writes, such as ".jpg"."""
-        return _SUFFIXES[self.format]
+        return kinds.WRITTEN[self.format].suffix
+
+    @property
+    def media_type(self) -> str:
+        """Returns the media type of that file."""
+        return kinds.WRITTEN[self.format].media_type
 
 
-def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Photograph:
-    """Reads a JPEG, PNG, WebP, TIFF, BMP or GIF (the first frame or page) as upright 8-bit sRGB.
+def decode(
+    source: Path | bytes,
+    *,
+    min_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    page: int = 1,
+    keep_alpha: bool = False,
+) -> Photograph:
+    """Reads a photograph of one of `kinds.FORMATS` (the first frame, or a page of a TIFF) as upright sRGB.
 
-    Grayscale, palette, CMYK and 16-bit files are converted; 16-bit samples are scaled. Transparent pixels are blended
-    with white. An embedded ICC profile is applied (relative colorimetric, black point compensation). A profile that is
-    broken or belongs to another kind of image is ignored, as browsers do: the pixels then count as sRGB.
+    Grayscale, palette and CMYK files are converted; samples of other than 8 bits are scaled. Transparent pixels are
+    blended with white. An embedded ICC profile is applied (relative colorimetric, black point compensation), or the
+    gAMA of a PNG without one. A profile that is broken or belongs to another kind of image is ignored, as browsers do:
+    the pixels then count as sRGB. `docs/reference/kinds.md` lists what is read.
 
     Args:
         source: a file, or its content.
         min_side: decodes a JPEG at 1/2, 1/4 or 1/8 of its size if its short side stays at least this long, which is
-            several times faster if it is scaled down afterwards. Other formats are decoded at full size. Of EXIF, only
-            the orientation is read.
+            several times faster if it is scaled down afterwards. Other formats are decoded at full size. Of the
+            metadata, only the orientation is read.
         max_pixels: largest number of pixels; a file that declares more is refused before it is decoded.
+        page: page of a TIFF, from 1.
+        keep_alpha: keeps transparent pixels as they are, with their opacity in `alpha`.
 
     Raises:
         FormatError: the file has another format.
         TooLargeError: the file has more pixels than allowed.
-        ImageError: the file is missing, truncated or damaged, or has 32-bit samples.
+        ImageError: the file is missing, truncated or damaged, or of a kind that is not supported.
         MemoryError: there is not enough memory.
     """
     name = str(source) if isinstance(source, Path) else "image"
     try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=tuple(_SUFFIXES)) as image:
-            if image.width * image.height > max_pixels:
-                raise TooLargeError(name, max_pixels, image.size)
-            return _read(image, min_side)
+        content = _content(source, name) if isinstance(source, Path) else source
+        if (reason := kinds.reason_to_refuse(content, name)) is not None:
+            raise FormatError(name, reason)
+        reading = _Reading(name, content, min_side, max_pixels, keep_alpha)
+        return reading.tiff(page) if content.startswith(tiff.MAGIC) else reading.other()
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise FormatError(name, "not a JPEG, PNG, WebP, TIFF, BMP or GIF file") from None
+        raise FormatError(name, f"not a {kinds.NAMES} file") from None
     except Image.DecompressionBombError:
         raise TooLargeError(name, max_pixels) from None
     except MemoryError:
@@ -121,177 +155,155 @@ def decode(source: Path | bytes, *, min_side: int | None = None, max_pixels: int
         ) from None
 
 
-def encode(rgb: NDArray[np.uint8], like: Photograph) -> bytes:
-    """Returns the content of a file with these pixels and with the format, EXIF and ICC profile of `like`.
+def encode(samples: Samples, like: Photograph, mark: Mark | None = None) -> bytes:
+    """Returns the content of a file with these pixels and with the format, metadata and ICC profile of `like`.
 
-    If the profile belongs to another RGB space, the pixels are converted into it. A GIF becomes a JPEG. JPEG has
-    quality 95 without chroma subsampling, WebP has quality 95, TIFF has lossless compression unless its EXIF holds more
-    than the main directory. BMP holds no metadata. EXIF that cannot be written is left out.
+    If the profile belongs to another RGB space, the pixels are converted into it. A GIF, HEIC or AVIF becomes a JPEG, a
+    JPEG 2000 a TIFF. JPEG has quality 95 without chroma subsampling, WebP has quality 95, TIFF has lossless
+    compression. BMP holds no metadata. EXIF that cannot be written is left out.
 
     Args:
-        rgb: (H, W, 3) uint8, sRGB, upright.
-        like: the result of `decode` whose format, EXIF and profile are used.
+        samples: (H, W, 3) sRGB, upright, uint8; or uint16, which a PNG or TIFF keeps and other formats round.
+        like: the result of `decode` whose format, metadata, profile and opacity are used.
+        mark: what colored the photograph, to mark it in XMP; None does not mark it.
 
     Raises:
         ImageError: the format cannot hold the picture, such as a WebP with a side above 16383 pixels.
-        ValueError: `rgb` has another shape or dtype.
+        ValueError: `samples` has another shape or dtype.
     """
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"need (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
-    image, icc = _out_of_srgb(Image.fromarray(rgb), like.icc)
-    file_format = "JPEG" if like.suffix == ".jpg" else like.format
-    options: dict[str, Any] = {"exif": like.exif, "icc_profile": icc or None}
-    if file_format == "JPEG":
-        options |= {"quality": 95, "subsampling": 0}
-        if len(like.exif) > _JPEG_SEGMENT:
-            del options["exif"]
-    elif file_format == "WEBP":
-        options |= {"quality": 95}
-    elif file_format == "TIFF" and not _directories(like.exif):  # libtiff, which compresses, writes only one directory
-        options |= {"compression": "tiff_adobe_deflate"}
-    content = io.BytesIO()
+    if samples.dtype not in (np.uint8, np.uint16) or samples.ndim != 3 or samples.shape[2] != 3:
+        raise ValueError(f"need (H, W, 3) uint8 or uint16, got {samples.shape} {samples.dtype}")
+    written = kinds.WRITTEN[like.format]
+    if samples.dtype == np.uint16 and not written.deep:
+        return encode(eight_bits(samples), like, mark)
     try:
-        image.save(content, file_format, **options)
+        return _encoded(samples, like, mark, written.format)
     except MemoryError:
         raise
     except Exception as error:  # EXIF that was read can still make an encoder raise nearly anything
-        if options.pop("exif", None):
-            return encode(rgb, replace(like, exif=b""))
-        raise ImageError("image", f"cannot be written as {file_format}: {error}") from None
-    return content.getvalue()
+        if like.metadata.exif:
+            return encode(samples, replace(like, metadata=replace(like.metadata, exif=b"")), mark)
+        raise ImageError("image", f"cannot be written as {written.format}: {error}") from None
 
 
-def _read(image: Image.Image, min_side: int | None) -> Photograph:
-    file_format = "JPEG" if image.format == "MPO" else str(image.format)  # MPO: a JPEG followed by more pictures
-    icc = image.info.get("icc_profile") or b""
-    width, height = image.size
-    if _orientation(image) >= 5:  # before loading, which rotates a TIFF
-        width, height = height, width
-    if min_side is not None:
-        image.draft(None, (min_side, min_side))
-    exif = _description(image, width, height) if min_side is None else b""  # before loading, which closes a TIFF
-    image.load()
-    if _orientation(image) > 1:
-        ImageOps.exif_transpose(image, in_place=True)
-    upright, icc = _into_srgb(_opaque(image), icc)
-    return Photograph(upright, width, height, file_format, exif, icc)
+def _encoded(samples: Samples, like: Photograph, mark: Mark | None, file_format: str) -> bytes:
+    height, width = samples.shape[:2]
+    if samples.dtype == np.uint16:
+        samples, icc = profiles.deep_out_of_srgb(samples, like.icc)
+    else:
+        image, icc = profiles.out_of_srgb(Image.fromarray(samples), like.icc)
+        samples = np.asarray(image)
+    alpha = like.alpha if file_format in ("PNG", "WEBP", "TIFF") else None
+    if alpha is not None:
+        same = alpha if alpha.dtype == samples.dtype else eight_bits(alpha)
+        samples = np.concatenate((samples, same[..., None]), axis=2)
+    if file_format == "TIFF":
+        return tiff_writer.written([(samples, metadata.for_tiff(like.metadata, width, height, mark), icc)])
+    options: dict[str, Any] = metadata.for_pillow(like.metadata, file_format, width, height, mark)
+    options["icc_profile"] = icc or None
+    if file_format in ("JPEG", "WEBP"):
+        options["quality"] = 95
+    if file_format == "JPEG":
+        options["subsampling"] = 0
+    deep = samples.dtype == np.uint16
+    image = Image.new("L", (1, 1)) if deep else Image.fromarray(samples)
+    content = io.BytesIO()
+    image.save(content, file_format, **options)
+    return png.written_deep(samples, content.getvalue()) if deep else content.getvalue()
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    """Converts an image to 8-bit L, RGB or CMYK, blended with white."""
-    if image.mode.startswith("I;16"):
-        samples = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError("samples of 32 bits are not supported")
-    if image.has_transparency_data:
-        gray = image.mode in ("1", "L", "LA", "La")
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("L" if gray else "RGB")
-    if image.mode == "1":
-        return image.convert("L")
-    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+def _content(path: Path, name: str) -> bytes:
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ImageError(name, f"{size} bytes, more than the limit of {MAX_BYTES}")
+    return path.read_bytes()
 
 
-def _into_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
-    """Converts an image of mode L, RGB or CMYK to sRGB; also returns the profile that `encode` embeds."""
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    if not icc:
-        return rgb, b""
-    try:
-        transform = _transform(icc, image.mode)
-    except (ImageCms.PyCMSError, OSError):  # broken, or for another kind of image
-        return rgb, b""
-    converted = image if transform is None else _apply(transform, image)
-    return converted, icc if image.mode == "RGB" else _SRGB_ICC
+@dataclass(frozen=True)
+class _Reading:
+    """Reads one file; its fields are the arguments of `decode`."""
 
+    name: str
+    content: bytes
+    min_side: int | None
+    max_pixels: int
+    keep_alpha: bool
 
-def _out_of_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
-    """Converts an sRGB image to the space of the profile to embed; also returns that profile."""
-    if not icc or icc == _SRGB_ICC:
-        return image, icc
-    try:
-        transform = _transform(icc, "RGB", into=False)
-    except (ImageCms.PyCMSError, OSError):  # some profiles, such as cameras', convert in one direction only
-        return image, _SRGB_ICC
-    return (image if transform is None else _apply(transform, image)), icc
+    def tiff(self, page: int) -> Photograph:
+        """Reads a page of a TIFF."""
+        found = tiff.directories(self.content)
+        if (reason := tiff.reason_to_refuse(found)) is not None:
+            raise ImageError(self.name, kinds.RAW if reason == "raw" else reason)
+        pages = tiff.page_numbers(found)
+        if not 1 <= page <= len(pages):
+            raise ImageError(self.name, f"there is no page {page}: it has {len(pages)}")
+        directory = found[pages[page - 1]]
+        self._check_size(directory[256], directory[257])
+        exif = tiff.exif(self.content, directory)
+        if tiff.reads(directory):
+            samples, alpha = tiff.read(self.content, directory)
+            picture = pixels.upright(pixels.from_samples(samples, alpha), metadata.orientation(exif))
+        else:
+            picture = self._by_pillow(pages[page - 1], directory)
+        said = Metadata() if self.min_side else metadata.of_directory(exif, directory, *pixels.size(picture))
+        photograph = self._finished(picture, pixels.size(picture), "TIFF", directory.get(34675, b""), said)
+        return replace(photograph, pages=len(pages))
 
+    def other(self) -> Photograph:
+        """Reads a file of another format than TIFF."""
+        described = png.clean(self.content) if self.content.startswith(png.SIGNATURE) else None
+        content = self.content if described is None else described.content
+        with Image.open(io.BytesIO(content), formats=kinds.FORMATS) as image:
+            self._check_size(*image.size)
+            file_format = "JPEG" if image.format == "MPO" else str(image.format)  # a JPEG followed by more pictures
+            icc, turn = image.info.get("icc_profile") or b"", metadata.orientation_of(image)
+            whole = image.size[::-1] if turn >= 5 else image.size
+            if self.min_side is not None:
+                image.draft(None, (self.min_side, self.min_side))
+            said = Metadata() if self.min_side else metadata.of_image(image, *whole)
+            image.load()
+            picture: pixels.Picture = image
+            if described is not None and described.transparent and described.depth < 8:
+                # Pillow scales the samples to 8 bits, and this color not.
+                image.info["transparency"] = described.transparent[0] * 255 // ((1 << described.depth) - 1)
+            if described is not None and described.deep:
+                samples = png.deep_samples(described, image)
+                alpha = "unassociated" if samples.shape[2] in (2, 4) else ""
+                picture = pixels.from_samples(samples, alpha, described.transparent)
+            elif image.mode.startswith("I;16"):  # JPEG 2000
+                picture = np.asarray(image).astype(np.uint16)[..., None]
+            said = said.turned() if turn >= 5 else said
+            gamma = described.gamma if described is not None else None
+            return self._finished(pixels.upright(picture, turn), whole, file_format, icc, said, gamma)
 
-@lru_cache(maxsize=64)
-def _transform(icc: bytes, mode: str, *, into: bool = True) -> ImageCms.ImageCmsTransform | None:
-    """Builds the transform from an embedded profile to sRGB or back; returns None if it changes nothing.
+    def _by_pillow(self, number: int, directory: Any) -> Image.Image:
+        """Reads a TIFF's picture whose samples Pillow reads right; Pillow applies the orientation."""
+        unsupported = ImageError(self.name, f"{tiff.kind(directory)}, which is not supported")
+        try:
+            image = Image.open(io.BytesIO(self.content), formats=("TIFF",))
+            image.seek(number)
+        except (UnidentifiedImageError, SyntaxError):
+            raise unsupported from None
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            raise unsupported
+        image.load()
+        return image
 
-    Most embedded profiles are sRGB under some name. They are recognized by their effect: no color in a grid of
-    17 x 17 x 17 changes by more than one level.
-    """
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    ends, modes = (profile, _SRGB), (mode, "RGB")
-    if not into:
-        ends, modes = ends[::-1], modes[::-1]
-    transform = ImageCms.buildTransform(
-        *ends, *modes, ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-    )
-    if mode != "RGB":
-        return transform
-    levels = np.linspace(0, 255, 17).round().astype(np.uint8)
-    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-    moved = np.asarray(_apply(transform, Image.fromarray(grid))).astype(int)
-    return None if np.abs(moved - grid).max() <= 1 else transform
+    def _finished(
+        self,
+        picture: pixels.Picture,
+        whole: tuple[int, int],
+        file_format: str,
+        icc: bytes,
+        said: Metadata,
+        gamma: float | None = None,
+    ) -> Photograph:
+        """Converts an upright picture to sRGB."""
+        colors, alpha = pixels.opaque(picture, self.keep_alpha)
+        if gamma is not None:
+            colors = pixels.by_gamma(colors, gamma)
+        image, deep, kept = pixels.into_srgb(colors, icc)
+        return Photograph(image, *whole, file_format, kept, said, deep, alpha)
 
-
-def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
-    converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None  # only where it is asked to work in place
-    return converted
-
-
-def _orientation(image: Image.Image) -> int:
-    """Reads EXIF's orientation: 1 is upright, 2..4 mirrored or upside down, 5..8 rotated by 90 degrees."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF does not affect the pixels
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _description(image: Image.Image, width: int, height: int) -> bytes:
-    """Returns the file's EXIF for an upright picture of this size, without the tags of a TIFF's layout."""
-    try:
-        found, exif = image.getexif(), Image.Exif()
-        for tag in found.keys() - _LAYOUT_TAGS - set(_DIRECTORIES):
-            exif[tag] = found[tag]
-        for directory in _DIRECTORIES:
-            if details := found.get_ifd(directory):
-                exif.get_ifd(directory).update(details)
-        if not exif and not any(map(exif.get_ifd, _DIRECTORIES)):
-            return b""
-        exif[ExifTags.Base.Orientation] = 1
-        details = found.get_ifd(ExifTags.IFD.Exif)
-        for tag, length in ((ExifTags.Base.ExifImageWidth, width), (ExifTags.Base.ExifImageHeight, height)):
-            if tag in details:
-                exif.get_ifd(ExifTags.IFD.Exif)[tag] = length
-        return exif.tobytes()
-    except Exception:  # damaged EXIF is dropped
-        return b""
-
-
-def _directories(exif: bytes) -> bool:
-    """Returns True if EXIF holds more than a picture's main directory."""
-    read = Image.Exif()
-    read.load(exif)
-    return any(map(read.get_ifd, _DIRECTORIES))
-
-
-def _srgb_profile() -> bytes:
-    """Returns Little CMS's sRGB profile without its date (ICC.1, 7.2.8), so that equal inputs give equal files."""
-    profile = bytearray(_SRGB.tobytes())
-    profile[24:36] = bytes(12)
-    return bytes(profile)
-
-
-_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-_SRGB_ICC = _srgb_profile()
-# TIFF 6.0's tags of the samples' storage, the ICC profile, and XMP, which repeats the orientation.
-_LAYOUT_TAGS = {*range(254, 269), 273, 277, 278, 279, 284, *range(288, 294), 301, 317, *range(320, 326), 330, 332, 338}
-_LAYOUT_TAGS |= {339, *range(340, 350), *range(512, 522), 529, 530, 531, 532, 700, 34377, 34675}
-_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self.max_pixels:
+            raise TooLargeError(self.name, self.max_pixels, (width, height))

@@ -9,9 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from model.data.format import SOURCES
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-"""Suffixes of photographs, in lower case."""
-
 MAX_BYTES = 1 << 30
 """Largest file that is read. A worker holds it in memory, and no photograph of `MAX_PIXELS` is larger."""
 

@@ -1,0 +1,241 @@
+"""Samples of gray and RGB TIFF files at every depth and byte order; Pillow reads only some of them right.
+
+libtiff decompresses the rows as bytes: a copy of the file gets a directory that describes a gray picture of 8
+bits. Then the samples are taken from the bytes here.
+"""
+
+import io
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffImagePlugin
+from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
+
+Samples = NDArray[Any]
+"""(H, W, channels): uint8 for samples of at most 8 bits, uint16 for longer ones. 0 is black."""
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")
+MAX_PAGES = 10_000
+
+_WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_STRIP_OFFSETS, _CHANNELS, _STRIP_ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
+_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
+_SUBFILE, _SUB_DIRECTORIES, _EXTRA, _FORMAT, _DNG = 254, 330, 338, 339, 50706
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _CFA, _LINEAR_RAW = 0, 1, 2, 32803, 34892
+_LOSSLESS = {1: "none", 5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 50000: "Zstandard", 34925: "LZMA"}
+_NOT_A_PAGE = 0b101  # bits of NewSubfileType: a thumbnail, a transparency mask
+_FORMATS = {2: "signed integers", 3: "floats", 4: "of an undefined kind", 5: "complex integers", 6: "complex floats"}
+_DETAILS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_ALPHA = {1: "associated", 2: "unassociated"}
+
+
+def directories(content: bytes) -> list[Directory]:
+    """Returns the directory of every picture of a TIFF file in their order, thumbnails and masks included.
+
+    Raises:
+        ValueError: the file has no readable directory, or more than `MAX_PAGES`.
+    """
+    file = io.BytesIO(content)
+    found: list[Directory] = []
+    seen: set[int] = set()
+    after = _empty(content).next
+    while after and after not in seen:
+        if len(found) == MAX_PAGES:
+            raise ValueError(f"a TIFF of more than {MAX_PAGES} pages")
+        seen.add(after)
+        directory = _empty(content)
+        file.seek(after)
+        directory.load(file)
+        if _WIDTH not in directory or _LENGTH not in directory:
+            break
+        found.append(directory)
+        after = directory.next
+    if not found:
+        raise ValueError("a TIFF without a readable directory")
+    return found
+
+
+def exif(content: bytes, directory: Directory) -> Image.Exif:
+    """Returns the tags of a picture as EXIF, with the directories of EXIF and GPS."""
+    made = Image.Exif()
+    for tag in directory:
+        if tag not in _DETAILS:
+            made[tag] = directory[tag]
+    for tag in _DETAILS:
+        if isinstance(place := directory.get(tag), int):
+            details, file = _empty(content, tag), io.BytesIO(content)
+            file.seek(place)
+            details.load(file)
+            made.get_ifd(tag).update(details)
+    return made
+
+
+def page_numbers(found: list[Directory]) -> list[int]:
+    """Returns the indices of the pages among the directories: all but thumbnails and masks, or the first."""
+    pages = [number for number, one in enumerate(found) if not int(one.get(_SUBFILE, 0)) & _NOT_A_PAGE]
+    return pages or [0]
+
+
+def reason_to_refuse(found: list[Directory]) -> str | None:
+    """Returns why the pictures of a file cannot be colored, or None."""
+    first = found[0]
+    thumbnail = int(first.get(_SUBFILE, 0)) & 1 and _SUB_DIRECTORIES in first
+    if _DNG in first or thumbnail or any(_photometric(one) in (_CFA, _LINEAR_RAW) for one in found):
+        return "raw"
+    if _photometric(first) in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB):
+        for number in first.get(_FORMAT, ()):
+            if number in _FORMATS:
+                return f"a TIFF whose samples are {_FORMATS[number]}; save it with unsigned integers of 8 or 16 bits"
+    return None
+
+
+def kind(directory: Directory) -> str:
+    """Returns a description of a picture for an error: bits, photometric interpretation and compression."""
+    bits = "+".join(map(str, directory.get(_BITS, (1,))))
+    compression = directory.get(_COMPRESSION, 1)
+    return f"a TIFF of {bits} bits, photometric interpretation {_photometric(directory)}, compression {compression}"
+
+
+def reads(directory: Directory) -> bool:
+    """Tells whether `read` takes this picture: gray or RGB, losslessly compressed, of equal and unsigned samples."""
+    bits = set(directory.get(_BITS, (1,)))
+    return (
+        _photometric(directory) in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB)
+        and directory.get(_COMPRESSION, 1) in _LOSSLESS
+        and len(bits) == 1
+        and min(bits) in (*range(1, 17), 32)
+        and set(directory.get(_FORMAT, (1,))) == {1}
+        and _channels(directory) >= _colors(directory)
+    )
+
+
+def read(content: bytes, directory: Directory) -> tuple[Samples, str]:
+    """Reads a picture for which `reads` holds.
+
+    Returns:
+        The samples of 1 or 3 colors, and of alpha if there is one; "associated", "unassociated" or "" for alpha.
+
+    Raises:
+        Exception: nearly any, if the file is damaged.
+    """
+    channels, colors = _channels(directory), _colors(directory)
+    planes = channels if directory.get(_PLANAR, 1) == 2 and channels > 1 else 1
+    found = [_plane(content, directory, plane, planes, channels // planes) for plane in range(planes)]
+    samples = found[0] if planes == 1 else np.concatenate(found, axis=2)
+    if _photometric(directory) == _MIN_IS_WHITE:
+        samples = np.concatenate((~samples[..., :colors], samples[..., colors:]), axis=2)
+    extra = directory.get(_EXTRA, (2,) if colors == 3 and channels == 4 else ())
+    alpha = _ALPHA.get(extra[0], "") if extra and channels > colors else ""
+    return samples[..., : colors + bool(alpha)], alpha
+
+
+def _empty(content: bytes, group: int | None = None) -> Directory:
+    """Returns a directory without tags that reads those of this file.
+
+    Pillow takes a big-endian BigTIFF for a TIFF, so the header of a little-endian one is given with the byte order.
+    """
+    if b"+" in content[2:4]:
+        return Directory(b"II+\0" + content[4:16], prefix=content[:2], group=group)
+    return Directory(content[:8], group=group)
+
+
+def _plane(content: bytes, directory: Directory, plane: int, planes: int, channels: int) -> Samples:
+    """Returns the samples of all channels, or of the one channel of a plane: (H, W, channels)."""
+    width, height, bits = directory[_WIDTH], directory[_LENGTH], directory.get(_BITS, (1,))[0]
+    rows = _rows(content, directory, plane, planes, channels * bits)
+    differences = directory.get(_PREDICTOR, 1) == 2 and directory.get(_COMPRESSION, 1) not in (1, 32773)
+    if differences and bits not in (8, 16, 32):
+        raise ValueError(f"{kind(directory)} with a predictor, which is not supported")
+    if bits in (8, 16, 32):
+        order = "<" if directory.prefix == b"II" else ">"
+        samples = np.ascontiguousarray(rows).view(f"{order}u{bits // 8}").astype(f"=u{bits // 8}", copy=False)
+    else:
+        samples = _unpacked(rows, bits, width * channels)
+    samples = samples.reshape(height, width, channels)
+    if differences:
+        across = directory.get(_TILE_WIDTH, width)
+        parts = [samples[:, left : left + across] for left in range(0, width, across)]
+        samples = np.concatenate([np.cumsum(part, axis=1, dtype=samples.dtype) for part in parts], axis=1)
+    return _scaled(samples, bits)
+
+
+def _rows(content: bytes, directory: Directory, plane: int, planes: int, pixel_bits: int) -> NDArray[np.uint8]:
+    """Returns the decompressed rows of a plane: (H, bytes of a row)."""
+    if len(content) >= 1 << 32:
+        raise ValueError("a TIFF of more than 4 GiB")
+    width, height = directory[_WIDTH], directory[_LENGTH]
+    made = {
+        _WIDTH: (math.ceil(width * pixel_bits / 8),),
+        _LENGTH: (height,),
+        _BITS: (8,),
+        _COMPRESSION: (directory.get(_COMPRESSION, 1),),
+        _PHOTOMETRIC: (_MIN_IS_BLACK,),
+        _FILL_ORDER: (directory.get(_FILL_ORDER, 1),),
+        _CHANNELS: (1,),
+    }
+    if _TILE_WIDTH in directory:
+        made[_TILE_WIDTH] = (math.ceil(directory[_TILE_WIDTH] * pixel_bits / 8),)
+        made[_TILE_LENGTH] = (directory[_TILE_LENGTH],)
+        tables = (_TILE_OFFSETS, _TILE_SIZES)
+    else:
+        made[_STRIP_ROWS] = (min(directory.get(_STRIP_ROWS, height), height),)
+        tables = (_STRIP_OFFSETS, _STRIP_SIZES)
+    for tag in tables:
+        values = directory.get(tag) or (made[_WIDTH][0] * height,)
+        count = len(values) // planes
+        made[tag] = values[plane * count : (plane + 1) * count]
+    padding = bytes(len(content) % 2)
+    offset = len(content) + len(padding)
+    parts = b"II*\0", offset.to_bytes(4, "little"), content[8:], padding, _directory(made, offset)
+    with TiffImagePlugin.TiffImageFile(io.BytesIO(b"".join(parts))) as image:
+        image.load()
+        return np.asarray(image)
+
+
+def _directory(tags: Mapping[int, Sequence[int]], offset: int) -> bytes:
+    """Returns a directory of LONG values for a little-endian TIFF, to stand at `offset`."""
+    beyond = offset + 2 + 12 * len(tags) + 4
+    entries, long = [struct.pack("<H", len(tags))], b""
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}I", *values)
+        if len(values) > 1:
+            packed, long = struct.pack("<I", beyond + len(long)), long + packed
+        entries.append(struct.pack("<HHI", tag, 4, len(values)) + packed)
+    return b"".join((*entries, bytes(4), long))
+
+
+def _unpacked(rows: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint32]:
+    """Returns `count` samples of each row, which are packed without gaps, the highest bit first."""
+    samples = np.empty((len(rows), count), np.uint32)
+    weights = 1 << np.arange(bits - 1, -1, -1, dtype=np.uint32)
+    step = max(1, (1 << 22) // (8 * rows.shape[1]))  # rows at a time: a bit takes a byte, then four
+    for top in range(0, len(rows), step):
+        part = np.unpackbits(rows[top : top + step], axis=1, count=count * bits)
+        samples[top : top + step] = part.reshape(len(part), count, bits) @ weights
+    return samples
+
+
+def _scaled(samples: NDArray[np.unsignedinteger], bits: int) -> Samples:
+    """Scales samples of `bits` bits to 8 bits, or to 16 if they have more than 8."""
+    if bits in (8, 16):
+        return samples
+    target, most = (255, (1 << bits) - 1) if bits < 8 else (65535, (1 << bits) - 1)
+    wide = samples.astype(np.uint64) * target + most // 2
+    return (wide // most).astype(np.uint8 if bits < 8 else np.uint16)
+
+
+def _photometric(directory: Directory) -> int:
+    """Returns the photometric interpretation; without the tag, as libtiff: RGB for three channels, else black is 0."""
+    return int(directory.get(_PHOTOMETRIC, _RGB if _channels(directory) >= 3 else _MIN_IS_BLACK))
+
+
+def _channels(directory: Directory) -> int:
+    return int(directory.get(_CHANNELS, 1))
+
+
+def _colors(directory: Directory) -> int:
+    return 3 if _photometric(directory) == _RGB else 1
