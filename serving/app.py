@@ -111,7 +111,7 @@ def _add_coloring(
         strength: Annotated[float, Query(ge=0, le=STRONGEST, description="Factor of the chroma.")] = 1.0,
         hints: Annotated[str, Query(max_length=_HINTS, description="Colors to use, in JSON.", examples=[_HINT])] = "[]",
     ) -> Response:
-        """Colors the photograph in the body of the request: JPEG, PNG, WebP, TIFF, BMP or GIF."""
+        """Colors the photograph in the body of the request: JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000."""
         choices = Choices(seed, label, strength, parse_hints(hints, "hints"))
         served = await models.get(model)
         memory.measure()

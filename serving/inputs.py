@@ -43,8 +43,8 @@ def find(inputs: Sequence[Path], out: Path) -> Found:
 
     Args:
         inputs: photographs and folders. In a folder, photographs are found by suffix. Hidden files are skipped. Links
-            that lead out of the folder or nowhere, what is no file, names that are not UTF-8, cameras' raw files, and the
-            pictures that a `.colorized.jsonl` in the folder names are passed by with a sentence.
+            that lead out of the folder or nowhere, what is no file, names that are not UTF-8, cameras' raw files, and
+            the pictures that a `.colorized.jsonl` in the folder names are passed by with a sentence.
         out: output folder. Files in it are never input.
 
     Raises:
