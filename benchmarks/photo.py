@@ -19,7 +19,8 @@ import torch
 import typer
 
 from benchmarks.tools import FOLDER, ROOT, speedup, write
-from model.data.images import decode, encode
+from model.data.encoding import encode
+from model.data.images import decode
 from model.data.kinds import SUFFIXES
 from model.inference.colorizer import Colorizer
 from model.utils.files import write_aside

@@ -14,7 +14,8 @@ from PIL import Image
 
 from components.shared.machine.progress import progress
 from components.shared.photos.folder import printable
-from model.data.images import ImageError, Photograph, decode, encode
+from model.data.encoding import encode
+from model.data.images import ImageError, Photograph, decode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer, Pixels
 from model.inference.hints import Hint, parse_hints

@@ -11,7 +11,8 @@ from typing import Self, TypeVar
 import torch
 
 from model.data import kinds
-from model.data.images import ImageError, TooLargeError, decode, encode
+from model.data.encoding import encode
+from model.data.images import ImageError, TooLargeError, decode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
 from serving.batching import Batcher

@@ -36,7 +36,8 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
             model.utils.errors.UserError: the model does not know the label.
             model.data.images.ImageError: a file that cannot be decoded.
         """
-        from model.data.images import decode, encode
+        from model.data.encoding import encode
+        from model.data.images import decode
 
         seed, label = int((params or {}).get("seed", 0)), (params or {}).get("label") or None
         colored = []

@@ -1,4 +1,4 @@
-"""Decoding of image files to upright sRGB pixels, and encoding of pixels in the format of such a file.
+"""Decoding of image files to upright sRGB pixels; `model.data.encoding` writes them.
 
 It imports Pillow, pillow-heif and NumPy alone, so that a process that only decodes starts quickly.
 """
@@ -14,14 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from model.data import kinds, metadata, pixels, png, profiles, tiff, tiff_writer
+from model.data import kinds, metadata, pixels, png, tiff
 from model.data.metadata import Metadata
-from model.data.pixels import Deep, eight_bits
+from model.data.pixels import Deep
 from model.data.tiff import Samples
-from model.data.xmp import Mark
 from model.utils.errors import UserError
-
-__all__ = ["MAX_PIXELS", "FormatError", "ImageError", "Mark", "Photograph", "TooLargeError", "decode", "encode"]
 
 MAX_PIXELS = 89_478_485
 """Pillow's own limit between a photograph and a decompression bomb: 256 MiB of RGB."""
@@ -153,63 +150,6 @@ def decode(
         raise ImageError(
             name, f"damaged or truncated: {' '.join(str(error).split()) or type(error).__name__}"
         ) from None
-
-
-def encode(samples: Samples, like: Photograph, mark: Mark | None = None) -> bytes:
-    """Returns the content of a file with these pixels and with the format, metadata and ICC profile of `like`.
-
-    If the profile belongs to another RGB space, the pixels are converted into it. A GIF, HEIC or AVIF becomes a JPEG, a
-    JPEG 2000 a TIFF. JPEG has quality 95 without chroma subsampling, WebP has quality 95, TIFF has lossless
-    compression. BMP holds no metadata. EXIF that cannot be written is left out.
-
-    Args:
-        samples: (H, W, 3) sRGB, upright, uint8; or uint16, which a PNG or TIFF keeps and other formats round.
-        like: the result of `decode` whose format, metadata, profile and opacity are used.
-        mark: what colored the photograph, to mark it in XMP; None does not mark it.
-
-    Raises:
-        ImageError: the format cannot hold the picture, such as a WebP with a side above 16383 pixels.
-        ValueError: `samples` has another shape or dtype.
-    """
-    if samples.dtype not in (np.uint8, np.uint16) or samples.ndim != 3 or samples.shape[2] != 3:
-        raise ValueError(f"need (H, W, 3) uint8 or uint16, got {samples.shape} {samples.dtype}")
-    written = kinds.WRITTEN[like.format]
-    if samples.dtype == np.uint16 and not written.deep:
-        return encode(eight_bits(samples), like, mark)
-    try:
-        return _encoded(samples, like, mark, written.format)
-    except MemoryError:
-        raise
-    except Exception as error:  # EXIF that was read can still make an encoder raise nearly anything
-        if like.metadata.exif:
-            return encode(samples, replace(like, metadata=replace(like.metadata, exif=b"")), mark)
-        raise ImageError("image", f"cannot be written as {written.format}: {error}") from None
-
-
-def _encoded(samples: Samples, like: Photograph, mark: Mark | None, file_format: str) -> bytes:
-    height, width = samples.shape[:2]
-    if samples.dtype == np.uint16:
-        samples, icc = profiles.deep_out_of_srgb(samples, like.icc)
-    else:
-        image, icc = profiles.out_of_srgb(Image.fromarray(samples), like.icc)
-        samples = np.asarray(image)
-    alpha = like.alpha if file_format in ("PNG", "WEBP", "TIFF") else None
-    if alpha is not None:
-        same = alpha if alpha.dtype == samples.dtype else eight_bits(alpha)
-        samples = np.concatenate((samples, same[..., None]), axis=2)
-    if file_format == "TIFF":
-        return tiff_writer.written([(samples, metadata.for_tiff(like.metadata, width, height, mark), icc)])
-    options: dict[str, Any] = metadata.for_pillow(like.metadata, file_format, width, height, mark)
-    options["icc_profile"] = icc or None
-    if file_format in ("JPEG", "WEBP"):
-        options["quality"] = 95
-    if file_format == "JPEG":
-        options["subsampling"] = 0
-    deep = samples.dtype == np.uint16
-    image = Image.new("L", (1, 1)) if deep else Image.fromarray(samples)
-    content = io.BytesIO()
-    image.save(content, file_format, **options)
-    return png.written_deep(samples, content.getvalue()) if deep else content.getvalue()
 
 
 def _content(path: Path, name: str) -> bytes:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from model.data.images import decode, encode
+from model.data.encoding import encode
+from model.data.images import decode
 from tests.model.inference.test_colorizer import lightness
 from tests.serving.conftest import picture, until
 from tests.serving.test_app import bomb

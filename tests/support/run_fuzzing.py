@@ -9,7 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from model.data.images import ImageError, decode, encode
+from model.data.encoding import encode
+from model.data.images import ImageError, decode
 from tests.support.fuzzed import mutated, originals
 
 

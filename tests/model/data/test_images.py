@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from model.data.images import ImageError, decode, encode
+from model.data.encoding import encode
+from model.data.images import ImageError, decode
 from model.data.metadata import Metadata
 from tests.support.bombs import BOMBS
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.images import ImageError, decode, encode
+from model.data.encoding import encode
+from model.data.images import ImageError, decode
 from tests.support.png_files import chunk, png
 
 GRAY = (np.add.outer(np.arange(40), np.arange(60)) * 2 % 251)[..., None].astype(np.uint32)
