@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+import components  # noqa: F401 - sets the threads of PyTorch before a benchmark loads it
 from benchmarks.tools import FOLDER
 
 

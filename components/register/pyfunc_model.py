@@ -4,6 +4,7 @@ MLflow stores this file (models from code, nothing is pickled) beside a copy of 
 folder, and runs it where the model is loaded. It must import nothing else of this repository.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: Any) -> None:
         """Loads the generator, on a GPU if there is one."""
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch: else threads that wait take processors
         import torch
 
         from model.inference.colorizer import Colorizer

@@ -6,6 +6,9 @@ from pathlib import Path
 THREADS = "OMP_NUM_THREADS"
 """Environment variable that PyTorch, OpenMP, OpenBLAS and Arrow read once, when they are loaded."""
 
+WAITING = "OMP_WAIT_POLICY"
+"""Environment variable that OpenMP reads once, when it is loaded: what a thread does that has nothing to do."""
+
 CGROUP = Path("/sys/fs/cgroup")
 """Folder of this process's control group, as containers see it."""
 
@@ -32,10 +35,12 @@ def cores(cgroup: Path = CGROUP) -> int:
 
 
 def limit_threads() -> None:
-    """Has libraries that are loaded later start no more threads than the container's CPU limit allows.
+    """Has libraries that are loaded later start no more threads than the container's CPU limit, and lets them rest.
 
-    They would count the processors of the whole node. OMP_NUM_THREADS in the environment has precedence.
+    They would count the processors of the whole node. OpenMP's threads would spin while they wait for each other, which
+    takes the processors from other programs. What the environment says has precedence.
     """
+    os.environ.setdefault(WAITING, "PASSIVE")
     if quota():
         os.environ.setdefault(THREADS, str(cores()))
 

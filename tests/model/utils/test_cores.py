@@ -10,6 +10,16 @@ import pytest
 from model.utils.cores import cores, quota, share_threads
 from tests.support.source import ROOT
 
+SPY = """
+import importlib, os, sys
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("torch is loaded with", os.environ.get("OMP_WAIT_POLICY"))
+sys.meta_path.insert(0, Spy())
+importlib.import_module(sys.argv[1])
+import torch
+"""
 THREADS = "import os, components, torch, pyarrow; print(torch.get_num_threads(), pyarrow.cpu_count())"
 
 
@@ -74,3 +84,17 @@ def test_processes_share_the_threads_of_the_process_that_starts_them(monkeypatch
         monkeypatch.setenv("OMP_NUM_THREADS", given)
         share_threads(2)
         assert os.environ["OMP_NUM_THREADS"] == expected
+
+
+@pytest.mark.parametrize(
+    "entry", ["pipeline.cli.main", "components.train.worker", "serving.server", "benchmarks.__main__"]
+)
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_every_entry_lets_waiting_threads_rest_unless_the_environment_says_otherwise(
+    entry: str, given: dict[str, str], expected: str
+) -> None:
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", SPY, entry], env=clean | given, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [f"torch is loaded with {expected}"]
