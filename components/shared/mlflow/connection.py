@@ -50,6 +50,8 @@ _DISK = {  # messages of SQLite and of a folder of artifacts, and what to do
     "readonly database": "give the user who runs this write access, and run the same command again",
     "unable to open database file": "give the user who runs this write access, or it room",
 }
+_PATH = re.compile(r"(sqlite|file):///|databricks|[^@:]*$")  # a path or a name: these carry no password
+_ADDRESS = re.compile(r"([\w+.-]+://)([^/?#]*@)?([^/?#@]*)([/][^?#@]*)?([?][^@]*)?")
 _PASSWORD = re.compile(r"(?<=://)[^\s/]*@")  # user and password of an address
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
@@ -68,9 +70,11 @@ def connect() -> "MlflowClient":
     """Returns a client of the MLflow at `uri()`, for runs and the registry; MLflow's own functions use it, too.
 
     Raises:
-        UserError: the folder of the SQLite file cannot be made.
+        UserError: the folder of the SQLite file cannot be made; MLFLOW_TRACKING_URI is no address, or one of a database
+            whose driver is missing here.
     """
     _set_environment()
+    _require_address()
     import mlflow  # takes 2 s; coloring a photograph from a folder does without
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # else one line for each migration of a new SQLite file
@@ -83,7 +87,10 @@ def connect() -> "MlflowClient":
     if not here.startswith("sqlite:///"):
         if here.startswith(("http://", "https://")):
             await_in_new_pod(redacted(here), "MLflow")
-        return mlflow.MlflowClient(here)
+        try:
+            return mlflow.MlflowClient(here)
+        except ImportError as error:
+            raise UserError(f"MLflow at {shown_uri()} needs the Python package {error.name}, missing here.") from None
     with _locked(here):
         _create_database(Path(here.removeprefix("sqlite:///")))
         return mlflow.MlflowClient(here)
@@ -97,8 +104,8 @@ def require_shared() -> None:
     """
     if on_kubeflow() and urlsplit(uri()).scheme in ("", "file", "sqlite"):
         raise UserError(
-            f"MLflow at {uri()} is a file of this pod, which the other steps do not see; set MLFLOW_TRACKING_URI, "
-            "the server's address, in the ConfigMap `colorizer` of the namespace of the runs."
+            f"MLflow at {shown_uri()} is a file of this pod, which the other steps do not see; set "
+            "MLFLOW_TRACKING_URI, the server's address, in the ConfigMap `colorizer` of the namespace of the runs."
         )
 
 
@@ -130,9 +137,25 @@ def explained() -> Iterator[None]:
 
 
 def redacted(address: str) -> str:
-    """Returns a URI without the user name and password that it may carry."""
-    scheme, separator, rest = address.partition("://")
-    return scheme + separator + rest.rpartition("@")[2] if separator else address
+    """Returns a URI without the user, password and query that it may carry; of a malformed one, only the scheme."""
+    if _PATH.match(address):
+        return address
+    if found := _ADDRESS.fullmatch(address):
+        return "".join(part for part in found.group(1, 3, 4) if part)
+    return f"{address.partition(':')[0]}://..." if "://" in address else "..."
+
+
+def _require_address() -> None:
+    """Raises UserError if MLFLOW_TRACKING_URI is malformed: the parsers' own messages may quote its password."""
+    try:
+        whole = _PATH.match(uri()) or (_ADDRESS.fullmatch(uri()) and [urlsplit(uri()).port])
+    except ValueError:
+        whole = None
+    if not whole:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI is no address ({shown_uri()}): write SCHEME://USER:PASSWORD@HOST:PORT, with %2F, "
+            "%3F, %23 and %40 for / ? # and @ in the password."
+        )
 
 
 def sqlite_folder(address: str) -> Path:
@@ -177,6 +200,7 @@ def _set_environment() -> None:
 
 def _reason(error: Exception) -> str:
     """Returns MLflow's message; of a failed request only its cause, of a database only what the database said."""
-    text = _PASSWORD.sub("", " ".join(str(getattr(error, "orig", error)).split()).rstrip("."))
+    text = " ".join(str(getattr(error, "orig", error)).split()).rstrip(".")
+    text = _PASSWORD.sub("", text.replace(uri().rstrip("/"), shown_uri()))
     cause = re.search(r""".*Caused by \w+\((["'])(.*)\1""", text)  # the innermost of several
     return (cause[2].rpartition(": ")[2] if cause else text)[:400]

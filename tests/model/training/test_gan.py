@@ -36,6 +36,22 @@ def test_the_warm_up_does_not_train_the_discriminator(tmp_path: Path, shards: Sh
     assert not torch.equal(warm[first], played[first])
 
 
+@pytest.mark.parametrize("batch", [2, 8])
+def test_the_half_life_of_the_average_is_in_images(tmp_path: Path, shards: Shards, batch: int) -> None:
+    config = tiny_config(
+        f"batch_size={batch}", f"checkpoint_every={batch}", "images=16", "warmup_images=8", "ema_half_life=8"
+    )
+    train(config, shards, tmp_path, {})
+    new, old = map(safetensors.torch.load_file, checkpoints(tmp_path))
+    kept = 0.5 ** (batch / 8)
+    names = [name.removeprefix("ema.") for name in new if name.startswith("ema.") and new[name].is_floating_point()]
+    assert names
+    for name in names:
+        expected = kept * old[f"ema.{name}"] + (1 - kept) * new[f"generator.{name}"]
+        torch.testing.assert_close(new[f"ema.{name}"], expected)
+    assert not all(torch.equal(new[f"ema.{name}"], new[f"generator.{name}"]) for name in names)
+
+
 @pytest.mark.parametrize("network", [(), ("generator.norm=batch", "generator.noise=dropout")], ids=["group", "batch"])
 def test_the_critic_phase_trains_the_discriminator_alone(
     tmp_path: Path, shards: Shards, network: tuple[str, ...]

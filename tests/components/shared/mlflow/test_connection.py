@@ -50,6 +50,41 @@ def test_an_unreachable_server_is_named_without_its_password(workplace: Path, mo
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://somebody:secret@127.0.0.1:9",
+        "http://somebody:a@secret@127.0.0.1:9",
+        "http://somebody:secret/a@127.0.0.1:9",
+        "http://somebody:a?secret@127.0.0.1:9",
+        "http://somebody:a#secret@127.0.0.1:9",
+        "http://somebody:secret@127.0.0.1:no",
+        "http://somebody:secret@[no",
+        "http:/somebody:secret@127.0.0.1",
+        "somebody:secret@127.0.0.1",
+        "http://127.0.0.1:9/?token=secret",
+        "postgresql://somebody:secret@127.0.0.1:9/mlflow",
+        "postgresql://127.0.0.1:9/mlflow?password=a@secret",
+        "mysql://somebody:secret@127.0.0.1:9/mlflow",
+        "sqlite://somebody:secret@127.0.0.1/mlflow.db",
+    ],
+)
+def test_no_address_however_wrong_makes_the_password_visible(
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    address: str,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError) as caught:
+        registry.champion()
+    said = f"{caught.value} {connection.shown_uri()} {capfd.readouterr()} {caplog.text}"
+    assert "secret" not in said
+    assert "MLflow at" in said or "MLFLOW_TRACKING_URI is no address" in said
+
+
 @pytest.fixture
 def denying(request: pytest.FixtureRequest) -> Iterator[str]:
     """Yields the address of a server that answers every request with one status."""
