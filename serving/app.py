@@ -4,7 +4,7 @@ A photograph stays in memory while it is colored. The server never writes it to 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import StringConstraints
 
 from model.inference.choices import STRONGEST, Choices
 from model.inference.hints import parse_hints
@@ -20,6 +21,7 @@ from serving.guard import Guard
 from serving.limits import Limits
 from serving.memory import Files, Memory, available
 from serving.metrics import Metrics, RequestMetrics
+from serving.progress import Progress, State
 from serving.served_models import ServedModels
 from serving.transfer import PiecewiseResponse, receive, while_connected
 from serving.worker import TYPES, ZIP, ColoringPool
@@ -33,14 +35,15 @@ _COLORED: dict[int | str, dict[str, Any]] = {
         "content": dict.fromkeys((*sorted(set(TYPES.values())), ZIP), _BINARY),
     }
 }
+_PREVIEW: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The photograph as a JPEG.", "content": {"image/jpeg": _BINARY}}
+}
 _HINTS = 16_384  # characters; the whole head of a request may have 64 KiB
 _HINT = '[{"color": "#2a4b8d", "points": [[0.4, 0.6]]}]'
-_MEASURED = ("/", "/v1/colorize", "/healthz", "/readyz", "/metrics", "/openapi.json")
-# The page may load its own scripts, pictures that it holds in memory, and the style element of the slider.
-_POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
-    "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
-)
+_WATCH = r"^[\w-]{8,64}$"
+_MEASURED = ("/", "/v1/colorize", "/v1/preview", "/healthz", "/readyz", "/metrics", "/openapi.json")
+# The page may load its own scripts and pictures that it holds in memory, and set the styles of its elements.
+_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
 
 
 def create_app(models: ServedModels, limits: Limits, names: Collection[str] = ()) -> FastAPI:
@@ -74,6 +77,7 @@ def create_app(models: ServedModels, limits: Limits, names: Collection[str] = ()
     )
     errors.install(app)
     _add_coloring(app, models, limits, metrics, pool, memory)
+    _add_preview(app, models, limits, pool, memory)
     _add_status(app, models, metrics, pool)
 
     @app.get("/", include_in_schema=False)
@@ -89,11 +93,8 @@ def create_app(models: ServedModels, limits: Limits, names: Collection[str] = ()
 def _add_coloring(
     app: FastAPI, models: ServedModels, limits: Limits, metrics: Metrics, pool: ColoringPool, memory: Memory
 ) -> None:
-    """Adds POST /v1/colorize."""
-
-    async def account() -> AsyncIterator[Files]:
-        with memory.files() as files:  # until the answer has been sent
-            yield files
+    """Adds POST /v1/colorize and GET /v1/progress/{watch}."""
+    progress = Progress()
 
     @app.post(
         "/v1/colorize",
@@ -103,28 +104,76 @@ def _add_coloring(
     )
     async def colorize(
         request: Request,
-        files: Annotated[Files, Depends(account)],
+        files: Annotated[Files, Depends(_account(memory))],
         samples: Annotated[int, Query(ge=1, le=limits.samples, description="Number of colorings, with other z.")] = 1,
         seed: Annotated[int, Query(ge=0, lt=1 << 63, description="The same seed gives the same colorings.")] = 0,
         model: Annotated[Literal["champion", "challenger", "previous"], Query(description="Alias.")] = "champion",
         label: Annotated[str | None, Query(description="Label, for a model trained with labels.")] = None,
         strength: Annotated[float, Query(ge=0, le=STRONGEST, description="Factor of the chroma.")] = 1.0,
         hints: Annotated[str, Query(max_length=_HINTS, description="Colors to use, in JSON.", examples=[_HINT])] = "[]",
+        watch: Annotated[str | None, Query(pattern=_WATCH, description="Name for /v1/progress/{watch}.")] = None,
     ) -> Response:
         """Colors the photograph in the body of the request: JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000."""
         choices = Choices(seed, label, strength, parse_hints(hints, "hints"))
         served = await models.get(model)
         memory.measure()
-        try:
-            content = await receive(request, limits, files)
-            with metrics.in_progress.track_inprogress():
-                work = pool.color(served.colorizer, content, samples, choices)
-                colored, kind = await while_connected(request, work)
-        except asyncio.CancelledError:
-            raise HTTPException(503, "the server ends; try again soon") from None
-        files.leave(len(colored))
-        headers = {"Cache-Control": "no-store", "Model-Version": str(served.number)}
-        return PiecewiseResponse(colored, media_type=kind, headers=headers)
+        with progress.watch(watch) as watched:
+
+            async def work(content: bytes) -> tuple[bytes, str]:
+                with metrics.in_progress.track_inprogress():
+                    return await pool.color(served.colorizer, content, samples, choices, watched.advance)
+
+            return await _answer(request, limits, files, work, {"Model-Version": str(served.number)})
+
+    @app.get("/v1/progress/{watch}", responses=errors.documented(404, 422))
+    async def where(watch: Annotated[str, StringConstraints(pattern=_WATCH)]) -> State:
+        """Tells where a photograph is that was sent with ?watch=: its place in the queue, or the tile at work."""
+        if (found := progress.state(watch)) is None:
+            raise HTTPException(404, "no photograph of this name is on the server")
+        return found
+
+
+def _add_preview(app: FastAPI, models: ServedModels, limits: Limits, pool: ColoringPool, memory: Memory) -> None:
+    """Adds POST /v1/preview."""
+
+    @app.post(
+        "/v1/preview",
+        response_class=Response,
+        responses=_PREVIEW | errors.documented(400, 408, 413, 415, 422, 429, 500, 503),
+        openapi_extra={"requestBody": _BODY},
+    )
+    async def preview(request: Request, files: Annotated[Files, Depends(_account(memory))]) -> Response:
+        """Returns the photograph in the body of the request as a JPEG, which every browser shows."""
+        await models.get("champion")
+        memory.measure()
+        return await _answer(request, limits, files, pool.preview, {})
+
+
+def _account(memory: Memory) -> Callable[[], AsyncIterator[Files]]:
+    """Returns a dependency: the account of one request's files, until its answer has been sent."""
+
+    async def account() -> AsyncIterator[Files]:
+        with memory.files() as files:
+            yield files
+
+    return account
+
+
+async def _answer(
+    request: Request,
+    limits: Limits,
+    files: Files,
+    work: Callable[[bytes], Coroutine[Any, Any, tuple[bytes, str]]],
+    headers: dict[str, str],
+) -> Response:
+    """Returns what `work` makes of the request's body, with its media type."""
+    try:
+        content = await receive(request, limits, files)
+        made, kind = await while_connected(request, work(content))
+    except asyncio.CancelledError:
+        raise HTTPException(503, "the server ends; try again soon") from None
+    files.leave(len(made))
+    return PiecewiseResponse(made, media_type=kind, headers={"Cache-Control": "no-store", **headers})
 
 
 def _add_status(app: FastAPI, models: ServedModels, metrics: Metrics, pool: ColoringPool) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from model.data import kinds
 from model.data.encoding import encode
-from model.data.images import ImageError, TooLargeError, decode
+from model.data.images import ImageError, Photograph, TooLargeError, decode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer
 from serving.batching import Batcher
@@ -84,6 +84,15 @@ class ColoringPool:
         """
         return await self._in_lanes(partial(self._color, colorizer, content, samples, choices, advance), samples)
 
+    async def preview(self, content: bytes) -> tuple[bytes, str]:
+        """Returns a photograph as a JPEG, and its media type.
+
+        Raises:
+            ImageError: the file cannot be decoded.
+            NoPlaceError, LateError, NeedsMoreError, MemoryError: as for `color`.
+        """
+        return await self._in_lanes(partial(self._preview, content))
+
     async def _in_lanes(self, work: Callable[[int, bool, Event], T], samples: int = 1) -> T:
         """Returns the result of `work` on a photograph, in the lane of its size.
 
@@ -133,6 +142,14 @@ class ColoringPool:
                     end_if(gone)
                     file.writestr(f"{number}{photograph.suffix}", encode(picture, photograph))
             return archive.getvalue(), ZIP
+
+    def _preview(self, content: bytes, max_pixels: int, large: bool, gone: Event) -> tuple[bytes, str]:
+        with self._memory.work(needed(max_pixels), gone):
+            end_if(gone)
+            photograph = decode(content, max_pixels=max_pixels)
+            end_if(gone)
+            like = Photograph(photograph.image, photograph.width, photograph.height, "JPEG", icc=b"")
+            return encode(photograph.rgb, like), like.media_type
 
 
 @contextmanager

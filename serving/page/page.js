@@ -1,76 +1,91 @@
-// Photographs in, colored ones out: each gets an <article> with a slider and a download.
-"use strict";
+// The page: photographs come in, and each gets an article; all of them can be downloaded together.
+import { Photograph } from "./photograph.js";
+import { openStore } from "./store.js";
+import { zipped } from "./zip.js";
 
-const SUFFIXES = { "image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/tiff": ".tif", "image/bmp": ".bmp" };
-const list = document.getElementById("photographs");
-const drop = document.getElementById("drop");
-const files = document.getElementById("files");
-const template = document.getElementById("photograph");
-
-/** One photograph's article. `file.name` is shown as text, never as HTML. */
-function show(file) {
-  const article = template.content.firstElementChild.cloneNode(true);
-  const [title, status, slider, download] = ["h2", ".status", "img-comparison-slider", ".download"]
-    .map((selector) => article.querySelector(selector));
-  const [before, after] = slider.querySelectorAll("img");
-
-  async function color() {
-    article.setAttribute("aria-busy", "true");
-    status.textContent = "Coloring…";
-    try {
-      const colored = await ask(file, (text) => { status.textContent = text; });
-      after.src = download.href = colored.url;
-      download.download = file.name.replace(/\.[^.]*$/, "") + "-colorized" + SUFFIXES[colored.type];
-      status.textContent = "";
-      slider.hidden = download.hidden = false;
-      await after.decode().catch(() => {
-        slider.hidden = true;
-        status.textContent = "Colored. This browser cannot show such a file; it can be downloaded.";
-      });
-    } catch (problem) {
-      status.textContent = problem.message;
-      article.classList.add("refused");
-    } finally {
-      article.setAttribute("aria-busy", "false");
+const [list, drop, files, all, summary, downloadAll, removeAll] = [
+  "photographs", "drop", "files", "all", "summary", "download-all", "remove-all",
+].map((id) => document.getElementById(id));
+const photographs = new Map(); // article -> photograph
+const store = openStore();
+const registered = navigator.serviceWorker?.register("page/worker.js", { type: "module" }).catch(() => null);
+const near = new IntersectionObserver(
+  (changes) => {
+    for (const { target, isIntersecting } of changes) {
+      const photograph = photographs.get(target);
+      if (isIntersecting) photograph?.show();
+      else photograph?.hide();
     }
-  }
+  },
+  { rootMargin: "100% 0px" },
+);
 
-  title.textContent = file.name;
-  before.src = URL.createObjectURL(file);
-  list.prepend(article);
-  color();
-}
-
-/** A coloring as {url, type}. Waits and asks again while the server is busy; throws what it refuses, as a sentence. */
-async function ask(file, say) {
-  for (;;) {
-    let answer;
-    try {
-      answer = await fetch("v1/colorize", { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
-    } catch {
-      throw new Error("The server does not answer, or the file cannot be read. Try again.");
-    }
-    if (answer.ok) {
-      const blob = await answer.blob();
-      return { url: URL.createObjectURL(blob), type: blob.type };
-    }
-    const { detail } = await answer.json().catch(() => ({ detail: answer.statusText }));
-    if (answer.status !== 429) throw new Error(`Not colored: ${detail}.`);
-    say("Waiting: the server is busy…");
-    await new Promise((wake) => setTimeout(wake, 1000 * Number(answer.headers.get("Retry-After") || 2)));
+async function add(given) {
+  const found = [...given];
+  const kept = await store;
+  const added = found.map((file) => new Photograph(file, kept, changed));
+  for (const photograph of added) photographs.set(photograph.article, photograph);
+  list.prepend(...added.map((photograph) => photograph.article));
+  for (const photograph of added) {
+    near.observe(photograph.article);
+    photograph.color();
   }
 }
 
-function all(given) {
-  for (const file of given) show(file);
+function changed(photograph) {
+  if (photograph.state === "removed") remove(photograph.article);
+  const states = [...photographs.values()].map((one) => one.state);
+  const count = (state) => states.filter((one) => one === state).length;
+  const [colored, failed] = [count("colored"), count("failed")];
+  summary.textContent = `${colored} of ${states.length} colored${failed ? `, ${failed} failed` : ""}`;
+  all.hidden = states.length === 0;
+  downloadAll.disabled = colored === 0;
 }
 
-files.addEventListener("change", () => { all(files.files); files.value = ""; });
-document.addEventListener("paste", (event) => all(event.clipboardData.files));
+/** Removes an article; what comes after it gets the focus. */
+function remove(article) {
+  const focused = article.contains(document.activeElement);
+  const next = article.nextElementSibling ?? article.previousElementSibling;
+  near.unobserve(article);
+  photographs.delete(article);
+  article.remove();
+  if (focused) (next?.querySelector("h2") ?? files).focus();
+}
+
+/** Downloads the ZIP from the service worker, which streams it; without one (no HTTPS), from memory. */
+async function save() {
+  const before = summary.textContent;
+  downloadAll.disabled = true;
+  try {
+    for (const photograph of photographs.values()) {
+      if (photograph.state === "colored") await photograph.finish();
+    }
+    const kept = await store;
+    if ((await registered)?.active) {
+      const frame = Object.assign(document.createElement("iframe"), { hidden: true, title: "download" });
+      frame.src = `page/colorized.zip?${kept.session}`;
+      document.body.append(frame);
+    } else {
+      const href = URL.createObjectURL(await zipped(kept).blob());
+      Object.assign(document.createElement("a"), { href, download: "colorized.zip" }).click();
+      setTimeout(() => URL.revokeObjectURL(href), 60_000);
+    }
+    summary.textContent = before;
+  } catch (problem) {
+    summary.textContent = `${problem.message}.`;
+  } finally {
+    downloadAll.disabled = false;
+  }
+}
+
+files.addEventListener("change", () => { add(files.files); files.value = ""; });
+document.addEventListener("paste", (event) => add(event.clipboardData.files));
 for (const name of ["dragover", "drop", "dragleave"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", name === "dragover");
-    if (name === "drop") all(event.dataTransfer.files);
+    if (name === "drop") add(event.dataTransfer.files);
   });
 }
+downloadAll.addEventListener("click", save);
+removeAll.addEventListener("click", () => { for (const photograph of [...photographs.values()]) photograph.discard(); });

@@ -46,6 +46,20 @@ def refused(response, status: int, *words: str) -> None:
     assert ("retry-after" in response.headers) == (status in (429, 503))
 
 
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Yields an event; networks wait until it is set."""
+    event, predict = threading.Event(), Colorizer.predict_together
+
+    def waiting(self, inputs):
+        event.wait()
+        return predict(self, inputs)
+
+    monkeypatch.setattr(Colorizer, "predict_together", waiting)
+    yield event
+    event.set()
+
+
 def test_a_request_is_colored_as_the_model_colors(client: TestClient):
     colorizer = Colorizer.load(registry.fetch("models:/colorizer@champion"))
     for seed in (0, 7):
@@ -99,6 +113,37 @@ def test_a_model_without_hints_answers_422_to_them(client: TestClient):
     refused(client.post("/v1/colorize", params={"hints": HINTS}, content=picture()), 422, "this model takes no hints")
 
 
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP"])
+def test_a_preview_is_a_jpeg_of_the_photograph(client: TestClient, file_format: str):
+    answer = client.post("/v1/preview", content=picture(file_format=file_format))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert np.abs(pixels(answer.content).astype(int) - pixels(picture())).max() <= 3
+    refused(client.post("/v1/preview", content=b"no photograph"), 415, "not a JPEG")
+    refused(client.post("/v1/preview", content=bomb(14_200)), 413, "more pixels than the limit")
+
+
+def test_progress_tells_the_place_in_the_queue_and_then_the_tile(start: Start, held: threading.Event):
+    held.set()
+    client = until_ready(start())
+    held.clear()
+    names = [f"photograph-{number}" for number in range(8)]
+
+    def states() -> list[dict]:
+        return [client.get(f"/v1/progress/{name}").json() for name in names]
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        sent = [pool.submit(client.post, f"/v1/colorize?watch={name}", content=picture()) for name in names]
+        until(lambda: all("place" in state for state in states()))
+        until(lambda: any(state["tiles"] == 1 for state in states()))
+        waiting = sorted(state["place"] for state in states() if state["place"])
+        assert waiting == list(range(1, len(waiting) + 1))
+        assert len(waiting) < len(names)
+        held.set()
+        assert {one.result().status_code for one in sent} == {200}
+    refused(client.get(f"/v1/progress/{names[0]}"), 404, "no photograph of this name")
+    refused(client.get("/v1/progress/a"), 422, "watch")
+
+
 def test_samples_come_in_a_zip_whose_first_equals_a_single_sample(client: TestClient):
     answer = client.post("/v1/colorize?samples=3&seed=5", content=picture())
     assert answer.headers["content-type"] == "application/zip"
@@ -124,7 +169,7 @@ def test_a_damaged_photograph_answers_422(client: TestClient):
 
 @pytest.mark.parametrize("query", [
     "samples=0", "samples=9", "seed=-1", "seed=x", "model=latest", "label=dusk", "strength=1.6", "strength=nan",
-    "hints=blue", "hints=[1]",
+    "hints=blue", "hints=[1]", "watch=a",
 ])  # fmt: skip
 def test_a_wrong_query_answers_422_and_names_the_parameter(client: TestClient, query: str):
     refused(client.post(f"/v1/colorize?{query}", content=picture()), 422, query.split("=")[0])
@@ -156,20 +201,6 @@ def test_unknown_paths_and_methods_answer_problem_details(client: TestClient):
     refused(client.get("/nowhere"), 404)
     refused(client.get("/v1/colorize"), 405)
     refused(client.post("/v1/colorize?model=previous", content=picture()), 404, "No version has the alias previous yet")
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Yields an event; networks wait until it is set."""
-    event, predict = threading.Event(), Colorizer.predict_together
-
-    def waiting(self, inputs):
-        event.wait()
-        return predict(self, inputs)
-
-    monkeypatch.setattr(Colorizer, "predict_together", waiting)
-    yield event
-    event.set()
 
 
 def test_a_full_server_answers_429_until_a_place_is_free(start: Start, held: threading.Event):
@@ -250,10 +281,5 @@ def test_openapi_documents_every_answer(client: TestClient):
     assert set(described["responses"]) == {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503"}
     assert {"image/jpeg", "image/tiff"} <= set(described["requestBody"]["content"])
     assert {one["name"] for one in described["parameters"]} == {
-        "samples",
-        "seed",
-        "model",
-        "label",
-        "strength",
-        "hints",
-    }
+        "samples", "seed", "model", "label", "strength", "hints", "watch",
+    }  # fmt: skip
