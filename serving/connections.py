@@ -39,7 +39,7 @@ class Connection(H11Protocol):
 
     def waits(self, network: str) -> bool:
         """Returns whether this connection is from a network and waits for a request or for its body."""
-        return self._network == network and (self._idle or self.cycle.more_body)
+        return self._network == network and not self.transport.is_closing() and (self._idle or self.cycle.more_body)
 
     def handle_events(self) -> None:
         """Handles what was received; then begins or ends the time for a head."""

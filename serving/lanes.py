@@ -50,7 +50,7 @@ class Lane:
             name: name of the threads.
             threads: number of photographs that are worked on at the same time.
             places: number of photographs that wait or are worked on.
-            nice: how far the threads give way to others, 0..19.
+            nice: how far the threads give way to the process's others, 0..19.
         """
         self._name, self._places, self._nice = name, places, nice
         self._free = BoundedSemaphore(places)
@@ -85,9 +85,10 @@ class Lane:
             raise LateError(f"The photograph was not colored in {seconds:g} seconds; try again later.") from None
         finally:
             gone.set()
-            running.cancel()
+            result.cancel()  # and with it `running`, if it has not begun
 
     def _begin(self) -> None:
         torch.set_num_threads(1)
         if self._nice:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + self._nice))

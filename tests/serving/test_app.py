@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from components.shared.mlflow import registry
 from model.inference.colorizer import Colorizer
@@ -250,6 +251,25 @@ def test_a_bug_answers_500_and_the_log_holds_nothing_of_the_photograph(
     assert str(content[100:140])[2:-1] not in caplog.text
     monkeypatch.undo()
     assert client.post("/v1/colorize", content=content).status_code == 200
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_lack_of_memory_answers_503(client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception):
+    def lacking(*_: object, **__: object) -> None:
+        raise error
+
+    for place, name in ((Colorizer, "colorize"), (Image.Image, "convert"), (Image.Image, "save")):
+        with monkeypatch.context() as patch:
+            content = picture()
+            patch.setattr(place, name, lacking)
+            if place is Colorizer or isinstance(error, MemoryError):
+                refused(client.post("/v1/colorize", content=content), 503, "not enough memory")
+    assert client.post("/v1/colorize", content=picture()).status_code == 200
+
+
+def test_a_photograph_that_needs_more_memory_than_there_is_answers_413(start: Start):
+    client = until_ready(start(Limits(memory=1)))
+    refused(client.post("/v1/colorize", content=picture()), 503, "memory is full")
 
 
 def test_the_metrics_count_requests(client: TestClient):

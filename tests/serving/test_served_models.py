@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from components.shared.mlflow import promotion, registry
+from components.shared.mlflow import connection, promotion, registry
+from model.inference.colorizer import Colorizer
 from model.utils.errors import UserError
 from serving.app import create_app
 from serving.limits import Limits
@@ -55,6 +56,41 @@ def test_other_aliases_are_served_and_followed(client: TestClient, promote: Prom
     assert (pixels(again.content) == first).mean() > 0.99
     promote(1.0)
     until(lambda: version_of(client, "?model=previous") == 2)
+
+
+def test_a_removed_alias_is_no_longer_served(client: TestClient, promote: Promote):
+    promote(2.0)
+    until(lambda: version_of(client) == 2)
+    assert version_of(client, "?model=previous") == 1
+    connection.connect().delete_registered_model_alias("colorizer", "previous")
+    until(lambda: client.post("/v1/colorize?model=previous", content=picture()).status_code == 404)
+    assert 'colorize_model_version{alias="previous"}' not in client.get("/metrics").text
+    connection.connect().delete_registered_model_alias("colorizer", "champion")
+    until(lambda: client.get("/readyz").status_code == 503)
+    assert "No version has the alias champion" in client.get("/readyz").text
+
+
+def test_a_version_is_served_only_after_it_has_colored_a_picture(
+    client: TestClient, workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded, load, predict = [], Colorizer.load, Colorizer.predict_together
+
+    def loading(*arguments: object) -> Colorizer:
+        loaded.append(load(*arguments))
+        return loaded[-1]
+
+    def failing(self: Colorizer, inputs: object) -> object:
+        if self in loaded:
+            raise ValueError("no such kernel")
+        return predict(self, inputs)
+
+    monkeypatch.setattr(Colorizer, "load", loading)
+    monkeypatch.setattr(Colorizer, "predict_together", failing)
+    registry.set_alias("champion", registered(workplace / "second", gain=2.0).number)
+    until(lambda: "colorize_model_failures 0.0" not in client.get("/metrics").text.splitlines())
+    assert version_of(client) == 1
+    monkeypatch.setattr(Colorizer, "predict_together", predict)
+    until(lambda: version_of(client) == 2)
 
 
 def test_a_folder_is_served_in_place_of_the_registry(workplace: Path):
