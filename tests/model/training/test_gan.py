@@ -39,7 +39,7 @@ def test_the_warm_up_does_not_train_the_discriminator(tmp_path: Path, shards: Sh
 @pytest.mark.parametrize("batch", [2, 8])
 def test_the_half_life_of_the_average_is_in_images(tmp_path: Path, shards: Shards, batch: int) -> None:
     config = tiny_config(
-        f"batch_size={batch}", f"checkpoint_every={batch}", "images=16", "warmup_images=8", "ema_half_life=8"
+        f"batch_size={batch}", f"checkpoint_every={batch}", "images=32", "warmup_images=16", "ema_half_life=8"
     )
     train(config, shards, tmp_path, {})
     new, old = map(safetensors.torch.load_file, checkpoints(tmp_path))
