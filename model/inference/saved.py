@@ -17,7 +17,13 @@ from model.utils.settings import check
 
 SCHEMA_VERSION = 1
 
-OLDER = {"labels": [], "test_time_augmentation": False, "hints": False}
+OLDER = {
+    "labels": [],
+    "test_time_augmentation": False,
+    "hints": False,
+    "output": "regression",
+    "temperature": 0.38,
+}
 """Keys of a generator's configuration that older files lack."""
 
 
@@ -44,7 +50,8 @@ def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, 
     Weights are rounded to half precision (IEEE 754 binary16), so that evaluation and use see the same weights. Their
     file also holds the configuration, so that generators that color differently have different SHA-256.
     """
-    use = {"generator": generator.config.model_dump(mode="json"), "chroma_slope": generator.chroma_slope}
+    config = generator.config.model_copy(update={"temperature": generator.temperature})
+    use = {"generator": config.model_dump(mode="json"), "chroma_slope": generator.chroma_slope}
     halves = {name: _half(tensor) for name, tensor in generator.state_dict().items()}
     weights = safetensors.torch.save(halves, {"use": json.dumps(use, sort_keys=True)})
     info = GeneratorInfo(crop, size, images, hashlib.sha256(weights).hexdigest())
