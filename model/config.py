@@ -69,6 +69,7 @@ class ObjectiveConfig(Section):
     adversarial_weighting: Literal["loss", "gradient"]
     reconstruction: Literal["l1", "l2", "none"]
     reconstruction_weight: Weight
+    perceptual_weight: Weight
     diversity_weight: Weight
     diversity_limit: Weight
 
