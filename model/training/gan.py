@@ -34,8 +34,9 @@ class GanTrainer:
     """Holds both networks, their optimizers and the generator's average, and trains them a step at a time.
 
     The warm-up trains the generator alone on reconstruction and the perceptual loss, the next phase the discriminator
-    alone. Then both learn, and every term of the objective with a weight counts. Diversity waits for this phase, too: without a discriminator
-    that tells a plausible second coloring from a wrong one, it would only work against the reconstruction.
+    alone. Then both learn, and every term of the objective with a weight counts. Diversity waits for this phase, too:
+    without a discriminator that tells a plausible second coloring from a wrong one, it would only work against the
+    reconstruction.
 
     Attributes:
         phase: of the last step.
@@ -68,7 +69,6 @@ class GanTrainer:
         self._generator_ddp = self._parallel(self._generator)
 
         self._perceptual = self._place(PerceptualLoss()) if config.objective.perceptual_weight else None
-
         self._discriminator: Discriminator | None = None
         if config.objective.adversarial != "none":
             torch.manual_seed(config.seed)
