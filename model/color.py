@@ -216,7 +216,8 @@ def _matrix(rows: tuple[tuple[float, ...], ...], channels: Tensor) -> Tensor:
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=like.device).view(-1, 1, 1)
+    # Not blocking: a step of training does not wait for the GPU here.
+    return torch.tensor(values, dtype=torch.float32).to(like.device, non_blocking=True).view(-1, 1, 1)
 
 
 def _need_three_channels(image: Tensor) -> None:

@@ -28,7 +28,7 @@ Limits = Annotated[tuple[Weight, Weight], Field(strict=False), AfterValidator(_o
 class GeneratorConfig(Section):
     """Checks `train.generator`; the U-Net has `levels`, of which a pretrained encoder sets five."""
 
-    encoder: Literal["none", "efficientnet_lite0", "resnet18", "resnet34", "convnext_tiny"]
+    encoder: Literal["none", "efficientnet_lite0", "efficientnet_lite2", "resnet18", "resnet34", "convnext_tiny"]
     channels: Annotated[int, Field(ge=8, le=256, multiple_of=8)]
     levels: Annotated[int, Field(ge=2, le=9)]
     skip: bool
@@ -69,6 +69,7 @@ class ObjectiveConfig(Section):
     adversarial_weighting: Literal["loss", "gradient"]
     reconstruction: Literal["l1", "l2", "none"]
     reconstruction_weight: Weight
+    perceptual_weight: Weight
     diversity_weight: Weight
     diversity_limit: Weight
 

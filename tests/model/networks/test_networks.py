@@ -70,7 +70,10 @@ def _one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 DAILY = [("none", True), ("none", False), ("efficientnet_lite0", False)]
-OTHERS = [("efficientnet_lite0", True), *itertools.product(("resnet18", "resnet34", "convnext_tiny"), (True, False))]
+OTHERS = [
+    ("efficientnet_lite0", True),
+    *itertools.product(("efficientnet_lite2", "resnet18", "resnet34", "convnext_tiny"), (True, False)),
+]
 SLOW = [pytest.param(*values, marks=pytest.mark.slow) for values in OTHERS]
 
 

@@ -87,6 +87,7 @@ def test_the_weight_gives_the_adversarial_gradient_its_share(tmp_path: Path, sha
         (("objective.adversarial=vanilla", "clip_gradient=0", "ema_half_life=0"), set(), {"adversarial"}),
         (("objective.adversarial=hinge", "objective.reconstruction=l2"), set(), {"reconstruction"}),
         (("precision=bfloat16",), set(), {"reconstruction", "adversarial"}),
+        (("objective.perceptual_weight=10",), set(), {"perceptual", "reconstruction", "adversarial"}),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
@@ -101,6 +102,18 @@ def test_each_term_of_the_objective_can_be_switched_off(
     state = _state(tmp_path)
     assert any(name.startswith("discriminator.") for name in state) is (config.objective.adversarial != "none")
     assert any(name.startswith("ema.") for name in state) is (config.ema_half_life > 0)
+
+
+def test_the_perceptual_loss_counts_in_the_warm_up_and_its_network_is_not_saved(tmp_path: Path, shards: Shards) -> None:
+    states = []
+    for weight in (0, 10):
+        config = tiny_config("warmup_images=64", f"objective.perceptual_weight={weight}")
+        train(config, shards, tmp_path / str(weight), {})
+        assert ("perceptual" in logged(tmp_path / str(weight))[0]) is (weight > 0)
+        states.append(_state(tmp_path / str(weight)))
+    without, with_ = states
+    assert without.keys() == with_.keys()
+    assert any(not torch.equal(with_[name], without[name]) for name in without if name.startswith("generator."))
 
 
 def test_the_diversity_loss_makes_colorings_differ(tmp_path: Path, shards: Shards) -> None:
