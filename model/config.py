@@ -64,9 +64,10 @@ class DiscriminatorConfig(Section):
 class ObjectiveConfig(Section):
     """Checks `train.objective`: the losses and their weights, of which one must remain."""
 
-    adversarial: Literal["vanilla", "lsgan", "hinge", "none"]
+    adversarial: Literal["vanilla", "lsgan", "hinge", "relativistic", "none"]
     adversarial_weight: Weight
     adversarial_weighting: Literal["loss", "gradient"]
+    gradient_penalty: Weight
     reconstruction: Literal["l1", "l2", "none"]
     reconstruction_weight: Weight
     perceptual_weight: Weight
@@ -155,6 +156,8 @@ class TrainConfig(Section):
             raise ValueError("warmup_images must be 0 when objective.reconstruction is none")
         if self.critic_images and self.objective.adversarial == "none":
             raise ValueError("critic_images must be 0 when objective.adversarial is none")
+        if self.objective.gradient_penalty and self.discriminator.norm == "batch":
+            raise ValueError("discriminator.norm must not be batch with objective.gradient_penalty, a photograph's own")
         if self.batch_size % self.shuffle.lanes:
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be a multiple of shuffle.lanes ({self.shuffle.lanes})"

@@ -15,11 +15,13 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     - vanilla (Goodfellow et al. 2014, eq. 1): -(E log s(real) + E log(1 - s(fake))) / 2, s the logistic function
     - lsgan (Mao et al. 2017, eq. 9 with a=0, b=1): (E (real - 1)^2 + E fake^2) / 2
     - hinge (Lim and Ye 2017, eq. 8): (E max(0, 1 - real) + E max(0, 1 + fake)) / 2
+    - relativistic (Huang et al. 2024, eq. 2, after Jolicoeur-Martineau 2019): -E log s(real - fake), over pairs of
+      patches at the same place of the same photograph; a pair has one term, so nothing is halved
 
     Args:
-        kind: vanilla, lsgan or hinge.
+        kind: vanilla, lsgan, hinge or relativistic.
         real: logits of (L, true ab), any shape.
-        fake: logits of (L, generated ab), any shape.
+        fake: logits of (L, generated ab), any shape; that of `real`, and the same L, if relativistic.
     """
     if kind == "vanilla":
         return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
@@ -27,19 +29,23 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
         return ((real - 1).square().mean() + fake.square().mean()) / 2
     if kind == "hinge":
         return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+    if kind == "relativistic":
+        return F.softplus(fake - real).mean()
     raise ValueError(f"unknown adversarial loss {kind!r}")
 
 
-def generator_adversarial_loss(kind: str, fake: Tensor) -> Tensor:
+def generator_adversarial_loss(kind: str, fake: Tensor, real: Tensor | None = None) -> Tensor:
     """Computes the generator's adversarial loss.
 
     - vanilla: -E log s(fake), the non-saturating form (Goodfellow et al. 2014, section 3)
     - lsgan: E (fake - 1)^2 (Mao et al. 2017, eq. 9 with c=1)
     - hinge: -E fake (Lim and Ye 2017, eq. 9)
+    - relativistic: -E log s(fake - real), over the pairs of `discriminator_loss` (Huang et al. 2024, eq. 2)
 
     Args:
-        kind: vanilla, lsgan or hinge.
+        kind: vanilla, lsgan, hinge or relativistic.
         fake: logits of (L, generated ab), any shape.
+        real: logits of (L, true ab), the same shape; relativistic alone needs them.
     """
     if kind == "vanilla":
         return F.softplus(-fake).mean()
@@ -47,7 +53,23 @@ def generator_adversarial_loss(kind: str, fake: Tensor) -> Tensor:
         return (fake - 1).square().mean()
     if kind == "hinge":
         return -fake.mean()
+    if kind == "relativistic" and real is not None:
+        return F.softplus(real - fake).mean()
     raise ValueError(f"unknown adversarial loss {kind!r}")
+
+
+def judged_right(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+    """Computes the share of patches that a discriminator judges right, or of pairs if relativistic, in 0..1.
+
+    Args:
+        kind: as in `discriminator_loss`.
+        real: logits of (L, true ab), any shape.
+        fake: logits of (L, generated ab), the same shape.
+    """
+    if kind == "relativistic":
+        return (real > fake).float().mean()
+    border = 0.5 if kind == "lsgan" else 0.0  # between the targets 0 and 1; a logit's even odds
+    return ((real > border).float().mean() + (fake < border).float().mean()) / 2
 
 
 def balanced_weight(share: float, reconstruction: Tensor, adversarial: Tensor) -> Tensor:

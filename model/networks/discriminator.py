@@ -77,6 +77,28 @@ class Discriminator(nn.Module):
         projection = torch.einsum("bc,bchw->bhw", label, features)[:, None]
         return logits + F.avg_pool2d(projection, self._kernel, 1, self._padding)
 
+    def gradient_penalty(self, L: Tensor, ab: Tensor, y: Tensor | None = None) -> Tensor:
+        """Computes the zero-centered gradient penalty of Mescheder et al. 2018 (eq. 9): R1 at true ab, R2 at generated.
+
+        It is the squared norm of the gradient of a photograph's summed logits at its ab, over the number of logits,
+        mean over photographs: of patches that do not overlap, it is the mean of each patch's own, whatever the size of
+        the photograph. The gradient is that at the ab that the layers see, which has about unit scale.
+
+        Call it outside of autocast: the gradient of a gradient suffers from bfloat16.
+
+        Args:
+            L: (B, 1, H, W) in -1..1.
+            ab: (B, 2, H, W) in -1..1.
+            y: (B,) int64 labels, as in `forward`.
+
+        Returns:
+            A scalar, 0 or more, with a gradient at the weights alone.
+        """
+        ab = ab.detach().requires_grad_()
+        logits: Tensor = self(L, ab, y)
+        (slope,) = torch.autograd.grad(logits.sum(), ab, create_graph=True)
+        return (slope / _AB_GAIN).square().sum() / logits.numel()
+
     def receptive_field(self) -> int:
         """Computes the side in pixels of the patch behind one logit from the layers' kernels and strides."""
         field, jump = 1, 1

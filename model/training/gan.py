@@ -16,6 +16,7 @@ from model.losses import (
     discriminator_loss,
     diversity_loss,
     generator_adversarial_loss,
+    judged_right,
     reconstruction_loss,
 )
 from model.networks.discriminator import Discriminator
@@ -95,7 +96,8 @@ class GanTrainer:
             photograph's a and b in CIELAB units, mean over photographs (0 is gray); `ab_spread_real`, that of the
             photographs themselves; `z_sensitivity`, the mean |difference| of two colorings with different z in CIELAB
             units (0 where z is ignored); `adversarial_weight`, by which the adversarial loss was multiplied, and
-            `adversarial_share`, the size of its gradient over the reconstruction's, both at the colorings.
+            `adversarial_share`, the size of its gradient over the reconstruction's, both at the colorings;
+            `gradient_penalty`, the mean of R1 and R2 before its weight.
         """
         # Set phase, learning rates and noise
         self._set_position(images)
@@ -136,9 +138,8 @@ class GanTrainer:
         """Updates the discriminator alone: the generator and its average stay as they are."""
         with torch.no_grad(), self._autocast:
             fake = self._generator.eval()(L, None if z is None else z[0], y).float()
-        loss, right = self._discriminator_step(L, ab, fake, y)
         spreads = {"ab_spread": _spread(fake), "ab_spread_real": _spread(ab)}
-        return {"discriminator": loss.detach(), "d_accuracy": right} | spreads
+        return self._discriminator_step(L, ab, fake, y) | spreads
 
     def _full_step(self, L: Tensor, ab: Tensor, y: Tensor | None, z: Tensor | None) -> dict[str, Tensor]:
         """Updates the generator, and in the adversarial phase the discriminator before it."""
@@ -167,8 +168,8 @@ class GanTrainer:
 
         # Update the discriminator, then ask it about the same colorings
         if self._discriminator is not None and adversarial:
-            losses["discriminator"], losses["d_accuracy"] = self._discriminator_step(L, ab, fake.detach(), y)
-            losses["adversarial"] = self._adversarial_loss(L, fake, y)
+            losses |= self._discriminator_step(L, ab, fake.detach(), y)
+            losses["adversarial"] = self._adversarial_loss(L, ab, fake, y)
             pull, weights = self._pull(fake, losses)
             total = total + (pull * fake).sum()  # has the gradient of the weighted loss, without a second way through D
             measures |= weights
@@ -207,26 +208,32 @@ class GanTrainer:
             )
         return fake[: len(L)].float(), fake[len(L) :].float()
 
-    def _discriminator_step(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Updates the discriminator; returns its loss and the share of patches that it judged right before."""
+    def _discriminator_step(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        """Updates the discriminator; returns its losses and the share of patches that it judged right before."""
         assert self._discriminator is not None
         with self._autocast:
             on_real, on_fake = self._discriminator_ddp(L, ab, y), self._discriminator_ddp(L, fake, y)
         on_real, on_fake = on_real.float(), on_fake.float()
         kind = self._config.objective.adversarial
-        loss = discriminator_loss(kind, on_real, on_fake)
-        self._optimizer_step(loss, self._discriminator, self._discriminator_adam)
-        border = 0.5 if kind == "lsgan" else 0.0  # between the targets 0 and 1; a logit's even odds
-        right = ((on_real > border).float().mean() + (on_fake < border).float().mean()) / 2
-        return loss, right
+        total = loss = discriminator_loss(kind, on_real, on_fake)
+        figures = {"discriminator": loss.detach(), "d_accuracy": judged_right(kind, on_real, on_fake)}
+        if gamma := self._config.objective.gradient_penalty:
+            both = torch.cat((L, L)), torch.cat((ab, fake)), None if y is None else torch.cat((y, y))
+            penalty = self._discriminator.gradient_penalty(*both)  # the mean of R1 and R2, in float32
+            total = loss + gamma * penalty
+            figures["gradient_penalty"] = penalty.detach()
+        self._optimizer_step(total, self._discriminator, self._discriminator_adam)
+        return figures
 
-    def _adversarial_loss(self, L: Tensor, fake: Tensor, y: Tensor | None) -> Tensor:
+    def _adversarial_loss(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> Tensor:
         assert self._discriminator is not None
+        kind = self._config.objective.adversarial
         self._discriminator.requires_grad_(False)  # this loss changes the generator alone
         with self._autocast:
             logits = self._discriminator(L, fake, y)
+            real = self._discriminator(L, ab, y).float() if kind == "relativistic" else None
         self._discriminator.requires_grad_(True)
-        return generator_adversarial_loss(self._config.objective.adversarial, logits.float())
+        return generator_adversarial_loss(kind, logits.float(), real)
 
     def _pull(self, fake: Tensor, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the gradient of the weighted adversarial loss at the colorings, and the figures of its weight."""

@@ -68,6 +68,10 @@ def test_later_recipes_and_overrides_replace_earlier_ones(tmp_path: Path) -> Non
         ("train.game_decay=fast", ("train.game_decay", "'fast'", "'none', 'linear' or 'cosine'")),
         ("train={critic_images: 16, objective: {adversarial: none}}", ("critic_images must be 0",)),
         (
+            "train={discriminator: {norm: batch}, objective: {gradient_penalty: 1}}",
+            ("discriminator.norm must not be batch", "objective.gradient_penalty"),
+        ),
+        (
             "train.objective={adversarial_weighting: gradient, reconstruction_weight: 0.0}",
             ("adversarial_weighting must be loss",),
         ),

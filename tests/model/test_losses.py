@@ -14,6 +14,7 @@ from model.losses import (
     discriminator_loss,
     diversity_loss,
     generator_adversarial_loss,
+    judged_right,
     reconstruction_loss,
 )
 
@@ -43,6 +44,38 @@ def test_generator_adversarial_loss_equals_values_worked_out_by_hand() -> None:
     assert generator_adversarial_loss("hinge", FAKE).item() == pytest.approx(0.25)
 
 
+def test_relativistic_losses_equal_values_worked_out_by_hand() -> None:
+    # pairs (2, -1) and (0, .5): -log s(3) = log(1 + e^-3), -log s(-.5) = log(1 + e^.5); the generator's are swapped
+    assert discriminator_loss("relativistic", REAL, FAKE).item() == pytest.approx(
+        (math.log(1 + math.exp(-3)) + math.log(1 + math.exp(0.5))) / 2
+    )
+    assert generator_adversarial_loss("relativistic", FAKE, REAL).item() == pytest.approx(
+        (math.log(1 + math.exp(3)) + math.log(1 + math.exp(-0.5))) / 2
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(real=logits, fake=logits)
+def test_relativistic_losses_pull_a_pair_apart_and_together(real: Tensor, fake: Tensor) -> None:
+    real, fake = real.requires_grad_(), fake.requires_grad_()
+    loss = discriminator_loss("relativistic", real, fake)
+    torch.testing.assert_close(discriminator_loss("relativistic", real + 7, fake + 7), loss)  # only differences count
+    loss.backward()
+    assert (real.grad <= 0).all()
+    torch.testing.assert_close(fake.grad, -real.grad)
+    mine = fake.detach().requires_grad_()
+    generator_adversarial_loss("relativistic", mine, real.detach()).backward()
+    assert (mine.grad <= 0).all()
+
+
+def test_a_discriminator_is_right_beyond_its_border_or_in_a_pair() -> None:
+    for kind, share in (("vanilla", 0.5), ("hinge", 0.5), ("lsgan", 0.5), ("relativistic", 0.5)):
+        assert judged_right(kind, REAL, FAKE).item() == pytest.approx(share)
+    above = torch.tensor([3.0, 2.0]), torch.tensor([2.5, 1.0])
+    assert judged_right("relativistic", *above) == 1
+    assert judged_right("hinge", *above) == 0.5
+
+
 def test_reconstruction_loss_equals_values_worked_out_by_hand() -> None:
     predicted, target = torch.tensor([0.5, -0.5, 0.0, 1.0]), torch.tensor([0.0, 0.5, 0.0, 0.5])
     assert reconstruction_loss("l1", predicted, target).item() == pytest.approx((0.5 + 1 + 0 + 0.5) / 4)
@@ -61,6 +94,7 @@ def test_unknown_loss_names_are_refused() -> None:
     for call in (
         lambda: discriminator_loss("wgan", REAL, FAKE),
         lambda: generator_adversarial_loss("none", FAKE),
+        lambda: generator_adversarial_loss("relativistic", FAKE),
         lambda: reconstruction_loss("none", REAL, FAKE),
     ):
         with pytest.raises(ValueError, match=r"unknown (adversarial|reconstruction) loss"):

@@ -273,3 +273,26 @@ def test_weights_start_as_in_pix2pix() -> None:
     for weight in (generator.encoder[3][1].weight, generator.decoder[0].enlarge.weight):
         assert weight.std().item() == pytest.approx(0.02, rel=0.02)
         assert weight.mean().item() == pytest.approx(0, abs=1e-3)
+
+
+def _ab(batch: int = 2, side: int = 32) -> Tensor:
+    return torch.rand(batch, 2, side, side, generator=torch.Generator().manual_seed(2)) - 0.5
+
+
+@pytest.mark.parametrize("norm", ["none", "group", "instance", "spectral"])
+def test_the_gradient_penalty_is_the_mean_of_each_photograph_and_trains_all_weights(norm: str) -> None:
+    discriminator = _discriminator(labels=2, norm=norm).train(norm != "spectral")  # whose estimate improves in training
+    L, ab, y = _picture(), _ab(), torch.tensor([1, -1])
+    penalty = discriminator.gradient_penalty(L, ab, y)
+    each = [discriminator.gradient_penalty(L[i : i + 1], ab[i : i + 1], y[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(penalty, torch.stack(each).mean())
+    penalty.backward()
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in discriminator.parameters() if p.dim() == 4)
+
+
+def test_the_gradient_penalty_is_the_mean_over_patches_at_unit_scale() -> None:
+    discriminator = _discriminator(receptive_field=1, norm="none")  # patches that do not overlap
+    L, ab = _picture(4), _ab(side=4)
+    rows = torch.autograd.functional.jacobian(lambda ab: discriminator(L, ab).flatten(), ab).flatten(1)
+    expected = (rows / 5).square().sum(dim=1).mean()
+    torch.testing.assert_close(discriminator.gradient_penalty(L, ab), expected)

@@ -88,6 +88,13 @@ def test_the_weight_gives_the_adversarial_gradient_its_share(tmp_path: Path, sha
         (("objective.adversarial=hinge", "objective.reconstruction=l2"), set(), {"reconstruction"}),
         (("precision=bfloat16",), set(), {"reconstruction", "adversarial"}),
         (("objective.perceptual_weight=10",), set(), {"perceptual", "reconstruction", "adversarial"}),
+        (("objective.adversarial=relativistic",), {"gradient_penalty"}, {"adversarial", "d_accuracy"}),
+        (
+            ("objective.adversarial=relativistic", "objective.gradient_penalty=1", "discriminator.norm=none"),
+            set(),
+            {"gradient_penalty", "adversarial_share"},
+        ),
+        (("objective.gradient_penalty=1", "precision=bfloat16"), set(), {"gradient_penalty"}),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
@@ -133,3 +140,15 @@ def test_the_diversity_loss_makes_colorings_differ(tmp_path: Path, shards: Shard
         with torch.no_grad():
             apart.append(generator(L, torch.randn(8, 8)).std(dim=0).mean().item())
     assert apart[1] > 2 * apart[0]
+
+
+@pytest.mark.parametrize("kind", ["relativistic", "hinge"])
+def test_the_gradient_penalty_keeps_the_discriminator_flat(tmp_path: Path, shards: Shards, kind: str) -> None:
+    slopes = []
+    for gamma in (0.001, 1.0):
+        game = ("images=480", "warmup_images=0", "critic_images=480", "log_every=480", f"objective.adversarial={kind}")
+        penalty = (f"objective.gradient_penalty={gamma}", "discriminator_learning_rate=0.002")
+        folder = tmp_path / str(gamma)
+        train(tiny_config(*game, *penalty), shards, folder, {})
+        slopes.append(logged(folder)[-1]["gradient_penalty"])
+    assert slopes[1] < slopes[0] / 3

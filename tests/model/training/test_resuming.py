@@ -172,6 +172,21 @@ def test_two_processes_match_one_and_resume_its_checkpoint(tmp_path: Path, datas
 
 
 @pytest.mark.slow
+def test_two_processes_share_a_gradient_penalty(tmp_path: Path, dataset: Path) -> None:
+    relativistic = ("objective.adversarial=relativistic", "objective.gradient_penalty=10", "discriminator.norm=none")
+    played = (*relativistic, "images=48", "warmup_images=0", "critic_images=24", "checkpoint_every=40", "log_every=8")
+    alone = _alone(tiny_config(*played), dataset, tmp_path / "alone")
+    result = _together(dataset, tmp_path / "together", *played)
+    assert result.returncode == 0, result.stderr
+    for mine, theirs in zip(history(alone), history(tmp_path / "together"), strict=True):
+        for name in ("discriminator", "gradient_penalty"):
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-3)
+    states = [safetensors.torch.load_file(checkpoints(folder)[0]) for folder in (alone, tmp_path / "together")]
+    for name in (name for name in states[0] if name.startswith("discriminator.")):
+        torch.testing.assert_close(states[0][name], states[1][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("skip", ["true", "false"])
 def test_a_pretrained_encoder_trains_in_two_processes(tmp_path: Path, skip: str) -> None:
     dataset = tiny_dataset(tmp_path / "dataset", size=32)
