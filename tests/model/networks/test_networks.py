@@ -15,13 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 from model.config import DiscriminatorConfig, GeneratorConfig
 from model.networks.discriminator import Discriminator, smallest_side
 from model.networks.generator import Generator
+from model.networks.hints import pooled
 
 FIELDS = (1, 16, 34, 70, 142, 286)
 
 
 def _generator(**options: object) -> Generator:
     plain = {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": "gaussian", "noise_size": 4}
-    plain |= {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False}
+    plain |= {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False, "hints": False}
     torch.manual_seed(0)
     return Generator(GeneratorConfig.model_validate(plain | options))
 
@@ -270,3 +271,36 @@ def test_weights_start_as_in_pix2pix() -> None:
     for weight in (generator.encoder[3][1].weight, generator.decoder[0].enlarge.weight):
         assert weight.std().item() == pytest.approx(0.02, rel=0.02)
         assert weight.mean().item() == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip": False}, {"encoder": "efficientnet_lite0", "levels": 5}], ids=str)
+def test_an_untrained_generator_with_hints_colors_as_one_without(options: dict[str, object]) -> None:
+    plain, hinted = _generator(**options).eval(), _generator(hints=True, **options).eval()
+    L, z, hints = _picture(64), _noise(plain), torch.rand(2, 3, 64, 64).round()
+    with torch.no_grad():
+        expected = plain(L, z)
+        assert torch.equal(hinted(L, z), expected)
+        assert torch.equal(hinted(L, z, hints=hints), expected)
+        assert torch.equal(plain(L, z, hints=hints), expected)
+    hinted(L, z, hints=hints).square().mean().backward()
+    zero = [parameter for parameter in hinted.hints.parameters() if not parameter.any()]
+    assert len(zero) == hinted.config.levels + 1  # the last convolution of each level
+    assert all(parameter.grad.abs().sum() > 0 for name, parameter in hinted.hints.named_parameters() if "add" in name)
+
+
+def test_a_point_of_color_is_seen_at_every_level_and_far_away() -> None:
+    generator = _generator(hints=True, levels=5).eval()
+    for parameter in generator.hints.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    L, z, hints = _picture(128, batch=1), _noise(generator, 1), torch.zeros(1, 3, 128, 128)
+    garbage = hints.clone()
+    garbage[:, :2] = 0.7
+    hints[..., 62:67, 62:67] = torch.tensor([0.4, -0.2, 1.0]).view(3, 1, 1)
+    for factor in (2, 4, 32):
+        cells = pooled(hints, factor)
+        torch.testing.assert_close(cells[..., 63 // factor, 63 // factor], torch.tensor([[0.4, -0.2, 1.0]]))
+        assert cells[:, 2].sum() < 128 * 128 / factor**2
+    with torch.no_grad():
+        change = (generator(L, z, hints=hints) - generator(L, z)).abs()
+        assert torch.equal(generator(L, z, hints=garbage), generator(L, z))
+    assert change[..., 20:108, 20:108].amin(dim=1).gt(0).float().mean() > 0.99

@@ -120,3 +120,12 @@ def test_the_diversity_loss_makes_colorings_differ(tmp_path: Path, shards: Shard
         with torch.no_grad():
             apart.append(generator(L, torch.randn(8, 8)).std(dim=0).mean().item())
     assert apart[1] > 2 * apart[0]
+
+
+def test_hints_are_learned(tmp_path: Path, shards: Shards) -> None:
+    common = ("critic_images=8", "images=48", "checkpoint_every=8", "hints=0.75")
+    train(tiny_config(*common, "generator.hints=true"), shards, tmp_path, {})
+    state = _state(tmp_path)
+    assert all(
+        state[f"{network}.hints.add.{level}.weight"].any() for network in ("generator", "ema") for level in range(3)
+    )
