@@ -106,19 +106,25 @@ class Generator(nn.Module):
         features = self.encoder(L)
         for level, normalise in enumerate(self.normalise):
             features[level] = normalise(features[level])
-        x = self._hinted(features[-1], hints, L, self.config.levels - 1)
+        seen = self._seen(hints, L)
+        x = self._hinted(features[-1], seen, self.config.levels - 1)
         for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
             x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, condition)
-            x = self._hinted(x, hints, L, level - 1)
+            x = self._hinted(x, seen, level - 1)
         ab: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
         return ab
 
-    def _hinted(self, x: Tensor, hints: Tensor | None, L: Tensor, level: int) -> Tensor:
+    def _seen(self, hints: Tensor | None, L: Tensor) -> list[Tensor]:
+        """Returns what each level sees of the hints; nothing for a generator without hints."""
+        if self.hints is None:
+            return []
+        return self.hints.pyramid(L.new_zeros(len(L), 3, *L.shape[-2:]) if hints is None else hints)
+
+    def _hinted(self, x: Tensor, seen: list[Tensor], level: int) -> Tensor:
         """Returns the decoder's state before a level with what the hints add to it."""
         if self.hints is None:
             return x
-        none = L.new_zeros(len(L), 3, *L.shape[-2:]) if hints is None else hints
-        hinted: Tensor = self.hints(x, none, level)
+        hinted: Tensor = self.hints(x, seen[level], level)
         return hinted
 
     def _condition(self, z: Tensor | None, y: Tensor | None, batch: int) -> Tensor | None:

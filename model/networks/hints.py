@@ -4,23 +4,21 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 _GAIN = 5.0  # brings a and b to about unit scale, as in the discriminator
+_CHANNELS = 5  # of a level of the pyramid
 _HIDDEN = 128
 
 
 class HintPyramid(nn.Module):
     """Adds hints to the decoder's state at every level.
 
-    A hint of a few pixels would vanish in a mean over a coarse cell. Each cell therefore gets the mean of the colors
-    revealed within it, whatever their number, and says whether there are any. A 1x1 convolution without bias adds them
-    to the decoder's state: without hints it adds exactly nothing. At the innermost level, two 3x3 convolutions of state
-    and hints together spread a color over what resembles the place of the hint, up to two cells around. The last
-    convolution of each level is zero at first: a new generator colors as one without hints.
+    Each level sees the hints as a field of colors that is as smooth as hints are sparse (`fields`). A 1x1 convolution
+    without bias adds it to the state: without hints it adds exactly nothing. At the innermost level, two 3x3
+    convolutions of state and field together decide how far a color spreads. The last convolution of each level is zero
+    at first: a new generator colors as one without hints.
     """
-
-    gain: Tensor
 
     def __init__(self, widths: Sequence[int]) -> None:
         """
@@ -29,42 +27,68 @@ class HintPyramid(nn.Module):
                 1 / 2^(i + 1) of the picture's side.
         """
         super().__init__()
-        self.register_buffer("gain", torch.tensor([_GAIN, _GAIN, 1.0]).view(3, 1, 1), persistent=False)
-        self.add: nn.ModuleList = nn.ModuleList(nn.Conv2d(3, width, 1, bias=False) for width in widths)
+        self.add: nn.ModuleList = nn.ModuleList(nn.Conv2d(_CHANNELS, width, 1, bias=False) for width in widths)
         self.spread = nn.Sequential(
-            nn.Conv2d(widths[-1] + 3, _HIDDEN, 3, padding=1),
+            nn.Conv2d(widths[-1] + _CHANNELS, _HIDDEN, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(_HIDDEN, widths[-1], 3, padding=1, bias=False),
         )
         for layer in (*self.add, self.spread[-1]):
             nn.init.zeros_(layer.weight)
 
-    def forward(self, x: Tensor, hints: Tensor, level: int) -> Tensor:
+    def pyramid(self, hints: Tensor) -> list[Tensor]:
+        """Returns what each level sees of hints (B, 3, H, W): colors, colors times nearness, and nearness."""
+        seen = []
+        for field in fields(hints, len(self.add)):
+            color, near = _GAIN * field[:, :2], field[:, 2:]
+            seen.append(torch.cat((color, color * near, near), dim=1))
+        return seen
+
+    def forward(self, x: Tensor, seen: Tensor, level: int) -> Tensor:
         """Returns the decoder's state with the hints of a level.
 
         Args:
-            x: (B, widths[level], H / 2^(level + 1), W / 2^(level + 1)), the state.
-            hints: (B, 3, H, W) float32, as in `Generator.forward`.
+            x: (B, widths[level], h, w), the state.
+            seen: (B, 5, h, w) of `pyramid`.
             level: 0 is the outermost.
         """
-        seen = pooled(hints, 2 ** (level + 1)) * self.gain
         added: Tensor = self.add[level](seen)
         if level == len(self.add) - 1:
             added = added + self.spread(torch.cat((x, seen), dim=1))
         return x + added
 
 
-def pooled(hints: Tensor, factor: int) -> Tensor:
-    """Reduces hints to cells: the mean of the colors revealed in each, and 1 where there are any.
+def fields(hints: Tensor, levels: int) -> list[Tensor]:
+    """Spreads hints over the picture, by pull and push (Gortler et al. 1996, The Lumigraph, section 3.4).
+
+    Pull: a cell has the mean of the colors revealed within it, however few; in a mean over the cell they would vanish.
+    Push: a cell without any has the color of the coarser cells around it, beginning with the mean of the whole picture.
 
     Args:
         hints: (B, 3, H, W) float32: a, b and the mask; a and b count where the mask is 1.
-        factor: side of a cell in pixels; divides H and W.
+        levels: number of times that the side is halved; H and W are multiples of 2 ** levels.
 
     Returns:
-        (B, 3, H / factor, W / factor) of the same kind; a = b = 0 where nothing is revealed.
+        (B, 3, H / 2^(i + 1), W / 2^(i + 1)) of level i: a, b, and nearness, which is 1 where the level's own cell has
+        hints, and half as much where the next coarser one has. All is 0 for a picture without hints.
     """
-    ab, mask = hints[:, :2], hints[:, 2:]
-    share = avg_pool2d(mask, factor)
-    mean = avg_pool2d(ab * mask, factor) / share.clamp(min=torch.finfo(share.dtype).tiny)
+    weighted = torch.cat((hints[:, :2] * hints[:, 2:], hints[:, 2:]), dim=1)
+    pulled = [weighted]
+    for _ in range(levels):
+        pulled.append(avg_pool2d(pulled[-1], 2))
+    field = _means(adaptive_avg_pool2d(weighted, 1)).expand_as(pulled[-1])
+    found: list[Tensor] = []
+    for level in reversed(pulled[1:]):
+        if found:
+            field = interpolate(field, scale_factor=2.0, mode="bilinear")
+        own = _means(level)
+        field = torch.where(own[:, 2:] > 0, own, torch.cat((field[:, :2], field[:, 2:] / 2), dim=1))
+        found.append(field)
+    return found[::-1]
+
+
+def _means(weighted: Tensor) -> Tensor:
+    """Divides sums of a and b by that of the mask, and returns with them 1 where there is any; 0 elsewhere."""
+    share = weighted[:, 2:]
+    mean = weighted[:, :2] / share.clamp(min=torch.finfo(share.dtype).tiny)
     return torch.cat((mean, (share > 0).to(mean.dtype)), dim=1)
