@@ -37,6 +37,7 @@ class GeneratorConfig(Section):
     norm: Literal["group", "batch", "instance"]
     upsample: Literal["resize", "transposed"]
     test_time_augmentation: bool
+    hints: bool
     labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
     @model_validator(mode="after")
@@ -117,6 +118,7 @@ class TrainConfig(Section):
     crop: Annotated[int, Field(ge=16, le=2048)]
     zoom: Annotated[float, Field(ge=1, le=8)]
     damage: Share
+    hints: Share
     learning_rate: Rate
     encoder_learning_rate: Share
     encoder_weights: str
@@ -158,6 +160,8 @@ class TrainConfig(Section):
             raise ValueError("critic_images must be 0 when objective.adversarial is none")
         if self.objective.gradient_penalty and self.discriminator.norm == "batch":
             raise ValueError("discriminator.norm must not be batch with objective.gradient_penalty, a photograph's own")
+        if self.hints and not self.generator.hints:
+            raise ValueError(f"hints ({self.hints:g}) above 0 needs generator.hints true")
         if self.batch_size % self.shuffle.lanes:
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be a multiple of shuffle.lanes ({self.shuffle.lanes})"

@@ -81,7 +81,11 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
         info = GeneratorInfo(*(description[key] for key in ("crop", "size", "images", "weights_sha256")))
         config = description["generator"]
         if isinstance(config, dict):
-            config = {"labels": [], "test_time_augmentation": False} | config  # keys that older files lack
+            config = {
+                "labels": [],
+                "test_time_augmentation": False,
+                "hints": False,
+            } | config  # keys that older files lack
     except KeyError as error:
         raise UserError(f"{description_path}: {error.args[0]} is missing; train again or fetch it again.") from None
     if hashlib.sha256(weights).hexdigest() != info.weights_sha256:

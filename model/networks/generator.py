@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from model.config import GeneratorConfig
 from model.networks.encoders import Convolutions, Pretrained
+from model.networks.hints import HintPyramid
 from model.networks.layers import doubling, initialize, norm
 from model.networks.weights import Weights
 
@@ -27,6 +28,8 @@ class Generator(nn.Module):
 
     Labels: the embedding of a photograph's label y, one row for each name and one for "unknown", is concatenated with
     z. Without labels there is no embedding.
+
+    Hints: colors that a user gives for some pixels enter the decoder at every level (`model.networks.hints`).
 
     Attributes:
         config: the generator's section of the configuration.
@@ -63,17 +66,21 @@ class Generator(nn.Module):
         self.embed = nn.Embedding(len(config.labels) + 1, config.noise_size) if config.labels else None
         modulated_by = config.noise_size * ((config.noise == "gaussian") + (self.embed is not None))
         self.decoder = nn.ModuleList()
-        width = self.encoder.widths[-1]
+        width, states = self.encoder.widths[-1], []
         for level in reversed(range(1, config.levels)):
             narrower = config.channels * min(2 ** (level - 1), 8)
             drop = config.noise == "dropout" and config.levels - 1 - level < _DROPOUT_BLOCKS
             self.decoder.append(_Up(width + joined[level], narrower, config, modulated_by, drop))
+            states.append(width)
             width = narrower
         self.to_ab = nn.Sequential(doubling(width + joined[0], 2, config.upsample), nn.Tanh())
         self.decoder.apply(initialize)
         self.to_ab.apply(initialize)
+        self.hints = HintPyramid([width, *reversed(states)]) if config.hints else None
 
-    def forward(self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None, hints: Tensor | None = None
+    ) -> Tensor:
         """Colors a batch.
 
         Args:
@@ -81,6 +88,8 @@ class Generator(nn.Module):
             z: (B, noise_size) for gaussian noise, otherwise ignored.
             y: (B,) int64: each label's index in `config.labels`, -1 for unknown; None for all unknown. Ignored by a
                 generator without labels.
+            hints: (B, 3, H, W) float32: a and b in -1..1 where the mask, the third channel, is 1, and any finite values
+                where it is 0; None for no hints. Ignored by a generator without hints.
 
         Returns:
             ab (B, 2, H, W) in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units.
@@ -97,11 +106,26 @@ class Generator(nn.Module):
         features = self.encoder(L)
         for level, normalise in enumerate(self.normalise):
             features[level] = normalise(features[level])
-        x = features[-1]
+        seen = self._seen(hints, L)
+        x = self._hinted(features[-1], seen, self.config.levels - 1)
         for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
             x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, condition)
+            x = self._hinted(x, seen, level - 1)
         ab: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
         return ab
+
+    def _seen(self, hints: Tensor | None, L: Tensor) -> list[Tensor]:
+        """Returns what each level sees of the hints; nothing for a generator without hints."""
+        if self.hints is None:
+            return []
+        return self.hints.pyramid(L.new_zeros(len(L), 3, *L.shape[-2:]) if hints is None else hints)
+
+    def _hinted(self, x: Tensor, seen: list[Tensor], level: int) -> Tensor:
+        """Returns the decoder's state before a level with what the hints add to it."""
+        if self.hints is None:
+            return x
+        hinted: Tensor = self.hints(x, seen[level], level)
+        return hinted
 
     def _condition(self, z: Tensor | None, y: Tensor | None, batch: int) -> Tensor | None:
         """Concatenates z and the labels' embeddings: (batch, noise_size) or twice as wide; None without either."""

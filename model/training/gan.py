@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from model.color import AB_SCALE, decode_lab, to_network
 from model.config import TrainConfig
 from model.data.batches import Batch, share
+from model.data.hints import random_hints
 from model.losses import (
     balanced_weight,
     discriminator_loss,
@@ -107,7 +108,9 @@ class GanTrainer:
         L, ab = to_network(decode_lab(batch.stored.to(self._device, non_blocking=True)))
         L, ab = L.contiguous(), ab.contiguous(memory_format=torch.channels_last)
         y = batch.y.to(self._device, non_blocking=True) if self._config.generator.labels else None
-        return self._critic_step(L, ab, y, z) if self.phase is Phase.CRITIC else self._full_step(L, ab, y, z)
+        hints = random_hints(ab, self._config, images, self._dist.rank, self._dist.count)
+        step = self._critic_step if self.phase is Phase.CRITIC else self._full_step
+        return step(L, ab, y, z, hints)
 
     def is_finite(self) -> bool:
         """Returns True if every number that a step changes is finite."""
@@ -134,20 +137,24 @@ class GanTrainer:
         if "random.cuda" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"])
 
-    def _critic_step(self, L: Tensor, ab: Tensor, y: Tensor | None, z: Tensor | None) -> dict[str, Tensor]:
+    def _critic_step(
+        self, L: Tensor, ab: Tensor, y: Tensor | None, z: Tensor | None, hints: Tensor | None
+    ) -> dict[str, Tensor]:
         """Updates the discriminator alone: the generator and its average stay as they are."""
         with torch.no_grad(), self._autocast:
-            fake = self._generator.eval()(L, None if z is None else z[0], y).float()
+            fake = self._generator.eval()(L, None if z is None else z[0], y, hints).float()
         spreads = {"ab_spread": _spread(fake), "ab_spread_real": _spread(ab)}
         return self._discriminator_step(L, ab, fake, y) | spreads
 
-    def _full_step(self, L: Tensor, ab: Tensor, y: Tensor | None, z: Tensor | None) -> dict[str, Tensor]:
+    def _full_step(
+        self, L: Tensor, ab: Tensor, y: Tensor | None, z: Tensor | None, hints: Tensor | None
+    ) -> dict[str, Tensor]:
         """Updates the generator, and in the adversarial phase the discriminator before it."""
         objective, adversarial = self._config.objective, self.phase is Phase.ADVERSARIAL
 
         # Color the photographs, a quarter of them twice with other noise in the same pass
         twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
-        fake, second = self._generate(L, y, z, twice)
+        fake, second = self._generate(L, y, z, twice, hints)
         measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
 
         # Compute the terms that need no discriminator
@@ -197,7 +204,9 @@ class GanTrainer:
         z = self._generator.sample_noise(2 * config.batch_size, draws)
         return None if z is None else z.view(2, config.batch_size, -1)[:, mine].to(self._device)
 
-    def _generate(self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice) -> tuple[Tensor, Tensor]:
+    def _generate(
+        self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice, hints: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Returns colorings of all photographs with the first z, and of those in `twice` with the second z."""
         self._generator.train()
         with self._autocast:
@@ -205,6 +214,7 @@ class GanTrainer:
                 torch.cat((L, L[twice])),
                 None if z is None else torch.cat((z[0], z[1][twice])),
                 None if y is None else torch.cat((y, y[twice])),
+                None if hints is None else torch.cat((hints, hints[twice])),
             )
         return fake[: len(L)].float(), fake[len(L) :].float()
 

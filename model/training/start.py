@@ -36,7 +36,7 @@ def trained_generator(config: TrainConfig, path: Path) -> Generator:
     """Returns a trained generator, to train it further.
 
     Args:
-        config: its `generator` must have the same shape.
+        config: its `generator` must have the same shape, but may add hints, which have yet to be learned.
         path: a folder that `save_generator` wrote, or a checkpoint, whose generator for use is taken.
 
     Raises:
@@ -44,6 +44,9 @@ def trained_generator(config: TrainConfig, path: Path) -> Generator:
     """
     generator = _of_checkpoint(path) if path.is_file() else load_generator(path)[0]
     generator.chroma_slope = 0.0  # the new training calibrates its own
+    if config.generator.hints and not generator.config.hints:
+        torch.manual_seed(config.seed)
+        generator = _with_hints(generator)
     found, wanted = generator.config.model_dump(), config.generator.model_dump()
     different = [f"{key}: {found[key]} -> {wanted[key]}" for key in wanted if found[key] != wanted[key]]
     if different:
@@ -54,12 +57,20 @@ def trained_generator(config: TrainConfig, path: Path) -> Generator:
     return generator
 
 
+def _with_hints(generator: Generator) -> Generator:
+    """Returns the same generator with hints; it colors as before, with and without them."""
+    extended = Generator(generator.config.model_copy(update={"hints": True}))
+    extended.load_state_dict(generator.state_dict(), strict=False)
+    return extended.eval()
+
+
 def _of_checkpoint(path: Path) -> Generator:
     try:
         checkpoint = read_checkpoint(path)
     except ValueError as error:
         raise UserError(f"train.init: {path} is no whole checkpoint ({error}); choose another one.") from None
-    generator = Generator(check(GeneratorConfig, checkpoint.identity["config"]["generator"], str(path)))
+    described = {"hints": False} | checkpoint.identity["config"]["generator"]  # older checkpoints lack the key
+    generator = Generator(check(GeneratorConfig, described, str(path)))
     generator.load_state_dict(below(checkpoint.tensors, "ema") or below(checkpoint.tensors, "generator"))
     return generator.eval()
 

@@ -60,6 +60,7 @@ def test_later_recipes_and_overrides_replace_earlier_ones(tmp_path: Path) -> Non
         ("train.learning_rate=.nan", ("train.learning_rate", "nan")),
         ("train.betas=[0.5]", ("train.betas",)),
         ("train.damage=1.5", ("train.damage", "1.5", "less than or equal to 1")),
+        ("train.hints=0.5", ("hints (0.5)", "generator.hints")),
         ("train.decay=exponential", ("train.decay", "'exponential'", "'none', 'linear' or 'cosine'")),
         ("train.generator.channels=12", ("train.generator.channels", "12", "multiple of 8")),
         ("train.discriminator.receptive_field=71", ("train.discriminator.receptive_field", "71", "70")),

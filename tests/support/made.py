@@ -51,7 +51,7 @@ def make_generator(
     generator = Generator(
         GeneratorConfig.model_validate(
             {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": noise, "noise_size": 4}
-            | {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False}
+            | {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False, "hints": False}
         )
     )
     for name, parameter in generator.named_parameters():

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from model.config import GeneratorConfig
-from model.inference.predict import predict_ab
+from model.inference.predict import predict_ab, with_chroma, without_chroma
 from model.networks.generator import Generator
 
 
-def made(test_time_augmentation: bool) -> Generator:
+def made(test_time_augmentation: bool, hints: bool = False) -> Generator:
     torch.manual_seed(0)
     config = GeneratorConfig(
         encoder="none",
@@ -21,6 +21,7 @@ def made(test_time_augmentation: bool) -> Generator:
         upsample="resize",
         labels=(),
         test_time_augmentation=test_time_augmentation,
+        hints=hints,
     )
     return Generator(config).eval()
 
@@ -75,3 +76,33 @@ def test_augmentation_at_test_time_colors_a_mirror_image_as_a_mirror_image() -> 
         colored, mirrored = predict_ab(generator, L, z), predict_ab(generator, L.flip(-1), z).flip(-1)
         assert colored.shape == (2, 2, 37, 52)
         assert torch.allclose(colored, mirrored, atol=1e-6) == augmented
+
+
+def test_hints_keep_their_place_and_color_at_any_size_and_in_a_mirror() -> None:
+    generator = made(True, hints=True)
+    for parameter in generator.hints.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3)
+    seen: list[torch.Tensor] = []
+    hints = torch.zeros(1, 3, 37, 52)
+    hints[:, :2] = 0.9  # counts only where the mask is 1
+    hints[..., 10:13, 40:43] = torch.tensor([0.5, -0.3, 1.0]).view(3, 1, 1)
+    L, z = torch.rand(1, 1, 37, 52) * 2 - 1, torch.randn(1, 3)
+    with generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[3])):
+        colored = predict_ab(generator, L, z, hints=hints)
+    assert len(seen) == 4
+    for view, mirrored in zip(seen, (False, True, False, True), strict=True):
+        ab, mask = view[:, :2], view[0, 2]
+        rows, columns = (mask.nonzero().float() + 0.5).mean(dim=0) / torch.tensor(mask.shape)
+        assert rows == pytest.approx(11.5 / 37, abs=0.02)
+        assert columns == pytest.approx((1 - 41.5 / 52) if mirrored else 41.5 / 52, abs=0.02)
+        expected = torch.tensor([0.5, -0.3]).view(2, 1).expand(2, int(mask.sum()))
+        torch.testing.assert_close(ab[0][:, mask > 0], expected)
+    flipped = predict_ab(generator, L.flip(-1), z, hints=hints.flip(-1)).flip(-1)
+    torch.testing.assert_close(colored, flipped, atol=1e-6, rtol=0)
+    assert (colored - predict_ab(generator, L, z)).abs().max() > 1e-3
+
+
+def test_the_chroma_correction_can_be_undone() -> None:
+    ab = torch.rand(2, 2, 9, 9) * 2 - 1
+    for slope in (0.0, 0.3, 2.0):
+        torch.testing.assert_close(without_chroma(with_chroma(ab, slope), slope), ab)

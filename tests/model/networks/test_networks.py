@@ -15,13 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 from model.config import DiscriminatorConfig, GeneratorConfig
 from model.networks.discriminator import Discriminator, smallest_side
 from model.networks.generator import Generator
+from model.networks.hints import fields
 
 FIELDS = (1, 16, 34, 70, 142, 286)
 
 
 def _generator(**options: object) -> Generator:
     plain = {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": "gaussian", "noise_size": 4}
-    plain |= {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False}
+    plain |= {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False, "hints": False}
     torch.manual_seed(0)
     return Generator(GeneratorConfig.model_validate(plain | options))
 
@@ -85,7 +86,7 @@ def test_every_combination_trains_for_a_step_in_a_group_of_processes(
     encoder: str, skip: bool, noise: str, norm: str
 ) -> None:
     """DistributedDataParallel refuses the second pass when the first one left a parameter without a gradient."""
-    generator = _generator(encoder=encoder, skip=skip, noise=noise, norm=norm, levels=5)
+    generator = _generator(encoder=encoder, skip=skip, noise=noise, norm=norm, levels=5, hints=noise == "gaussian")
     adam = torch.optim.Adam(generator.parameters(), lr=1e-4)
     parallel = DistributedDataParallel(generator, broadcast_buffers=False)
     for _ in range(2):
@@ -296,3 +297,37 @@ def test_the_gradient_penalty_is_the_mean_over_patches_at_unit_scale() -> None:
     rows = torch.autograd.functional.jacobian(lambda ab: discriminator(L, ab).flatten(), ab).flatten(1)
     expected = (rows / 5).square().sum(dim=1).mean()
     torch.testing.assert_close(discriminator.gradient_penalty(L, ab), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip": False}, {"encoder": "efficientnet_lite0", "levels": 5}], ids=str)
+def test_an_untrained_generator_with_hints_colors_as_one_without(options: dict[str, object]) -> None:
+    plain, hinted = _generator(**options).eval(), _generator(hints=True, **options).eval()
+    L, z, hints = _picture(64), _noise(plain), torch.rand(2, 3, 64, 64).round()
+    with torch.no_grad():
+        expected = plain(L, z)
+        assert torch.equal(hinted(L, z), expected)
+        assert torch.equal(hinted(L, z, hints=hints), expected)
+        assert torch.equal(plain(L, z, hints=hints), expected)
+    hinted(L, z, hints=hints).square().mean().backward()
+    zero = [parameter for parameter in hinted.hints.parameters() if not parameter.any()]
+    assert len(zero) == hinted.config.levels + 1  # the last convolution of each level
+    assert all(parameter.grad.abs().sum() > 0 for name, parameter in hinted.hints.named_parameters() if "add" in name)
+
+
+def test_a_point_of_color_is_seen_at_every_level_and_far_away() -> None:
+    generator = _generator(hints=True, levels=5).eval()
+    for parameter in generator.hints.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    L, z, hints = _picture(128, batch=1), _noise(generator, 1), torch.zeros(1, 3, 128, 128)
+    garbage = hints.clone()
+    garbage[:, :2] = 0.7
+    hints[..., 62:67, 62:67] = torch.tensor([0.4, -0.2, 1.0]).view(3, 1, 1)
+    for level, field in enumerate(fields(hints, 5)):
+        place = 63 // 2 ** (level + 1)
+        torch.testing.assert_close(field[..., place, place], torch.tensor([[0.4, -0.2, 1.0]]))
+        torch.testing.assert_close(field[:, 0], torch.full_like(field[:, 0], 0.4))
+        assert field[:, 2].amin() == pytest.approx(0.5 ** (5 - level), abs=1e-3)
+    with torch.no_grad():
+        change = (generator(L, z, hints=hints) - generator(L, z)).abs()
+        assert torch.equal(generator(L, z, hints=garbage), generator(L, z))
+    assert change[..., 20:108, 20:108].amin(dim=1).gt(0).float().mean() > 0.99

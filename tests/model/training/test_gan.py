@@ -152,3 +152,12 @@ def test_the_gradient_penalty_keeps_the_discriminator_flat(tmp_path: Path, shard
         train(tiny_config(*game, *penalty), shards, folder, {})
         slopes.append(logged(folder)[-1]["gradient_penalty"])
     assert slopes[1] < slopes[0] / 3
+
+
+def test_hints_are_learned(tmp_path: Path, shards: Shards) -> None:
+    common = ("critic_images=8", "images=48", "checkpoint_every=8", "hints=0.75")
+    train(tiny_config(*common, "generator.hints=true"), shards, tmp_path, {})
+    state = _state(tmp_path)
+    assert all(
+        state[f"{network}.hints.add.{level}.weight"].any() for network in ("generator", "ema") for level in range(3)
+    )

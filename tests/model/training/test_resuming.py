@@ -21,7 +21,14 @@ from model.utils.errors import Interrupted
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset
 from tests.support.trainings import CrashError, Recorder, crash, history, same, stop_at, terminate
 
-EVERYTHING_RANDOM = ("generator.noise=gaussian", "generator.norm=batch", "discriminator.norm=batch", "damage=0.5")
+HINTS = ("generator.hints=true", "hints=0.75")
+EVERYTHING_RANDOM = (
+    "generator.noise=gaussian",
+    "generator.norm=batch",
+    "discriminator.norm=batch",
+    "damage=0.5",
+    *HINTS,
+)
 LOWER_RATE = "learning_rate=0.0001"  # rounding grows with the steps' size
 DROPOUT = ("generator.noise=dropout",)
 CRITIC = ("warmup_images=16", "critic_images=16", "game_rate=0.5", "objective.adversarial_weighting=gradient")

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from model.data.shards import Shards
+from model.inference.saved import save_generator
 from model.training import loop as training
 from model.training.distributed import ProcessGroup
 from model.training.loop import train
+from model.training.start import new_generator, trained_generator
 from model.utils.errors import UserError
 from tests.support.tiny import tiny_config, tiny_dataset
 
@@ -52,3 +54,15 @@ def test_an_empty_dataset_is_refused(tmp_path: Path) -> None:
     empty = Shards.open(tiny_dataset(tmp_path / "data", train=0), "train")
     with pytest.raises(UserError, match="no photographs for training"):
         train(tiny_config(), empty, tmp_path / "run", {})
+
+
+def test_a_trained_generator_can_be_given_hints_and_colors_as_before(tmp_path: Path) -> None:
+    save_generator(tmp_path, new_generator(tiny_config()), crop=16, size=24, images=64)
+    before, after = (trained_generator(tiny_config(*more), tmp_path) for more in ((), ("generator.hints=true",)))
+    L, z = torch.rand(1, 1, 16, 16), torch.randn(1, 8)
+    with torch.no_grad():
+        assert torch.equal(after(L, z, hints=torch.ones(1, 3, 16, 16)), before(L, z))
+    assert after.config.hints
+    save_generator(tmp_path, after, crop=16, size=24, images=64)
+    with pytest.raises(UserError, match="hints: True -> False"):
+        trained_generator(tiny_config(), tmp_path)
