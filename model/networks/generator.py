@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import GeneratorConfig
+from model.networks.classes import Classes
 from model.networks.encoders import Convolutions, Pretrained
 from model.networks.layers import doubling, initialize, norm
 from model.networks.weights import Weights
@@ -28,10 +29,15 @@ class Generator(nn.Module):
     Labels: the embedding of a photograph's label y, one row for each name and one for "unknown", is concatenated with
     z. Without labels there is no embedding.
 
+    Output: a and b themselves (`regression`), or the annealed mean of a distribution over bins of the ab plane
+    (`classes`, see `model.networks.classes`). There is one temperature, for training and use, so every loss of the
+    colorings, the discriminator's above all, judges what users will see; the classes' own loss knows no temperature.
+
     Attributes:
         config: the generator's section of the configuration.
         chroma_slope: strength of the chroma correction in `model.inference.predict`; `model.training.calibration`
             sets it.
+        temperature: of the annealed mean; at first the configuration's.
     """
 
     def __init__(self, config: GeneratorConfig, encoder_weights: Weights | None = None) -> None:
@@ -47,6 +53,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.chroma_slope = 0.0
+        self.temperature = config.temperature
         self.encoder: Convolutions | Pretrained
         self.normalise = nn.ModuleList()
         if config.encoder == "none":
@@ -69,11 +76,19 @@ class Generator(nn.Module):
             drop = config.noise == "dropout" and config.levels - 1 - level < _DROPOUT_BLOCKS
             self.decoder.append(_Up(width + joined[level], narrower, config, modulated_by, drop))
             width = narrower
-        self.to_ab = nn.Sequential(doubling(width + joined[0], 2, config.upsample), nn.Tanh())
+        self.to_ab: nn.Sequential | Classes
+        if config.output == "classes":
+            self.to_ab = Classes(width + joined[0])
+        else:
+            self.to_ab = nn.Sequential(doubling(width + joined[0], 2, config.upsample), nn.Tanh())
         self.decoder.apply(initialize)
         self.to_ab.apply(initialize)
+        if isinstance(self.to_ab, Classes):
+            self.to_ab.begin_faint()
 
-    def forward(self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None, *, logits: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Colors a batch.
 
         Args:
@@ -81,9 +96,11 @@ class Generator(nn.Module):
             z: (B, noise_size) for gaussian noise, otherwise ignored.
             y: (B,) int64: each label's index in `config.labels`, -1 for unknown; None for all unknown. Ignored by a
                 generator without labels.
+            logits: whether to return the bins' logits, too; for the output `classes`.
 
         Returns:
-            ab (B, 2, H, W) in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units.
+            ab (B, 2, H, W) in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units. With `logits`, a pair: ab and
+            the logits (B, Q, H / 2, W / 2) float32.
 
         Raises:
             ValueError: z is missing for gaussian noise, or a side is not a multiple of 2 ** levels.
@@ -100,8 +117,11 @@ class Generator(nn.Module):
         x = features[-1]
         for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
             x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, condition)
-        ab: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
-        return ab
+        found: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
+        if not isinstance(self.to_ab, Classes):
+            return found
+        ab = self.to_ab.mean(found, self.temperature)
+        return (ab, found) if logits else ab
 
     def _condition(self, z: Tensor | None, y: Tensor | None, batch: int) -> Tensor | None:
         """Concatenates z and the labels' embeddings: (batch, noise_size) or twice as wide; None without either."""

@@ -20,6 +20,7 @@ from model.losses import (
 )
 from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
+from model.training.classes import ClassesLoss
 from model.training.distributed import ProcessGroup
 from model.training.ema import Ema
 from model.training.meters import below
@@ -41,18 +42,24 @@ class GanTrainer:
         learning_rates: of generator and discriminator in the last step; 0 for a network that rested.
     """
 
-    def __init__(self, config: TrainConfig, generator: Generator, dist: ProcessGroup) -> None:
+    def __init__(
+        self, config: TrainConfig, generator: Generator, dist: ProcessGroup, colors: Tensor | None = None
+    ) -> None:
         """
         Args:
             config: of the training.
             generator: to begin with, the same in every process; it is trained in place.
             dist: the processes that train.
+            colors: what `classes.ab_counts` returned for the photographs; without it, all classes have one weight.
         """
         self._config, self._dist, self._device = config, dist, dist.device
         self._schedule = Schedule(config)
         self.phase, self.learning_rates = self._schedule.phase(0), self._schedule.learning_rates(0)
         bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and self._device.type == "cuda")
         self._autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16)
+        self._classes_loss: ClassesLoss | None = None
+        if config.objective.classes_weight:
+            self._classes_loss = ClassesLoss(colors, config.objective.classes_uniform, self._device)
 
         self._generator = self._place(generator)
         self._ema = Ema(self._generator, config.ema_half_life) if config.ema_half_life else None
@@ -143,7 +150,7 @@ class GanTrainer:
 
         # Color the photographs, a quarter of them twice with other noise in the same pass
         twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
-        fake, second = self._generate(L, y, z, twice)
+        fake, second, logits = self._generate(L, y, z, twice)
         measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
 
         # Compute the terms that need no discriminator
@@ -152,6 +159,9 @@ class GanTrainer:
         if objective.reconstruction != "none":
             losses["reconstruction"] = reconstruction_loss(objective.reconstruction, fake, ab)
             total = total + objective.reconstruction_weight * losses["reconstruction"]
+        if self._classes_loss is not None and logits is not None:
+            losses["classes"] = self._classes_loss(logits, ab)
+            total = total + objective.classes_weight * losses["classes"]
         if z is not None and len(second):
             limit = objective.diversity_limit
             losses["diversity"] = diversity_loss(fake[twice], second, z[0][twice], z[1][twice], limit)
@@ -189,16 +199,21 @@ class GanTrainer:
         z = self._generator.sample_noise(2 * config.batch_size, draws)
         return None if z is None else z.view(2, config.batch_size, -1)[:, mine].to(self._device)
 
-    def _generate(self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice) -> tuple[Tensor, Tensor]:
-        """Returns colorings of all photographs with the first z, and of those in `twice` with the second z."""
+    def _generate(
+        self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns colorings of all photographs with the first z, of those in `twice` with the second z, and the logits
+        of the first where they have a loss."""
         self._generator.train()
         with self._autocast:
-            fake = self._generator_ddp(
+            found = self._generator_ddp(
                 torch.cat((L, L[twice])),
                 None if z is None else torch.cat((z[0], z[1][twice])),
                 None if y is None else torch.cat((y, y[twice])),
+                **({} if self._classes_loss is None else {"logits": True}),
             )
-        return fake[: len(L)].float(), fake[len(L) :].float()
+        fake, logits = (found, None) if self._classes_loss is None else found
+        return fake[: len(L)].float(), fake[len(L) :].float(), None if logits is None else logits[: len(L)]
 
     def _discriminator_step(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Updates the discriminator; returns its loss and the share of patches that it judged right before."""
