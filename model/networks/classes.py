@@ -75,5 +75,5 @@ class Classes(nn.Module):
         """
         with torch.autocast(logits.device.type, enabled=False):
             shares = F.softmax(logits.permute(0, 2, 3, 1) / temperature, dim=-1)
-            ab = (shares @ (self.centers / AB_SCALE)).permute(0, 3, 1, 2)
+            ab = (shares @ self.centers / AB_SCALE).permute(0, 3, 1, 2)
             return F.interpolate(ab, scale_factor=2.0, mode="bilinear")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.color import AB_SCALE
-from model.config import TrainConfig
+from model.config import ObjectiveConfig, TrainConfig
 from model.data.shards import Shards
 from model.networks.classes import centers
 from model.training.distributed import ProcessGroup
@@ -63,6 +63,11 @@ def soft_encoding() -> tuple[Tensor, Tensor]:
     colors = torch.cartesian_prod(level, level)
     distances, bins = torch.cdist(colors, centers()).topk(_NEAREST, largest=False)
     return bins, F.softmax(-distances.square() / (2 * _SIGMA**2), dim=1)
+
+
+def classes_loss(config: ObjectiveConfig, counts: Tensor | None, device: torch.device) -> ClassesLoss | None:
+    """Returns the classes' loss, as `ClassesLoss` describes; None where it has no weight."""
+    return ClassesLoss(counts, config.classes_uniform, device) if config.classes_weight else None
 
 
 def balancing_colors(config: TrainConfig, shards: Shards, dist: ProcessGroup) -> Tensor | None:

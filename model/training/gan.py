@@ -20,7 +20,7 @@ from model.losses import (
 )
 from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
-from model.training.classes import ClassesLoss
+from model.training.classes import classes_loss
 from model.training.distributed import ProcessGroup
 from model.training.ema import Ema
 from model.training.meters import below
@@ -33,9 +33,9 @@ N = TypeVar("N", bound=nn.Module)
 class GanTrainer:
     """Holds both networks, their optimizers and the generator's average, and trains them a step at a time.
 
-    The warm-up trains the generator alone on reconstruction, the next phase the discriminator alone. Then both learn,
-    and every term of the objective with a weight counts. Diversity waits for this phase, too: without a discriminator
-    that tells a plausible second coloring from a wrong one, it would only work against the reconstruction.
+    The warm-up trains the generator alone, on reconstruction and classes, the next phase the discriminator alone. Then
+    both learn, and every term of the objective with a weight counts. Diversity waits for this phase, too: without a
+    discriminator that tells plausible second colorings from wrong ones, it would only work against the reconstruction.
 
     Attributes:
         phase: of the last step.
@@ -57,9 +57,7 @@ class GanTrainer:
         self.phase, self.learning_rates = self._schedule.phase(0), self._schedule.learning_rates(0)
         bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and self._device.type == "cuda")
         self._autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16)
-        self._classes_loss: ClassesLoss | None = None
-        if config.objective.classes_weight:
-            self._classes_loss = ClassesLoss(colors, config.objective.classes_uniform, self._device)
+        self._classes_loss = classes_loss(config.objective, colors, self._device)
 
         self._generator = self._place(generator)
         self._ema = Ema(self._generator, config.ema_half_life) if config.ema_half_life else None
@@ -202,18 +200,18 @@ class GanTrainer:
     def _generate(
         self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Returns colorings of all photographs with the first z, of those in `twice` with the second z, and the logits
-        of the first where they have a loss."""
+        """Returns colorings with the first z, those in `twice` with the second, and the first's logits if these count."""
         self._generator.train()
+        wanted = {"logits": True} if self._classes_loss else {}
         with self._autocast:
             found = self._generator_ddp(
                 torch.cat((L, L[twice])),
                 None if z is None else torch.cat((z[0], z[1][twice])),
                 None if y is None else torch.cat((y, y[twice])),
-                **({} if self._classes_loss is None else {"logits": True}),
+                **wanted,
             )
-        fake, logits = (found, None) if self._classes_loss is None else found
-        return fake[: len(L)].float(), fake[len(L) :].float(), None if logits is None else logits[: len(L)]
+        fake, logits = (found[0], found[1][: len(L)]) if wanted else (found, None)
+        return fake[: len(L)].float(), fake[len(L) :].float(), logits
 
     def _discriminator_step(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Updates the discriminator; returns its loss and the share of patches that it judged right before."""
