@@ -200,7 +200,7 @@ class GanTrainer:
     def _generate(
         self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Returns colorings with the first z, those in `twice` with the second, and the first's logits if these count."""
+        """Returns colorings with the first z, those of `twice` with the second, the first's logits if they count."""
         self._generator.train()
         wanted = {"logits": True} if self._classes_loss else {}
         with self._autocast:
