@@ -36,6 +36,8 @@ class GeneratorConfig(Section):
     noise_size: Annotated[int, Field(ge=1, le=512)]
     norm: Literal["group", "batch", "instance"]
     upsample: Literal["resize", "transposed"]
+    output: Literal["regression", "classes"]
+    temperature: Rate
     test_time_augmentation: bool
     hints: bool
     labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
@@ -74,6 +76,8 @@ class ObjectiveConfig(Section):
     perceptual_weight: Weight
     diversity_weight: Weight
     diversity_limit: Weight
+    classes_weight: Weight
+    classes_uniform: Rate
 
     @property
     def reconstructs(self) -> bool:
@@ -166,6 +170,8 @@ class TrainConfig(Section):
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be a multiple of shuffle.lanes ({self.shuffle.lanes})"
             )
+        if self.objective.classes_weight and self.generator.output != "classes":
+            raise ValueError("objective.classes_weight must be 0 unless generator.output is classes")
         if self.validate_every % self.log_every:
             raise ValueError(
                 f"validate_every ({self.validate_every}) must be a multiple of log_every ({self.log_every}), to whose "

@@ -41,7 +41,8 @@ def save_generator(folder: Path, generator: Generator, *, crop: int, size: int, 
     Weights are rounded to half precision (IEEE 754 binary16), so that evaluation and use see the same weights. Their
     file also holds the configuration, so that generators that color differently have different SHA-256.
     """
-    use = {"generator": generator.config.model_dump(mode="json"), "chroma_slope": generator.chroma_slope}
+    config = generator.config.model_copy(update={"temperature": generator.temperature})
+    use = {"generator": config.model_dump(mode="json"), "chroma_slope": generator.chroma_slope}
     halves = {name: _half(tensor) for name, tensor in generator.state_dict().items()}
     weights = safetensors.torch.save(halves, {"use": json.dumps(use, sort_keys=True)})
     info = GeneratorInfo(crop, size, images, hashlib.sha256(weights).hexdigest())
@@ -81,11 +82,8 @@ def load_generator(folder: Path) -> tuple[Generator, GeneratorInfo]:
         info = GeneratorInfo(*(description[key] for key in ("crop", "size", "images", "weights_sha256")))
         config = description["generator"]
         if isinstance(config, dict):
-            config = {
-                "labels": [],
-                "test_time_augmentation": False,
-                "hints": False,
-            } | config  # keys that older files lack
+            older = {"labels": [], "test_time_augmentation": False, "hints": False, "output": "regression"}
+            config = older | {"temperature": 0.38} | config  # keys that older files lack
     except KeyError as error:
         raise UserError(f"{description_path}: {error.args[0]} is missing; train again or fetch it again.") from None
     if hashlib.sha256(weights).hexdigest() != info.weights_sha256:

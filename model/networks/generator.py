@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import GeneratorConfig
+from model.networks.classes import Classes
 from model.networks.encoders import Convolutions, Pretrained
 from model.networks.hints import HintPyramid
 from model.networks.layers import doubling, initialize, norm
@@ -30,11 +31,15 @@ class Generator(nn.Module):
     z. Without labels there is no embedding.
 
     Hints: colors that a user gives for some pixels enter the decoder at every level (`model.networks.hints`).
+    Output: a and b themselves (`regression`), or the annealed mean of a distribution over bins of the ab plane
+    (`classes`, see `model.networks.classes`). There is one temperature, for training and use, so every loss of the
+    colorings, the discriminator's above all, judges what users will see; the classes' own loss knows no temperature.
 
     Attributes:
         config: the generator's section of the configuration.
         chroma_slope: strength of the chroma correction in `model.inference.predict`; `model.training.calibration`
             sets it.
+        temperature: of the annealed mean; at first the configuration's.
     """
 
     def __init__(self, config: GeneratorConfig, encoder_weights: Weights | None = None) -> None:
@@ -50,6 +55,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.chroma_slope = 0.0
+        self.temperature = config.temperature
         self.encoder: Convolutions | Pretrained
         self.normalise = nn.ModuleList()
         if config.encoder == "none":
@@ -73,14 +79,26 @@ class Generator(nn.Module):
             self.decoder.append(_Up(width + joined[level], narrower, config, modulated_by, drop))
             states.append(width)
             width = narrower
-        self.to_ab = nn.Sequential(doubling(width + joined[0], 2, config.upsample), nn.Tanh())
+        self.to_ab: nn.Sequential | Classes
+        if config.output == "classes":
+            self.to_ab = Classes(width + joined[0])
+        else:
+            self.to_ab = nn.Sequential(doubling(width + joined[0], 2, config.upsample), nn.Tanh())
         self.decoder.apply(initialize)
         self.to_ab.apply(initialize)
         self.hints = HintPyramid([width, *reversed(states)]) if config.hints else None
+        if isinstance(self.to_ab, Classes):
+            self.to_ab.begin_faint()
 
     def forward(
-        self, L: Tensor, z: Tensor | None = None, y: Tensor | None = None, hints: Tensor | None = None
-    ) -> Tensor:
+        self,
+        L: Tensor,
+        z: Tensor | None = None,
+        y: Tensor | None = None,
+        hints: Tensor | None = None,
+        *,
+        logits: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Colors a batch.
 
         Args:
@@ -90,9 +108,11 @@ class Generator(nn.Module):
                 generator without labels.
             hints: (B, 3, H, W) float32: a and b in -1..1 where the mask, the third channel, is 1, and any finite values
                 where it is 0; None for no hints. Ignored by a generator without hints.
+            logits: whether to return the bins' logits, too; for the output `classes`.
 
         Returns:
-            ab (B, 2, H, W) in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units.
+            ab (B, 2, H, W) in -1..1; multiply by `model.color.AB_SCALE` for CIELAB units. With `logits`, a pair: ab and
+            the logits (B, Q, H / 2, W / 2) float32.
 
         Raises:
             ValueError: z is missing for gaussian noise, or a side is not a multiple of 2 ** levels.
@@ -111,8 +131,11 @@ class Generator(nn.Module):
         for level, block in zip(reversed(range(1, self.config.levels)), self.decoder, strict=True):
             x = block(torch.cat((x, features[level]), dim=1) if self._joins[level] else x, condition)
             x = self._hinted(x, seen, level - 1)
-        ab: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
-        return ab
+        found: Tensor = self.to_ab(torch.cat((x, features[0]), dim=1) if self._joins[0] else x)
+        if not isinstance(self.to_ab, Classes):
+            return found
+        ab = self.to_ab.mean(found, self.temperature)
+        return (ab, found) if logits else ab
 
     def _seen(self, hints: Tensor | None, L: Tensor) -> list[Tensor]:
         """Returns what each level sees of the hints; nothing for a generator without hints."""

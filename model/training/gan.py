@@ -23,6 +23,7 @@ from model.losses import (
 from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
 from model.networks.perceptual import PerceptualLoss
+from model.training.classes import classes_loss
 from model.training.distributed import ProcessGroup
 from model.training.ema import Ema
 from model.training.meters import below
@@ -45,18 +46,22 @@ class GanTrainer:
         learning_rates: of generator and discriminator in the last step; 0 for a network that rested.
     """
 
-    def __init__(self, config: TrainConfig, generator: Generator, dist: ProcessGroup) -> None:
+    def __init__(
+        self, config: TrainConfig, generator: Generator, dist: ProcessGroup, colors: Tensor | None = None
+    ) -> None:
         """
         Args:
             config: of the training.
             generator: to begin with, the same in every process; it is trained in place.
             dist: the processes that train.
+            colors: what `classes.ab_counts` returned for the photographs; without it, all classes have one weight.
         """
         self._config, self._dist, self._device = config, dist, dist.device
         self._schedule = Schedule(config)
         self.phase, self.learning_rates = self._schedule.phase(0), self._schedule.learning_rates(0)
         bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and self._device.type == "cuda")
         self._autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=bfloat16)
+        self._classes_loss = classes_loss(config.objective, colors, self._device)
 
         self._generator = self._place(generator)
         self._ema = Ema(self._generator, config.ema_half_life) if config.ema_half_life else None
@@ -154,7 +159,7 @@ class GanTrainer:
 
         # Color the photographs, a quarter of them twice with other noise in the same pass
         twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
-        fake, second = self._generate(L, y, z, twice, hints)
+        fake, second, logits = self._generate(L, y, z, twice, hints)
         measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
 
         # Compute the terms that need no discriminator
@@ -167,6 +172,9 @@ class GanTrainer:
             with self._autocast:
                 losses["perceptual"] = self._perceptual(L, fake, ab)
             total = total + objective.perceptual_weight * losses["perceptual"]
+        if self._classes_loss is not None and logits is not None:
+            losses["classes"] = self._classes_loss(logits, ab)
+            total = total + objective.classes_weight * losses["classes"]
         if z is not None and len(second):
             limit = objective.diversity_limit
             losses["diversity"] = diversity_loss(fake[twice], second, z[0][twice], z[1][twice], limit)
@@ -206,17 +214,20 @@ class GanTrainer:
 
     def _generate(
         self, L: Tensor, y: Tensor | None, z: Tensor | None, twice: slice, hints: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Returns colorings of all photographs with the first z, and of those in `twice` with the second z."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns colorings with the first z, those of `twice` with the second, the first's logits if they count."""
         self._generator.train()
+        wanted = {"logits": True} if self._classes_loss else {}
         with self._autocast:
-            fake = self._generator_ddp(
+            found = self._generator_ddp(
                 torch.cat((L, L[twice])),
                 None if z is None else torch.cat((z[0], z[1][twice])),
                 None if y is None else torch.cat((y, y[twice])),
                 None if hints is None else torch.cat((hints, hints[twice])),
+                **wanted,
             )
-        return fake[: len(L)].float(), fake[len(L) :].float()
+        fake, logits = (found[0], found[1][: len(L)]) if wanted else (found, None)
+        return fake[: len(L)].float(), fake[len(L) :].float(), logits
 
     def _discriminator_step(self, L: Tensor, ab: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """Updates the discriminator; returns its losses and the share of patches that it judged right before."""

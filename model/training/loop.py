@@ -15,6 +15,7 @@ from model.config import TrainConfig
 from model.data.shards import Shards
 from model.networks.generator import Generator
 from model.training.checkpoint import checkpoints
+from model.training.classes import balancing_colors
 from model.training.distributed import ProcessGroup, join_processes, stop_requested
 from model.training.gan import GanTrainer
 from model.training.loader import batches
@@ -118,7 +119,7 @@ def train(
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")  # TF32 on a GPU
 
-        gan = GanTrainer(config, generator or new_generator(config), dist)
+        gan = GanTrainer(config, generator or new_generator(config), dist, balancing_colors(config, shards, dist))
         validation = Validation(shards.sibling("val"), dist) if config.validate_every else None
         state = TrainingState(config, {"config": config.model_dump(mode="json"), **identity}, folder, dist)
         state.resume(gan)

@@ -52,6 +52,7 @@ def make_generator(
         GeneratorConfig.model_validate(
             {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": noise, "noise_size": 4}
             | {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False, "hints": False}
+            | {"output": "regression", "temperature": 0.38}
         )
     )
     for name, parameter in generator.named_parameters():

@@ -24,7 +24,15 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("overrides", [(), ("generator.norm=batch", "generator.noise=dropout"), ("generator.skip=no",)])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("generator.norm=batch", "generator.noise=dropout"),
+        ("generator.skip=no",),
+        ("generator.output=classes", "generator.temperature=0.7"),
+    ],
+)
 def test_a_saved_generator_loads_with_the_same_config_and_weights(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     generator = _generator(*overrides).to(memory_format=torch.channels_last)
     info = save_generator(tmp_path / "new" / "folder", generator, crop=16, size=24, images=64)
@@ -53,6 +61,13 @@ def test_generators_that_color_differently_have_different_hashes(tmp_path: Path)
     calibrated.chroma_slope = 0.5
     infos = [save_generator(tmp_path, one, crop=16, size=24, images=64) for one in (plain, calibrated, flipped)]
     assert len({info.weights_sha256 for info in infos}) == 3
+
+
+def test_a_saved_generator_keeps_its_temperature(tmp_path: Path) -> None:
+    generator = _generator("generator.output=classes")
+    generator.temperature = 0.6
+    save_generator(tmp_path, generator, crop=16, size=24, images=64)
+    assert load_generator(tmp_path)[0].temperature == 0.6
 
 
 def test_damaged_weights_are_refused(saved: Path) -> None:

@@ -23,6 +23,8 @@ FIELDS = (1, 16, 34, 70, 142, 286)
 def _generator(**options: object) -> Generator:
     plain = {"encoder": "none", "channels": 8, "levels": 3, "skip": True, "noise": "gaussian", "noise_size": 4}
     plain |= {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False, "hints": False}
+    plain |= {"norm": "group", "upsample": "resize", "labels": [], "test_time_augmentation": False}
+    plain |= {"output": "regression", "temperature": 0.38}
     torch.manual_seed(0)
     return Generator(GeneratorConfig.model_validate(plain | options))
 
