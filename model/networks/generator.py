@@ -150,6 +150,19 @@ class Generator(nn.Module):
         hinted: Tensor = self.hints(x, seen[level], level)
         return hinted
 
+    def _seen(self, hints: Tensor | None, L: Tensor) -> list[Tensor]:
+        """Returns what each level sees of the hints; nothing for a generator without hints."""
+        if self.hints is None:
+            return []
+        return self.hints.pyramid(L.new_zeros(len(L), 3, *L.shape[-2:]) if hints is None else hints)
+
+    def _hinted(self, x: Tensor, seen: list[Tensor], level: int) -> Tensor:
+        """Returns the decoder's state before a level with what the hints add to it."""
+        if self.hints is None:
+            return x
+        hinted: Tensor = self.hints(x, seen[level], level)
+        return hinted
+
     def _condition(self, z: Tensor | None, y: Tensor | None, batch: int) -> Tensor | None:
         """Concatenates z and the labels' embeddings: (batch, noise_size) or twice as wide; None without either."""
         z = z if self.config.noise == "gaussian" else None

@@ -26,7 +26,7 @@ from model.networks.perceptual import PerceptualLoss
 from model.training.classes import classes_loss
 from model.training.distributed import ProcessGroup
 from model.training.ema import Ema
-from model.training.meters import below
+from model.training.meters import below, spread
 from model.training.schedule import Phase, Schedule
 from model.utils.seeds import seed_of, seeded
 
@@ -320,9 +320,3 @@ class GanTrainer:
         yield "random.cpu", torch.get_rng_state()
         if self._device.type == "cuda":
             yield "random.cuda", torch.cuda.get_rng_state()
-
-
-def _spread(ab: Tensor) -> Tensor:
-    """Returns the standard deviation over a photograph's pixels of (B, 2, H, W) in -1..1, in CIELAB units, mean over
-    photographs."""
-    return AB_SCALE * ab.flatten(2).std(dim=2).mean()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from model.color import AB_SCALE
 from model.training.distributed import ProcessGroup
 
 HISTORY = "history.jsonl"
@@ -50,3 +51,9 @@ class Means:
 def below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Returns the tensors whose names begin with `name.`, without that prefix."""
     return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+
+def spread(ab: Tensor) -> Tensor:
+    """Returns the standard deviation over a photograph's pixels of (B, 2, H, W) in -1..1, in CIELAB units, mean over
+    photographs."""
+    return AB_SCALE * ab.flatten(2).std(dim=2).mean()
