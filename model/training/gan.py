@@ -148,7 +148,7 @@ class GanTrainer:
         """Updates the discriminator alone: the generator and its average stay as they are."""
         with torch.no_grad(), self._autocast:
             fake = self._generator.eval()(L, None if z is None else z[0], y, hints).float()
-        spreads = {"ab_spread": _spread(fake), "ab_spread_real": _spread(ab)}
+        spreads = {"ab_spread": spread(fake), "ab_spread_real": spread(ab)}
         return self._discriminator_step(L, ab, fake, y) | spreads
 
     def _full_step(
@@ -160,7 +160,7 @@ class GanTrainer:
         # Color the photographs, a quarter of them twice with other noise in the same pass
         twice = slice(0, len(L) if objective.diversity_weight and z is not None and adversarial else 0, 4)
         fake, second, logits = self._generate(L, y, z, twice, hints)
-        measures = {"ab_spread": _spread(fake.detach()), "ab_spread_real": _spread(ab)}
+        measures = {"ab_spread": spread(fake.detach()), "ab_spread_real": spread(ab)}
 
         # Compute the terms that need no discriminator
         losses: dict[str, Tensor] = {}
