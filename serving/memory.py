@@ -63,7 +63,7 @@ class Memory:
 
         It must be called with a warm model, before the first photograph.
         """
-        self._rest = self._rest or max(1.0, _MARGIN * self._most - _peak())
+        self._rest = self._rest or max(1.0, _left(self._most, _peak()))
 
     @contextmanager
     def work(self, size: int, gone: Event) -> Iterator[None]:
@@ -128,6 +128,15 @@ class Files:
         """Adds bytes of an answer, which is never refused: other files are."""
         self._memory.count_files(size)
         self.size += size
+
+
+def most_for_one(most: int, base: int) -> float:
+    """Returns the bytes for the largest photograph in a process that may use `most` and uses `base` without one."""
+    return (1 - _FOR_FILES) * _left(most, base)
+
+
+def _left(most: int, base: int) -> float:
+    return _MARGIN * most - base
 
 
 def _peak() -> int:

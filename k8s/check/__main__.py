@@ -47,7 +47,7 @@ RULES: tuple[Callable[[Manifests], Iterator[Finding]], ...] = (
     wiring.types,
 )
 
-OPTIONAL = ("cilium", "mlflow-ingress", "mlflow-plugin", "notebooks", "pull-secret", "webhook")
+OPTIONAL = ("cilium", "mlflow-ingress", "mlflow-plugin", "notebooks", "pull-secret", "web-ingress", "webhook")
 """Components that no overlay includes and that ask for no room: the check adds them together."""
 
 SETTINGS = {
