@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import psutil
 from kfp import local
 
 from components.shared.machine.pipeline_run import LOCAL, RUN_ID
@@ -27,7 +26,7 @@ from pipeline import ROOT
 from pipeline.arguments import arguments
 from pipeline.data.versions import ensure_data, folder_version
 from pipeline.graph import retraining
-from pipeline.local import journal
+from pipeline.local import journal, processes
 from pipeline.local.console import quiet
 from pipeline.local.journal import StepResult
 from pipeline.variants import Variants
@@ -125,7 +124,7 @@ class _Session:
             raise_on_error=True,
         )
         try:
-            with self.log.open("w", encoding="utf-8") as log, quiet(log):
+            with self.log.open("w", encoding="utf-8") as log, quiet(log), processes.started_here():
                 retraining(**arguments)
         except (RuntimeError, OSError) as error:  # what kfp raises when a task has failed, or the disk is full
             self.ended_by = journal.failed_task(str(error), self.steps)
@@ -191,10 +190,7 @@ def _stoppable() -> Iterator[None]:
     """
 
     def stop(*_: object) -> None:
-        steps = [step for shell in psutil.Process().children() for step in shell.children()]
-        for step in steps:
-            step.terminate()
-        if not steps:
+        if not processes.terminate():
             raise KeyboardInterrupt
 
     with handled({signal.SIGTERM: stop, signal.SIGINT: stop}):

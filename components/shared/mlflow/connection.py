@@ -1,18 +1,17 @@
 """The connection to MLflow: its address, a client for it, and its errors as sentences."""
 
-import fcntl
 import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.shared.machine.first_contact import await_in_new_pod
 from components.shared.machine.pipeline_run import on_kubeflow
 from components.shared.machine.workspace import workspace
+from components.shared.mlflow import sqlite
 from model.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ _DISK = {  # messages of SQLite and of a folder of artifacts, and what to do
     "readonly database": "give the user who runs this write access, and run the same command again",
     "unable to open database file": "give the user who runs this write access, or it room",
 }
-_PATH = re.compile(r"(sqlite|file):///|databricks|[^@:]*$")  # a path or a name: these carry no password
+_PATH = re.compile(r"(sqlite(\+\w+)?|file):///|databricks|[^@:]*$")  # a path or a name: these carry no password
 _ADDRESS = re.compile(r"([\w+.-]+://)([^/?#]*@)?([^/?#@]*)([/][^?#@]*)?([?][^@]*)?")
 _PASSWORD = re.compile(r"(?<=://)[^\s/]*@")  # user and password of an address
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
@@ -58,7 +57,7 @@ _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 def uri() -> str:
     """Returns MLFLOW_TRACKING_URI, or the URI of the SQLite file mlflow.db in the workspace."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite.url(workspace() / "mlflow.db")
 
 
 def shown_uri() -> str:
@@ -84,16 +83,15 @@ def connect() -> "MlflowClient":
     mlflow.set_tracking_uri(here)
     if not chosen:
         os.environ.pop("MLFLOW_TRACKING_URI", None)  # set_tracking_uri exports it; it must not outlive this folder
-    if not here.startswith("sqlite:///"):
-        if here.startswith(("http://", "https://")):
-            await_in_new_pod(redacted(here), "MLflow")
-        try:
+    if database := sqlite.file_of(here):
+        with sqlite.prepared(database):
             return mlflow.MlflowClient(here)
-        except ImportError as error:
-            raise UserError(f"MLflow at {shown_uri()} needs the Python package {error.name}, missing here.") from None
-    with _locked(here):
-        _create_database(Path(here.removeprefix("sqlite:///")))
+    if here.startswith(("http://", "https://")):
+        await_in_new_pod(redacted(here), "MLflow")
+    try:
         return mlflow.MlflowClient(here)
+    except ImportError as error:
+        raise UserError(f"MLflow at {shown_uri()} needs the Python package {error.name}, missing here.") from None
 
 
 def require_shared() -> None:
@@ -102,7 +100,7 @@ def require_shared() -> None:
     Raises:
         UserError: it is a file.
     """
-    if on_kubeflow() and urlsplit(uri()).scheme in ("", "file", "sqlite"):
+    if on_kubeflow() and urlsplit(uri()).scheme.partition("+")[0] in ("", "file", "sqlite"):
         raise UserError(
             f"MLflow at {shown_uri()} is a file of this pod, which the other steps do not see; set "
             "MLFLOW_TRACKING_URI, the server's address, in the ConfigMap `colorizer` of the namespace of the runs."
@@ -156,40 +154,6 @@ def _require_address() -> None:
             f"MLFLOW_TRACKING_URI is no address ({shown_uri()}): write SCHEME://USER:PASSWORD@HOST:PORT, with %2F, "
             "%3F, %23 and %40 for / ? # and @ in the password."
         )
-
-
-def sqlite_folder(address: str) -> Path:
-    """Returns the folder of the SQLite file that a URI "sqlite:///..." names; absolute."""
-    return Path(address.removeprefix("sqlite:///")).absolute().parent
-
-
-@contextmanager
-def _locked(sqlite: str) -> Iterator[None]:
-    """Holds a lock on a SQLite store: its first client creates the tables, and two at once fail."""
-    folder = sqlite_folder(sqlite)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".mlflow.lock").open("w")
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; correct MLFLOW_TRACKING_URI ({sqlite}).") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _create_database(database: Path) -> None:
-    """Makes MLflow's tables in a file that appears with all of them: MLflow cannot open one that is half made."""
-    if database.exists():
-        return
-    from mlflow.store.db import utils
-
-    partial = database.with_name(f".{database.name}.partial")
-    for leftover in database.parent.glob(f"{partial.name}*"):  # with SQLite's journal
-        leftover.unlink()
-    engine = utils.create_sqlalchemy_engine(f"sqlite:///{partial}")
-    utils._initialize_tables(engine)
-    engine.dispose()
-    partial.rename(database)
 
 
 def _set_environment() -> None:

@@ -11,8 +11,8 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.pipeline_run import pipeline_run_id
-from components.shared.mlflow import tree
-from components.shared.mlflow.connection import connect, explained, sqlite_folder, uri
+from components.shared.mlflow import sqlite, tree
+from components.shared.mlflow.connection import connect, explained, uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -173,8 +173,8 @@ def experiment_id(client: "MlflowClient") -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     found = client.get_experiment_by_name(name)
     if found is None:
-        here = uri()
-        location = str(sqlite_folder(here) / "mlartifacts") if here.startswith("sqlite:///") else None  # the server's
+        database = sqlite.file_of(uri())
+        location = sqlite.artifacts_beside(database) if database else None  # the server's
         try:
             made: str = client.create_experiment(name, artifact_location=location)
         except MlflowException as error:
