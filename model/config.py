@@ -9,11 +9,16 @@ from pydantic import AfterValidator, Field, model_validator
 
 from model.utils.settings import Section
 
+EXACT = 2**53 - 1
+"""Largest whole number that Kubeflow passes on unchanged, for it passes every number as a float."""
+
+Seed = Annotated[int, Field(ge=0, le=EXACT)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1, le=10**12)]
+NotNegative = Annotated[int, Field(ge=0, le=10**12)]
 Rate = Annotated[float, Field(gt=0, le=1)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -110,7 +115,7 @@ class HealthConfig(Section):
 class TrainConfig(Section):
     """Checks section `train`, and that its values fit together; params.yaml tells what each means."""
 
-    seed: NotNegative
+    seed: Seed
     init: str
     images: Positive
     warmup_images: NotNegative
@@ -126,7 +131,7 @@ class TrainConfig(Section):
     encoder_weights: str
     discriminator_learning_rate: Rate
     game_rate: Rate
-    betas: Annotated[tuple[Share, Share], Field(strict=False)]
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)]
     decay: Literal["none", "linear", "cosine"]
     game_decay: Literal["none", "linear", "cosine"]
     decay_from: Share

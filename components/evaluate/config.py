@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from model.config import NotNegative, Positive
+from model.config import Positive, Seed
 from model.utils.settings import Section
 
 
@@ -15,7 +15,7 @@ class EvaluateConfig(Section):
     batch_size: Positive
     photographs: Positive
     samples: Annotated[int, Field(ge=2, le=64)]
-    seed: NotNegative
+    seed: Seed
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     inception_weights: str
     lpips_weights: str

@@ -11,7 +11,7 @@ from model.utils.settings import Section
 class InspectConfig(Section):
     """Checks the limits of drift, in PSI; `psi_stop` 0 never stops."""
 
-    psi_warn: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    psi_warn: Annotated[float, Field(gt=0, le=1e6)]
     psi_stop: Weight
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """Checks section `register` of params.yaml."""
 
-import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -11,15 +10,16 @@ from model.utils.settings import Section
 
 _NAME = re.compile(r"(?P<metric>\w+)(?:\[(?:worst of (?P<least>[1-9]\d*)|(?P<part>.+))\])?")
 
+_MOST = 1e6
 BASELINES = ("gray", "mean_by_lightness")
 
 
 def _bound(value: Any) -> float | str:
     if isinstance(value, str) and value in BASELINES:
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST:
         return float(value)
-    raise ValueError(f"{value!r} is no bound; write a finite number, or one of {', '.join(BASELINES)}")
+    raise ValueError(f"{value!r} is no bound; write a finite number from -1e6 to 1e6, or one of {', '.join(BASELINES)}")
 
 
 class Rule(Section):
@@ -29,7 +29,7 @@ class Rule(Section):
     """
 
     direction: Literal["up", "down"]
-    change: Annotated[float, Field(allow_inf_nan=False)]
+    change: Annotated[float, Field(ge=-_MOST, le=_MOST)]
     bound: Annotated[float | str, PlainValidator(_bound)]
 
 

@@ -1,9 +1,9 @@
 """Settings in YAML: reading, merging and checking; an error names the file, the key and the value."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from model.utils.errors import UserError
 
 S = TypeVar("S", bound=BaseModel)
+
+_LIMITS = {
+    "gt": "greater than", "ge": "greater than or equal to", "lt": "less than", "le": "less than or equal to",
+}  # fmt: skip
 
 
 class Section(BaseModel):
@@ -49,10 +53,10 @@ def check(section: type[S], values: Mapping[str, Any], source: str, home: str = 
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise UserError(_sentence(error, source, home)) from None
+        raise UserError(_sentence(section, error, source, home)) from None
 
 
-def _sentence(error: ValidationError, source: str, home: str) -> str:
+def _sentence(section: type[BaseModel], error: ValidationError, source: str, home: str) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
@@ -62,7 +66,22 @@ def _sentence(error: ValidationError, source: str, home: str) -> str:
         return f"{source}: {key} is missing; {home} lists every key."
     if first["type"] == "value_error":
         return f"{source}: {key + ': ' if key else ''}{message}."
+    if first["type"].startswith(("greater_than", "less_than")):
+        message = f"input should be {' and '.join(limits(section, first['loc']))}"
     return f"{source}: {key} is {first['input']!r}; {message[0].lower() + message[1:]}."
+
+
+def limits(section: Any, key: Sequence[int | str]) -> list[str]:
+    """Returns in words the limits of the number at a key of a section, such as "greater than 0"."""
+    annotation, found = section, list[Any]()
+    for part in key:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = {one.alias or name: one for name, one in annotation.model_fields.items()}[str(part)]
+            annotation, found = field.annotation, field.metadata
+        else:  # an element of a tuple, or a value of a mapping
+            annotation = get_args(annotation)[part if isinstance(part, int) else -1]
+            found = [limit for one in getattr(annotation, "__metadata__", ()) for limit in one.metadata]
+    return [f"{words} {getattr(one, name)}" for one in found for name, words in _LIMITS.items() if hasattr(one, name)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -85,8 +104,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
+
+
 class _Loader(yaml.SafeLoader):
-    """Loads safe YAML; reads 1e-4 as a number, as YAML 1.2 does, and refuses duplicate keys."""
+    """Loads safe YAML; reads 1e-4 as a number, as YAML 1.2 does, and refuses duplicate keys and old numbers."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        text = str(node.value)
+        if node.tag in _NUMBERS and (":" in text or _OCTAL.fullmatch(text)):
+            problem = (
+                f"YAML 1.1 reads {text} as {'sexagesimal' if ':' in text else 'octal'}; "
+                "write a decimal number, or put it in quotes"
+            )
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from kfp_server_api import V2beta1RecurringRun
@@ -25,22 +26,44 @@ from pipeline.cluster.submit import Package, Place, cluster_arguments
 from pipeline.variants import Variants
 
 _MARK = re.compile(r"colorize schedule (?P<digest>[0-9a-f]{64})")
+_ZONE = re.compile(r"(CRON_)?TZ=\S*")
 _DAY, _WEEKDAY = re.compile(r"[\d*?,/-]+"), re.compile(r"([0-6*?,/-]|sun|mon|tue|wed|thu|fri|sat)+", re.IGNORECASE)
 """Days of the month and of the week that Kubeflow accepts; cronsim also accepts L, # and a weekday 7."""
 
 
 def _cron(text: str) -> str:
+    if zone := _ZONE.match(text):
+        raise ValueError(
+            f"{text!r} begins with {zone[0]}; Kubeflow reads every cron in cluster_time_zone; leave it out"
+        )
     fields = text.split()
     if len(fields) != 6:
         # Kubeflow takes five, too, seconds first: "0 3 * * *" would start a run every hour.
         raise ValueError(f"{text!r} has {len(fields)} fields; write six: second minute hour day month weekday")
     try:
-        CronSim(text.replace("?", "*"), datetime.now(UTC))
-    except CronSimError as error:
+        next(CronSim(text.replace("?", "*"), datetime.now(UTC)))
+    except (CronSimError, StopIteration) as error:
+        if _is_cron(*fields[:4], "*", fields[5]):  # cronsim finds no such day in these months
+            raise ValueError(f"{text!r} never fires: no month {fields[4]} has a day {fields[3]}") from None
         raise ValueError(f"{text!r}: {str(error).lower()}") from None
     if not (_DAY.fullmatch(fields[3]) and _WEEKDAY.fullmatch(fields[5])):
         raise ValueError(f"{text!r}: bad day; write numbers (weekdays 0 to 6, or sun to sat), ranges or */2")
     return text
+
+
+def _is_cron(*fields: str) -> bool:
+    try:
+        return bool(CronSim(" ".join(fields).replace("?", "*"), datetime.now(UTC)))
+    except CronSimError:
+        return False
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from None
+    return name
 
 
 class Schedule(Section):
@@ -65,7 +88,7 @@ class Schedules(Section):
         schedules: The recurring runs; each name once, each `time_zone` missing or that of the cluster.
     """
 
-    cluster_time_zone: str
+    cluster_time_zone: Annotated[str, AfterValidator(_zone)]
     schedules: list[Schedule]
 
     @model_validator(mode="after")

@@ -173,6 +173,18 @@ def test_diff_also_prints_json(kfp: KfpServer, schedule: Schedule):
         ({"cron": "0 0 5-3 * * *"}, ("bad hour",)),
         ({"cron": "0 0 */0 * * *"}, ("bad hour",)),
         ({"cron": "0 0 3, * * *"}, ("bad hour",)),
+        ({"cron": "0 0 3 LW * *"}, ("bad day",)),
+        ({"cron": "0 0 3 * * 5L"}, ("bad day",)),
+        ({"cron": "0 0 3 * * */7"}, ("bad day",)),
+        ({"cron": "0 0 3 31 2 *"}, ("schedules.0.cron", "'0 0 3 31 2 *' never fires", "no month 2 has a day 31")),
+        ({"cron": "0 0 3 31 feb,apr ?"}, ("never fires", "feb,apr")),
+        ({"cron": "0 0 3 30 2 */2"}, ("never fires",)),
+        ({"cron": "0 0 3 31 13 *"}, ("bad month",)),
+        (
+            {"cron": "CRON_TZ=Europe/Berlin 0 0 3 * * *"},
+            ("schedules.0.cron", "CRON_TZ=Europe/Berlin", "cluster_time_zone"),
+        ),
+        ({"cron": "TZ=UTC 0 0 3 * * *"}, ("schedules.0.cron", "TZ=UTC", "cluster_time_zone")),
         ({"time_zone": "Europe/Berlin"}, ("nightly: time_zone is Europe/Berlin", "UTC", "CRON_SCHEDULE_TIMEZONE")),
         ({"data": "newest"}, ("schedules.0.data", "newest")),
         ({"concurency": 2}, ("schedules.0.concurency", "docs/operate/schedules.md")),
@@ -189,6 +201,16 @@ def test_a_wrong_entry_in_the_file_is_named_in_one_line(kfp: KfpServer, schedule
     for word in words:
         assert word in done.err
     assert not kfp.requests
+
+
+def test_a_time_zone_that_does_not_exist_is_refused(schedule: Schedule):
+    done = schedule(NIGHTLY | {"time_zone": "Mars/Olympus"}, zone="Mars/Olympus")
+    assert "cluster_time_zone: 'Mars/Olympus' is no time zone" in done.err
+
+
+@pytest.mark.parametrize("cron", ["0 0 3 29 2 *", "0 0 3 31 2 mon"])
+def test_what_fires_rarely_is_accepted(schedule: Schedule, cron: str):
+    assert schedule(NIGHTLY | {"cron": cron}).out == "create: nightly\n"
 
 
 def test_a_duplicate_name_is_refused(schedule: Schedule):
