@@ -42,8 +42,8 @@ def _cron(text: str) -> str:
         raise ValueError(f"{text!r} has {len(fields)} fields; write six: second minute hour day month weekday")
     try:
         next(CronSim(text.replace("?", "*"), datetime.now(UTC)))
-    except (CronSimError, StopIteration) as error:
-        if _is_cron(*fields[:4], "*", fields[5]):  # cronsim finds no such day in these months
+    except CronSimError as error:
+        if "day-of-month" in str(error) and _is_cron(*fields[:4], "*", fields[5]):  # no such day in these months
             raise ValueError(f"{text!r} never fires: no month {fields[4]} has a day {fields[3]}") from None
         raise ValueError(f"{text!r}: {str(error).lower()}") from None
     if not (_DAY.fullmatch(fields[3]) and _WEEKDAY.fullmatch(fields[5])):
