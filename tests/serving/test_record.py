@@ -1,11 +1,14 @@
 """Tests of the record of a folder of pictures after a kill, a power cut or a change of version."""
 
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from serving import record
 from serving.record import NAME, Origin, Record
+from tests.support.killed import stops
 
 ORIGIN = Origin("album/old.jpg", "p", "w", 0, "day", 2)
 
@@ -35,6 +38,20 @@ def test_a_kill_after_the_line_leaves_no_wrong_picture(tmp_path: Path, monkeypat
     assert Record(tmp_path).find(ORIGIN) is None
     Record(tmp_path).write(picture, b"other colors", ORIGIN)
     assert Record(tmp_path).find(ORIGIN) == picture
+
+
+def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_picture(tmp_path: Path):
+    picture, old, new = tmp_path / "album" / "old-colorized.jpg", b"old" * 9000, b"new" * 9000
+    later = replace(ORIGIN, seed=1)
+    record = Record(tmp_path)
+    record.write(picture, old, ORIGIN)
+    found = []
+    for _ in stops(lambda: record.write(picture, new, later)):
+        left = picture.read_bytes()
+        known = Record(tmp_path)
+        assert (known.find(ORIGIN), known.find(later)) == ((picture, None) if left == old else (None, picture))
+        found.append(left)
+    assert [content for content, _ in groupby(found)] == [old, new]
 
 
 @pytest.mark.parametrize(
