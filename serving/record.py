@@ -85,6 +85,8 @@ def sha256_of(path: Path) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[Origin, tuple[str, str]]]:
     for values in read_lines(path):
-        with suppress(TypeError, KeyError):  # of another version
+        with suppress(TypeError, KeyError):  # of another version, or of somebody else
             made = str(values.pop("picture")), str(values.pop("sha256"))
-            yield Origin(**values), made
+            origin = Origin(**values)
+            Path(origin.photograph)
+            yield from {origin: made}.items()

@@ -75,7 +75,7 @@ class _Folder:
                 path.unlink(missing_ok=True)
 
     def _entries(self) -> Iterator[tuple[float, int, Path]]:
-        for path in self._root.glob("*/*"):
+        for path in self._root.glob("*/[!.]*"):  # hidden ones are being written
             try:
                 found = path.stat()
             except FileNotFoundError:  # another run may be trimming

@@ -4,7 +4,6 @@
 partition, and `merge.merge` writes the dataset. `preprocess` runs the three in sequence, with one partition.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from components.preprocess.prepare import prepare_part
 from components.preprocess.store import Store
 from components.shared.s3.client import is_s3
 from model.utils.errors import UserError
+from model.utils.files import scratch_beside
 
 
 def preprocess(
@@ -59,12 +59,12 @@ def preprocess(
         inside, outside = Path(photos).resolve(), output.resolve()
         if inside.is_relative_to(outside) or outside.is_relative_to(inside):
             raise UserError(f"{output} and {photos}: one contains the other; choose another folder for the dataset.")
-    steps = output.with_name(f".{output.name}.parts")
     try:
-        listed, part = steps / "listing", steps / "part"
-        record = store.splits if store else None
-        partition(photos, listed, config, data_version=data_version, partitions=1, store=store)
-        prepare_part(photos, listed, 0, part, config, store=store, workers=workers)
-        return merge(listed, [part], output, config, photos=str(photos), data_version=data_version, record=record)
-    finally:
-        shutil.rmtree(steps, ignore_errors=True)
+        with scratch_beside(output) as steps:
+            listed, part = steps / "listing", steps / "part"
+            record = store.splits if store else None
+            partition(photos, listed, config, data_version=data_version, partitions=1, store=store)
+            prepare_part(photos, listed, 0, part, config, store=store, workers=workers)
+            return merge(listed, [part], output, config, photos=str(photos), data_version=data_version, record=record)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error.strerror}; make room, or give another folder.") from None

@@ -83,6 +83,18 @@ def folder_aside(folder: Path, marker: str) -> Iterator[Path]:
         _sync(folder.parent)
 
 
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside a path, on the same disk, and removes it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _partial(path, Path.mkdir) as folder:
+        yield folder
+
+
 def append_line(path: Path, values: dict[str, Any]) -> None:
     """Appends a line to a journal and puts it on the disk. Threads and processes may call it at the same time.
 

@@ -1,6 +1,7 @@
 """Tests of the record of a folder of pictures after a kill, a power cut or a change of version."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from serving.record import NAME, Origin, Record
 from tests.support.killed import stops
 
 ORIGIN = Origin("album/old.jpg", "p", "w", 0, "day", 2)
+FOREIGN = json.dumps({"picture": "a", "sha256": "b", **asdict(ORIGIN), "photograph": [], "label": {}}).encode()
 
 
 def test_the_record_finds_a_picture_until_it_changes(tmp_path: Path):
@@ -55,7 +57,7 @@ def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_picture(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "damage", [b'\n{"picture": "old', b"\n[]", b"\n{}", b'\n{"picture": 1, "sha256": 2}', b"\n\xff\x00"]
+    "damage", [b'\n{"picture": "old', b"\n[]", b"\n{}", b'\n{"picture": 1, "sha256": 2}', b"\n\xff\x00", FOREIGN]
 )
 def test_an_unreadable_line_does_not_affect_the_others(tmp_path: Path, damage: bytes):
     first, second = tmp_path / "album" / "a.jpg", tmp_path / "album" / "b.jpg"
