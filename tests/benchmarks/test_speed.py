@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import photo, preprocess, reading, speed, tools, train_step
-from benchmarks.serving import mosaic
+from benchmarks.serving.main import mosaic
 from model.data.shards import Shards
 from model.inference.colorizer import Colorizer
 from tests.model.inference.test_colorizer import generator_folder

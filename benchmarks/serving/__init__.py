@@ -1,0 +1,1 @@
+"""Benchmark of `colorize web` under load: its clients, and the figures."""
