@@ -129,11 +129,13 @@ def test_nothing_is_decoded_whose_caller_is_gone(
 
     async def scenario() -> None:
         waits = [asyncio.create_task(pool.color(colorizer, LARGE, advance=lambda *_: go.wait()))]
-        await eventually(lambda: decoded == [LARGE, LARGE])  # recognized as large, then decoded
-        waits.append(asyncio.create_task(pool.color(colorizer, LARGE)))
-        await eventually(lambda: len(decoded) == 3)
-        await given_up(waits[1])
-        go.set()
+        try:
+            await eventually(lambda: decoded == [LARGE, LARGE])  # recognized as large, then decoded
+            waits.append(asyncio.create_task(pool.color(colorizer, LARGE)))
+            await eventually(lambda: len(decoded) == 3)
+            await given_up(waits[1])
+        finally:  # a thread that waits would keep the test from failing
+            go.set()
         await waits[0]
 
     asyncio.run(scenario())
@@ -159,11 +161,13 @@ def test_large_photographs_are_colored_one_at_a_time_and_small_ones_overtake(poo
 
     async def scenario() -> None:
         large_ones = [asyncio.create_task(pool.color(counted, LARGE)) for _ in range(3)]
-        await eventually(lambda: bool(at_work))
-        for _ in range(3):
-            colored, _ = await pool.color(colorizer, SMALL)
-            assert pixels(colored).shape == (20, 20, 3)
-        go.set()
+        try:
+            await eventually(lambda: bool(at_work))
+            for _ in range(3):
+                colored, _ = await asyncio.wait_for(pool.color(colorizer, SMALL), 60)
+                assert pixels(colored).shape == (20, 20, 3)
+        finally:
+            go.set()
         await asyncio.gather(*large_ones)
 
     asyncio.run(scenario())
