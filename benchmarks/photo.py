@@ -82,7 +82,7 @@ def in_turns(colorizer: Colorizer, champion: Path, part: Path, out: Path) -> dic
 
     def folder() -> None:
         with redirect_stdout(StringIO()):
-            done = color_photographs([part], out, lambda: champion)
+            done = color_photographs([part], out, lambda: (champion, None))
         assert (done.colored, done.failures) == (len(decoded), [])
 
     def alone() -> None:

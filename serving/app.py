@@ -6,6 +6,8 @@ A photograph stays in memory while it is colored. The server never writes it to 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,9 +16,11 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import StringConstraints
 
+from model.data.images import Photograph, decode
 from model.inference.choices import STRONGEST, Choices
 from model.inference.hints import parse_hints
 from serving import errors
+from serving.delivery import MARKED, Delivery, model_name
 from serving.guard import Guard
 from serving.limits import Limits
 from serving.memory import Files, Memory, available
@@ -46,13 +50,16 @@ _MEASURED = ("/", "/v1/colorize", "/v1/preview", "/healthz", "/readyz", "/metric
 _POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
 
 
-def create_app(models: ServedModels, limits: Limits, names: Collection[str] = ()) -> FastAPI:
+def create_app(
+    models: ServedModels, limits: Limits, names: Collection[str] = (), delivery: Delivery = MARKED
+) -> FastAPI:
     """Builds the application of the server; its start also starts `models` and the coloring threads.
 
     Args:
         models: models to serve.
         limits: limits of requests.
         names: names under which browsers and proxies reach the server, as in `Guard`.
+        delivery: mark and signature of the answers.
     """
     metrics = Metrics(models)
     memory = Memory(limits.memory or available())
@@ -76,7 +83,7 @@ def create_app(models: ServedModels, limits: Limits, names: Collection[str] = ()
         lifespan=lifespan,
     )
     errors.install(app)
-    _add_coloring(app, models, limits, metrics, pool, memory)
+    _add_coloring(app, models, limits, metrics, pool, memory, delivery)
     _add_preview(app, models, limits, pool, memory)
     _add_status(app, models, metrics, pool)
 
@@ -91,7 +98,13 @@ def create_app(models: ServedModels, limits: Limits, names: Collection[str] = ()
 
 
 def _add_coloring(
-    app: FastAPI, models: ServedModels, limits: Limits, metrics: Metrics, pool: ColoringPool, memory: Memory
+    app: FastAPI,
+    models: ServedModels,
+    limits: Limits,
+    metrics: Metrics,
+    pool: ColoringPool,
+    memory: Memory,
+    delivery: Delivery,
 ) -> None:
     """Adds POST /v1/colorize and GET /v1/progress/{watch}."""
     progress = Progress()
@@ -110,6 +123,8 @@ def _add_coloring(
         model: Annotated[Literal["champion", "challenger", "previous"], Query(description="Alias.")] = "champion",
         label: Annotated[str | None, Query(description="Label, for a model trained with labels.")] = None,
         strength: Annotated[float, Query(ge=0, le=STRONGEST, description="Factor of the chroma.")] = 1.0,
+        alpha: Annotated[Literal["white", "keep"], Query(description="What becomes of transparent pixels.")] = "white",
+        page: Annotated[int, Query(ge=1, description="Page of a TIFF.")] = 1,
         hints: Annotated[str, Query(max_length=_HINTS, description="Colors to use, in JSON.", examples=[_HINT])] = "[]",
         watch: Annotated[str | None, Query(pattern=_WATCH, description="Name for /v1/progress/{watch}.")] = None,
     ) -> Response:
@@ -117,13 +132,22 @@ def _add_coloring(
         choices = Choices(seed, label, strength, parse_hints(hints, "hints"))
         served = await models.get(model)
         memory.measure()
+        headers = {"Model-Version": str(served.number)}
+        wanted = replace(delivery, keep_alpha=alpha == "keep")
+        write = partial(wanted.file, model=model_name(served.number, served.weights_sha256))
+
+        def read(content: bytes, max_pixels: int) -> Photograph:
+            photograph = decode(content, max_pixels=max_pixels, page=page, keep_alpha=wanted.keep_alpha)
+            headers["Pages"] = str(photograph.pages)
+            return photograph
+
         with progress.watch(watch) as watched:
 
             async def work(content: bytes) -> tuple[bytes, str]:
                 with metrics.in_progress.track_inprogress():
-                    return await pool.color(served.colorizer, content, samples, choices, watched.advance)
+                    return await pool.color(served.colorizer, content, samples, choices, watched.advance, read, write)
 
-            return await _answer(request, limits, files, work, {"Model-Version": str(served.number)})
+            return await _answer(request, limits, files, work, headers)
 
     @app.get("/v1/progress/{watch}", responses=errors.documented(404, 422))
     async def where(watch: Annotated[str, StringConstraints(pattern=_WATCH)]) -> State:

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 
 from components.shared.machine.progress import progress
 from components.shared.photos.folder import printable
-from model.data.encoding import encode
 from model.data.images import ImageError, Photograph, decode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer, Pixels
 from model.inference.hints import Hint, parse_hints
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
+from serving.delivery import MARKED, Delivery, model_name
 from serving.inputs import Job, find, real
-from serving.record import Origin, Record, sha256_of
+from serving.pictures import PageFiles, Pictures
+from serving.record import Record, sha256_of
 
 _THREADS = 4  # decode and encode while the model works
 _AHEAD = 2  # photographs decoded in advance
@@ -30,7 +30,7 @@ _BEHIND = 2  # colored photographs that wait to be written
 
 
 class _Read(NamedTuple):
-    """Holds what is read of a photograph: its file, the file's SHA-256, and its hints."""
+    """Holds what is read of a photograph: its first page, the file's SHA-256, and its hints."""
 
     photograph: Photograph
     sha256: str
@@ -57,10 +57,11 @@ class Outcome:
 def color_photographs(
     inputs: Sequence[Path],
     out: Path,
-    generator: Callable[[], Path],
+    generator: Callable[[], tuple[Path, int | None]],
     *,
     samples: int = 1,
     choices: Choices = AUTOMATIC,
+    delivery: Delivery = MARKED,
     overwrite: bool = False,
 ) -> Outcome:
     """Writes `<name>-colorized.<ext>` below `out` for each photograph and keeps sub-folders.
@@ -70,14 +71,17 @@ def color_photographs(
     colors, the right extension is appended: `old.gif-colorized.jpg`. A second call resumes: it keeps every picture
     that the same weights and choices made of the same photograph (`serving.record`).
 
-    Hints are read from `<file name>.hints.json` beside a photograph: `old.jpg.hints.json`.
+    Hints are read from `<file name>.hints.json` beside a photograph: `old.jpg.hints.json`. All pages of a TIFF are
+    colored, hints for the first one; of an animation, the first frame.
 
     Args:
         inputs: photographs and folders, as in `serving.inputs.find`.
         out: output folder; created if it is missing. Files in it are never input.
-        generator: returns the folder of the generator; called after the first photograph is found.
+        generator: returns the folder of the generator and the number of its version, None for none; called after the
+            first photograph is found.
         samples: number of colorings of each photograph.
         choices: of every photograph; hints come from the file beside it.
+        delivery: mark, opacity and signature of the pictures.
         overwrite: replaces files that were made in another way; without it they stay and count as failures. An input
             photograph is never replaced.
 
@@ -89,27 +93,23 @@ def color_photographs(
     failures = found.failures
     if not found.jobs:
         return Outcome(0, 0, found.passed_by, failures)
-    network, info = load_generator(generator())
+    folder, number = generator()
+    network, info = load_generator(folder)
     colorizer = Colorizer(network, info.size, "cuda" if torch.cuda.is_available() else "cpu")
     colorizer.check_label(choices.label)
-    pictures = _Pictures(out, Record(out), info.weights_sha256, choices, samples)
+    model = model_name(number, info.weights_sha256)
+    pictures = Pictures(out, Record(out), info.weights_sha256, model, choices, samples, delivery)
     taken = {real(job.source): f"{job.source} is an input photograph" for job in found.jobs}
-    colored = 0
+    coloring, colored = _Coloring(colorizer, pictures, taken, overwrite), 0
     with _threads() as pool:
         done = list(pool.map(pictures.exist, found.jobs))
         todo = [job for job, made in zip(found.jobs, done, strict=True) if not made]
         writing: deque[tuple[Job, Future[None]]] = deque()
         try:
             with progress(len(todo), "color", "photographs") as advance:
-                for job, reading in _read_ahead(pool, todo):
+                for job, reading in _read_ahead(pool, todo, delivery.keep_alpha):
                     with _failures_noted(job, failures):
-                        photograph, sha256, hints = reading.result()
-                        missing = pictures.missing(job, photograph, sha256)
-                        _require_free(missing, taken, overwrite)
-                        taken |= {real(picture): f"{picture} is the coloring of {job.source}" for picture in missing}
-                        chosen = replace(choices, hints=hints)
-                        made = colorizer.colorize(photograph.pixels, samples=samples, **vars(chosen))
-                        writing.append((job, pool.submit(pictures.write, missing, photograph, made)))
+                        writing.append((job, coloring.begin(job, reading.result(), pool)))
                     advance(1)
                     while len(writing) > _BEHIND:
                         colored += _finish(*writing.popleft(), failures)
@@ -122,48 +122,38 @@ def color_photographs(
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """Names the pictures to write and finds those that exist."""
+class _Coloring:
+    """Colors one photograph after the other."""
 
-    out: Path
-    record: Record
-    weights_sha256: str
-    choices: Choices
-    samples: int
+    colorizer: Colorizer
+    pictures: Pictures
+    taken: dict[Path, str]
+    """Reason why each file may not be written."""
+    overwrite: bool
 
-    def exist(self, job: Job) -> bool:
-        """Returns whether every picture of a photograph exists, made of its present content."""
-        if not self.record.knows(str(job.place)):
-            return False
-        try:
-            return all(map(self.record.find, self._origins(job, sha256_of(job.source))))
-        except OSError:  # coloring reads the file again and reports the reason
-            return False
+    def begin(self, job: Job, read: _Read, pool: ThreadPoolExecutor) -> Future[None]:
+        """Colors a photograph, all pages of a TIFF; a thread of the pool writes its pictures."""
+        first = read.photograph
+        missing = self.pictures.missing(job, first, read.sha256)
+        _require_free(missing, self.taken, self.overwrite)
+        self.taken.update({real(picture): f"{picture} is the coloring of {job.source}" for picture in missing})
+        colored = self._colored(first, read.hints)
+        if first.pages == 1:
+            return pool.submit(self.pictures.write, missing, first, colored)
+        files, content = PageFiles(self.pictures, first), job.source.read_bytes()
+        files.add(first, colored)
+        del colored
+        for number in range(2, first.pages + 1):
+            try:
+                page = decode(content, page=number, keep_alpha=self.pictures.delivery.keep_alpha)
+            except ImageError as error:
+                raise ImageError(str(job.source), f"page {number} of {first.pages}: {error.reason}") from None
+            files.add(page, self._colored(page, ()))
+        return pool.submit(self.pictures.write_pages, missing, files)
 
-    def missing(self, job: Job, photograph: Photograph, sha256: str) -> dict[Path, Origin]:
-        """Returns the missing pictures of a photograph: the file to write and its origin.
-
-        A picture has the suffix of its photograph, or the right one appended if that suffix names another format.
-        """
-        formats = Image.registered_extensions()
-        stem, suffix = job.source.stem, job.source.suffix
-        if formats.get(suffix.lower()) != formats[photograph.suffix]:
-            stem, suffix = job.source.name, photograph.suffix
-        folder, found = self.out / job.place.parent, {}
-        for origin in self._origins(job, sha256):
-            number = "" if origin.number is None else f"-{origin.number}"
-            found[folder / f"{stem}-colorized{number}{suffix}"] = origin
-        return {picture: origin for picture, origin in found.items() if self.record.find(origin) != picture}
-
-    def write(self, missing: dict[Path, Origin], photograph: Photograph, colored: Pixels) -> None:
-        for picture, origin in missing.items():
-            self.record.write(picture, encode(colored[(origin.number or 1) - 1], photograph), origin)
-
-    def _origins(self, job: Job, sha256: str) -> list[Origin]:
-        numbers = range(1, self.samples + 1) if self.samples > 1 else (None,)
-        facts = str(job.place), sha256, self.weights_sha256, self.choices.seed, self.choices.label
-        rest = self.choices.strength, sha256_of(job.hints) if job.hints else None
-        return [Origin(*facts, number, *rest) for number in numbers]
+    def _colored(self, page: Photograph, hints: tuple[Hint, ...]) -> Pixels:
+        chosen = replace(self.pictures.choices, hints=hints)
+        return self.colorizer.colorize(page.pixels, samples=self.pictures.samples, **vars(chosen))
 
 
 @contextmanager
@@ -176,23 +166,23 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
             pool.shutdown(cancel_futures=True)
 
 
-def _read_ahead(pool: ThreadPoolExecutor, jobs: Sequence[Job]) -> Iterator[tuple[Job, Future[_Read]]]:
+def _read_ahead(pool: ThreadPoolExecutor, jobs: Sequence[Job], keep_alpha: bool) -> Iterator[tuple[Job, Future[_Read]]]:
     """Yields the jobs in order, each with a future of its photograph."""
     waiting: deque[tuple[Job, Future[_Read]]] = deque()
     for job in jobs:
-        waiting.append((job, pool.submit(_read, job)))
+        waiting.append((job, pool.submit(_read, job, keep_alpha)))
         if len(waiting) > _AHEAD:
             yield waiting.popleft()
     yield from waiting
 
 
-def _read(job: Job) -> _Read:
+def _read(job: Job, keep_alpha: bool) -> _Read:
     beside = job.hints
     for file in filter(None, (job.source, beside)):
         if file.exists() and not file.is_file():  # opening a pipe would block forever
             raise ImageError(str(file), "not a regular file")
     hints = parse_hints(beside.read_bytes(), beside.name) if beside else ()
-    return _Read(decode(job.source), sha256_of(job.source), hints)
+    return _Read(decode(job.source, keep_alpha=keep_alpha), sha256_of(job.source), hints)
 
 
 @contextmanager

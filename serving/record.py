@@ -27,6 +27,9 @@ class Origin:
     strength: float = 1.0  # missing in older records, as are hints
     hints_sha256: str | None = None
     """SHA-256 of the file of hints; None without one."""
+    marked: bool = True  # older pictures, which are not, count as finished all the same
+    keep_alpha: bool = False
+    signed: bool = False
 
 
 class Record:

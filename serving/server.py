@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from serving.app import create_app
 from serving.connections import Connection
+from serving.delivery import MARKED, Delivery
 from serving.guard import HEADERS
 from serving.limits import Limits
 from serving.served_models import ServedModels
@@ -20,7 +21,13 @@ _HEAD = 64 << 10  # bytes of the head of a request
 _log = logging.getLogger(__name__)
 
 
-def serve(sockets: Sequence[socket.socket], models: ServedModels, limits: Limits, names: Collection[str] = ()) -> None:
+def serve(
+    sockets: Sequence[socket.socket],
+    models: ServedModels,
+    limits: Limits,
+    names: Collection[str] = (),
+    delivery: Delivery = MARKED,
+) -> None:
     """Serves until SIGINT or SIGTERM, then answers the requests that have begun.
 
     Args:
@@ -28,6 +35,7 @@ def serve(sockets: Sequence[socket.socket], models: ServedModels, limits: Limits
         models: models to serve.
         limits: limits of requests.
         names: names under which browsers and proxies reach the server, as in `Guard`.
+        delivery: mark and signature of the answers.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("serving", "uvicorn.error"):  # uvicorn logs all but its access log under this name
@@ -35,7 +43,7 @@ def serve(sockets: Sequence[socket.socket], models: ServedModels, limits: Limits
     for one in sockets:
         host, port = one.getsockname()[:2]
         _log.info("http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    config = configuration(create_app(models, limits, names), limits)
+    config = configuration(create_app(models, limits, names, delivery), limits)
     _Server(config, limits.killed_seconds).run(list(sockets))
 
 

@@ -14,7 +14,7 @@ from model.data import kinds
 from model.data.encoding import encode
 from model.data.images import ImageError, Photograph, TooLargeError, decode
 from model.inference.choices import AUTOMATIC, Choices
-from model.inference.colorizer import Colorizer
+from model.inference.colorizer import Colorizer, Pixels
 from serving.batching import Batcher
 from serving.lanes import Lane, end_if
 from serving.limits import Limits
@@ -71,10 +71,13 @@ class ColoringPool:
         samples: int = 1,
         choices: Choices = AUTOMATIC,
         advance: Callable[[int, int], None] = lambda tile, tiles: None,
+        read: Callable[..., Photograph] = decode,
+        write: Callable[[Pixels, Photograph], bytes] = encode,
     ) -> tuple[bytes, str]:
         """Returns the colored file and its media type: a picture, or a ZIP of several samples.
 
-        A cancelled call leaves the queue. Work that has begun ends before the next tile.
+        A cancelled call leaves the queue. Work that has begun ends before the next tile. `read` and `write` are
+        `decode` and `encode` with what the caller asked for.
 
         Raises:
             ImageError: the file cannot be decoded or encoded.
@@ -82,7 +85,9 @@ class ColoringPool:
             NoPlaceError, LateError, NeedsMoreError: the server is too busy, or too small.
             MemoryError: the estimate of the memory was too low.
         """
-        return await self._in_lanes(partial(self._color, colorizer, content, samples, choices, advance), samples)
+        return await self._in_lanes(
+            partial(self._color, colorizer, content, samples, choices, advance, read, write), samples
+        )
 
     async def preview(self, content: bytes) -> tuple[bytes, str]:
         """Returns a photograph as a JPEG, and its media type.
@@ -116,6 +121,8 @@ class ColoringPool:
         samples: int,
         choices: Choices,
         advance: Callable[[int, int], None],
+        read: Callable[..., Photograph],
+        write: Callable[[Pixels, Photograph], bytes],
         max_pixels: int,
         large: bool,
         gone: Event,
@@ -126,7 +133,7 @@ class ColoringPool:
 
         with self._memory.work(needed(max_pixels, samples), gone), _memory_errors():
             end_if(gone)
-            photograph = decode(content, max_pixels=max_pixels)
+            photograph = read(content, max_pixels=max_pixels)
             if max(photograph.width, photograph.height) > _LONGEST:
                 raise ImageError("image", f"a side is longer than {_LONGEST} pixels")
             predict = None if large else partial(self._batcher.predict, colorizer, gone=gone)
@@ -135,12 +142,12 @@ class ColoringPool:
             )
             end_if(gone)
             if samples == 1:
-                return encode(colored[0], photograph), photograph.media_type
+                return write(colored[0], photograph), photograph.media_type
             archive = io.BytesIO()
             with zipfile.ZipFile(archive, "w") as file:
                 for number, picture in enumerate(colored, start=1):
                     end_if(gone)
-                    file.writestr(f"{number}{photograph.suffix}", encode(picture, photograph))
+                    file.writestr(f"{number}{photograph.suffix}", write(picture, photograph))
             return archive.getvalue(), ZIP
 
     def _preview(self, content: bytes, max_pixels: int, large: bool, gone: Event) -> tuple[bytes, str]:

@@ -45,19 +45,42 @@ def encode(samples: Samples, like: Photograph, mark: Mark | None = None) -> byte
         raise ImageError("image", f"cannot be written as {written.format}: {error}") from None
 
 
+class Pages:
+    """Collects colored pages and writes them as one TIFF."""
+
+    def __init__(self, mark: Mark | None = None) -> None:
+        self._writer, self._mark = tiff_writer.Writer(), mark
+
+    def add(self, samples: Samples, like: Photograph) -> None:
+        """Adds a page; the arguments are those of `encode`.
+
+        Raises:
+            ValueError: the file would exceed 4 GiB.
+        """
+        height, width = samples.shape[:2]
+        colored, icc = _with_alpha(*_out_of_srgb(samples, like.icc), like)
+        try:
+            self._writer.add(colored, metadata.for_tiff(like.metadata, width, height, self._mark), icc)
+        except MemoryError:
+            raise
+        except Exception:  # EXIF that was read can still make Pillow raise nearly anything
+            plain = replace(like.metadata, exif=b"")
+            self._writer.add(colored, metadata.for_tiff(plain, width, height, self._mark), icc)
+
+    def content(self) -> bytes:
+        """Returns the file."""
+        return self._writer.content()
+
+
 def _encoded(samples: Samples, like: Photograph, mark: Mark | None, file_format: str) -> bytes:
     height, width = samples.shape[:2]
-    if samples.dtype == np.uint16:
-        samples, icc = profiles.deep_out_of_srgb(samples, like.icc)
-    else:
-        image, icc = profiles.out_of_srgb(Image.fromarray(samples), like.icc)
-        samples = np.asarray(image)
-    alpha = like.alpha if file_format in ("PNG", "WEBP", "TIFF") else None
-    if alpha is not None:
-        same = alpha if alpha.dtype == samples.dtype else eight_bits(alpha)
-        samples = np.concatenate((samples, same[..., None]), axis=2)
     if file_format == "TIFF":
-        return tiff_writer.written([(samples, metadata.for_tiff(like.metadata, width, height, mark), icc)])
+        pages = Pages(mark)
+        pages.add(samples, like)
+        return pages.content()
+    samples, icc = _out_of_srgb(samples, like.icc)
+    if file_format in ("PNG", "WEBP"):
+        samples, icc = _with_alpha(samples, icc, like)
     options: dict[str, Any] = metadata.for_pillow(like.metadata, file_format, width, height, mark)
     options["icc_profile"] = icc or None
     if file_format in ("JPEG", "WEBP"):
@@ -69,3 +92,19 @@ def _encoded(samples: Samples, like: Photograph, mark: Mark | None, file_format:
     content = io.BytesIO()
     image.save(content, file_format, **options)
     return png.written_deep(samples, content.getvalue()) if deep else content.getvalue()
+
+
+def _out_of_srgb(samples: Samples, icc: bytes) -> tuple[Samples, bytes]:
+    """Converts sRGB to the space of the profile to embed; also returns that profile."""
+    if samples.dtype == np.uint16:
+        return profiles.deep_out_of_srgb(samples, icc)
+    image, kept = profiles.out_of_srgb(Image.fromarray(samples), icc)
+    return np.asarray(image), kept
+
+
+def _with_alpha(samples: Samples, icc: bytes, like: Photograph) -> tuple[Samples, bytes]:
+    """Adds the opacity that was kept; the profile is passed on."""
+    if like.alpha is None:
+        return samples, icc
+    alpha = like.alpha if like.alpha.dtype == samples.dtype else eight_bits(like.alpha)
+    return np.concatenate((samples, alpha[..., None]), axis=2), icc

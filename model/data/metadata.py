@@ -71,9 +71,9 @@ def of_image(image: Image.Image, width: int, height: int) -> Metadata:
 def of_directory(exif: Image.Exif, directory: ImageFileDirectory_v2, width: int, height: int) -> Metadata:
     """Reads the metadata of a TIFF's picture."""
     packet = directory.get(_XMP_TAG, b"")
-    records = directory.get(_IPTC_TAG)
-    if isinstance(records, tuple) and directory.tagtype.get(_IPTC_TAG) == 4:  # bytes that a program wrote as LONGs
-        records = struct.pack(f"{'<' if directory.prefix == b'II' else '>'}{len(records)}I", *records)
+    records = directory._tagdata.get(_IPTC_TAG, b"")  # many programs call them LONG, of which Pillow gives the first
+    if not records.startswith(b"\x1c"):
+        records = b"".join(records[at : at + 4][::-1] for at in range(0, len(records), 4))
     return Metadata(
         exif=_upright(exif, width, height),
         xmp=packet if isinstance(packet, bytes) else bytes(packet),

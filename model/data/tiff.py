@@ -76,14 +76,14 @@ def exif(content: bytes, directory: Directory) -> Image.Exif:
 
 def page_numbers(found: list[Directory]) -> list[int]:
     """Returns the indices of the pages among the directories: all but thumbnails and masks, or the first."""
-    pages = [number for number, one in enumerate(found) if not int(one.get(_SUBFILE, 0)) & _NOT_A_PAGE]
+    pages = [number for number, one in enumerate(found) if not _subfile(one) & _NOT_A_PAGE]
     return pages or [0]
 
 
 def reason_to_refuse(found: list[Directory]) -> str | None:
     """Returns why the pictures of a file cannot be colored, or None."""
     first = found[0]
-    thumbnail = int(first.get(_SUBFILE, 0)) & 1 and _SUB_DIRECTORIES in first
+    thumbnail = _subfile(first) & 1 and _SUB_DIRECTORIES in first
     if _DNG in first or thumbnail or any(_photometric(one) in (_CFA, _LINEAR_RAW) for one in found):
         return "raw"
     if _photometric(first) in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB):
@@ -226,6 +226,12 @@ def _scaled(samples: NDArray[np.unsignedinteger], bits: int) -> Samples:
     target, most = (255, (1 << bits) - 1) if bits < 8 else (65535, (1 << bits) - 1)
     wide = samples.astype(np.uint64) * target + most // 2
     return (wide // most).astype(np.uint8 if bits < 8 else np.uint16)
+
+
+def _subfile(directory: Directory) -> int:
+    """Returns the bits that tell thumbnails and masks; what is no number counts as 0."""
+    bits = directory.get(_SUBFILE, 0)
+    return bits if isinstance(bits, int) else 0
 
 
 def _photometric(directory: Directory) -> int:

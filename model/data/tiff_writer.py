@@ -3,7 +3,7 @@
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
@@ -16,31 +16,38 @@ _PROFILE, _DEFLATE, _RGB = 34675, 8, 2
 _STRIP_BYTES = 1 << 20
 
 
-def written(pages: Sequence[tuple[Samples, Directory, bytes]]) -> bytes:
-    """Returns a TIFF, compressed by Deflate with a predictor.
+class Writer:
+    """Collects the pages of a TIFF, each compressed by Deflate with a predictor when it is added."""
 
-    Args:
-        pages: of each page the samples, (H, W, 3) or (H, W, 4) with unassociated alpha; the directory of its metadata,
-            which gets the tags of the samples; its profile, or nothing.
+    def __init__(self) -> None:
+        self._parts, self._size, self._link = [b"II*\0", struct.pack("<I", 8)], 8, 1
 
-    Raises:
-        ValueError: the file would exceed 4 GiB.
-    """
-    parts, size, link = [b"II*\0", struct.pack("<I", 8)], 8, 1
-    for number, (samples, directory, icc) in enumerate(pages):
+    def add(self, samples: Samples, directory: Directory, icc: bytes) -> None:
+        """Adds a page.
+
+        Args:
+            samples: (H, W, 3), or (H, W, 4) with unassociated alpha.
+            directory: its metadata; it gets the tags of the samples.
+            icc: its profile, or nothing.
+
+        Raises:
+            ValueError: the file would exceed 4 GiB.
+        """
         strips = list(_strips(samples))
-        whole = _described(samples, directory, icc, [len(strip) for strip in strips]).tobytes(size)
-        padding = bytes(sum(map(len, strips)) % 2)
-        if number:
-            parts[link] = parts[link][:-4] + struct.pack("<I", size)
-        count = int.from_bytes(whole[:2], "little")
-        head = 2 + 12 * count + 4  # the last 4 bytes lead to the next page
-        link = len(parts)
-        parts += [whole[:head], whole[head:], *strips, padding]
-        size += len(whole) + sum(map(len, strips)) + len(padding)
+        whole = _described(samples, directory, icc, [len(strip) for strip in strips]).tobytes(self._size)
+        packed = sum(map(len, strips))
+        padding = bytes(packed % 2)
+        size = self._size + len(whole) + packed + len(padding)
         if size >= 1 << 32:
             raise ValueError("a TIFF of more than 4 GiB")
-    return b"".join(parts)
+        self._parts[self._link] = self._parts[self._link][:-4] + struct.pack("<I", self._size)
+        head = 2 + 12 * int.from_bytes(whole[:2], "little") + 4  # the last 4 bytes lead to the next page
+        self._link, self._size = len(self._parts), size
+        self._parts += [whole[:head], whole[head:], *strips, padding]
+
+    def content(self) -> bytes:
+        """Returns the file."""
+        return b"".join(self._parts)
 
 
 def _described(samples: Samples, directory: Directory, icc: bytes, sizes: list[int]) -> Directory:

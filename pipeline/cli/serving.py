@@ -1,11 +1,25 @@
 """`colorize photo` and `colorize web`: the champion at work."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.output import note
+
+if TYPE_CHECKING:
+    from serving.delivery import Delivery
+
+
+NoMark = Annotated[
+    bool, typer.Option("--no-mark", help="No mark in the metadata that a model made the colors.", show_default=False)
+]
+SignKey = Annotated[
+    Path | None, typer.Option(help="Private key (PEM) that signs C2PA content credentials.", dir_okay=False)
+]
+SignCertificates = Annotated[
+    Path | None, typer.Option(help="Certificates of that key (PEM), its own first.", dir_okay=False)
+]
 
 
 def photo(
@@ -29,11 +43,19 @@ def photo(
     strength: Annotated[
         float, typer.Option(min=0, max=1.5, help="Strength of the colors: 0 is gray, 1 is as the model predicts.")
     ] = 1.0,
+    no_mark: NoMark = False,
+    keep_alpha: Annotated[
+        bool, typer.Option("--keep-alpha", help="Opacity kept in PNG, TIFF and WebP. Default: blended with white.")
+    ] = False,
+    sign_key: SignKey = None,
+    sign_certificates: SignCertificates = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replacement of files that another program or setting made.")
     ] = False,
 ) -> None:
     """Colors photographs with the champion; lists at the end the ones that it cannot color.
+
+    Each picture says in its metadata that a model made its colors.
 
     Hints, colors that the model is to use, stand in old.jpg.hints.json beside old.jpg.
 
@@ -44,13 +66,17 @@ def photo(
     from pipeline.data.champion import CHAMPION, ensure_champion
     from serving.photos import color_photographs
 
-    def generator() -> Path:
+    def generator() -> tuple[Path, int | None]:
         if model == CHAMPION:
             ensure_champion()
-        return registry.fetch(model)
+        folder = registry.fetch(model)
+        return folder, registry.resolve(model).number if model.startswith("models:") else None
 
+    delivery = _delivery(no_mark, sign_key, sign_certificates, keep_alpha=keep_alpha)
     choices = Choices(seed, label, strength)
-    done = color_photographs(files, out, generator, samples=samples, choices=choices, overwrite=overwrite)
+    done = color_photographs(
+        files, out, generator, samples=samples, choices=choices, delivery=delivery, overwrite=overwrite
+    )
     print(f"{done.colored} colored, {done.already_colored} already there, {len(done.failures)} failed.", flush=True)
     for sentence in done.passed_by:
         note(f"passed by: {sentence}")
@@ -74,6 +100,9 @@ def web(
             "may be repeated. In the environment, names have spaces between.",
         ),
     ] = None,
+    no_mark: NoMark = False,
+    sign_key: SignKey = None,
+    sign_certificates: SignCertificates = None,
     memory: Annotated[
         int | None,
         typer.Option(
@@ -94,4 +123,22 @@ def web(
     from serving.server import serve
 
     limits = Limits(memory=memory and memory * 1_000_000)
-    serve(sockets, ServedFolder(model) if model else ServedModels(ensure_champion), limits, allow_host or ())
+    delivery = _delivery(no_mark, sign_key, sign_certificates)
+    models = ServedFolder(model) if model else ServedModels(ensure_champion)
+    serve(sockets, models, limits, allow_host or (), delivery)
+
+
+def _delivery(no_mark: bool, key: Path | None, certificates: Path | None, *, keep_alpha: bool = False) -> "Delivery":
+    """Returns how files are written.
+
+    Raises:
+        UserError: the key or its certificates cannot be used.
+    """
+    from model.utils.errors import UserError
+    from serving.credentials import Credentials
+    from serving.delivery import Delivery
+
+    if (key is None) != (certificates is None):
+        raise UserError("--sign-key and --sign-certificates belong together; give both or none.")
+    credentials = Credentials(certificates, key) if key and certificates else None
+    return Delivery(not no_mark, keep_alpha, credentials)

@@ -17,6 +17,7 @@ COMPRESSIONS = {
 }
 """Number and encoder of each compression; PackBits encodes a row at a time."""
 PHOTOMETRICS = {"min-is-white": 0, "min-is-black": 1, "RGB": 2}
+_SIZES = {1: 1, 2: 1, 4: 4, 5: 8, 7: 1}
 STRIP_ROWS = 8
 TILE = 16
 
@@ -91,7 +92,7 @@ def _add_directory(
     """Appends a directory; returns the place of the link to the next one."""
     word, fits = ("Q", 8) if big else ("I", 4)
     fields = {tag: (4, len(values), struct.pack(f"{order}{len(values)}I", *values)) for tag, values in entries.items()}
-    fields |= {tag: (kind, len(data) // {1: 1, 2: 1, 5: 8, 7: 1}[kind], data) for tag, (kind, data) in tags.items()}
+    fields |= {tag: (kind, len(data) // _SIZES[kind], data) for tag, (kind, data) in tags.items()}
     packed = struct.pack(f"{order}{'Q' if big else 'H'}", len(fields))
     beyond = len(content) + len(packed) + len(fields) * (12 if not big else 20) + struct.calcsize(word)
     long = b""

@@ -163,7 +163,7 @@ def test_a_poisoned_registered_model_is_refused(workplace: Path, payload: Payloa
     (root / "python_model.pkl").write_bytes(pickle.dumps(payload))
     photograph, champion = next((ROOT / "data").rglob("*.jpg")), "models:/colorizer@champion"
     with pytest.raises(UserError, match=r"generator\.safetensors does not fit generator\.json: .*") as raised:
-        color_photographs([photograph], workplace / "out", lambda: registry.fetch(champion))
+        color_photographs([photograph], workplace / "out", lambda: (registry.fetch(champion), None))
     assert "\n" not in str(raised.value)
 
     description = yaml.safe_load((root / "MLmodel").read_text())
