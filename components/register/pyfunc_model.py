@@ -20,10 +20,14 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch: else threads that wait take processors
         import torch
 
+        from model.data.xmp import Mark
         from model.inference.colorizer import Colorizer
+        from model.inference.saved import load_generator
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.colorizer = Colorizer.load(Path(context.artifacts["generator"]), device)
+        generator, info = load_generator(Path(context.artifacts["generator"]))
+        self.colorizer = Colorizer(generator, info.size, device)
+        self.mark = Mark("colorize", f"colorizer, weights {info.weights_sha256[:12]}")
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Colors each photograph.
@@ -45,7 +49,11 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         colored = []
         for content in model_input["image"]:
             photograph = decode(content)
-            colored.append(encode(self.colorizer.colorize(photograph.pixels, seed, label=label)[0], like=photograph))
+            colored.append(
+                encode(
+                    self.colorizer.colorize(photograph.pixels, seed, label=label)[0], like=photograph, mark=self.mark
+                )
+            )
         return pd.DataFrame({"image": colored}, index=model_input.index)
 
 

@@ -136,7 +136,7 @@ def test_gray_of_16_bits_becomes_color_of_16_bits_with_its_lightness(
 
 
 def test_all_pages_of_a_tiff_are_colored(photo: Photo, tmp_path: Path, generator: Path):
-    y, x = np.mgrid[0:60, 0:90]
+    x = np.mgrid[0:60, 0:90][1]
     pages = [((x + shift) % 90 * 700).astype(np.uint32)[..., None] for shift in (0, 30, 60)]
     (tmp_path / "old.tif").write_bytes(tiff(pages, 16, 1, order=">", compression="LZW"))
     done = photo(tmp_path / "old.tif", "--out", tmp_path / "out", "--model", generator, "--samples", 2)
