@@ -24,6 +24,7 @@ _TURNS = {
 }
 """Operation that makes a picture of each orientation in EXIF upright."""
 _WHITE = 65535
+_STRIP = 1 << 20  # pixels that are converted at a time
 
 
 def from_samples(samples: Samples, alpha: str = "", transparent: tuple[int, ...] = ()) -> Picture:
@@ -45,9 +46,13 @@ def from_samples(samples: Samples, alpha: str = "", transparent: tuple[int, ...]
         clear = (deep == np.array(transparent, np.uint16)).all(axis=2)
         deep = np.concatenate((deep, np.where(clear, 0, _WHITE).astype(np.uint16)[..., None]), axis=2)
     if alpha == "associated":
-        opacity = deep[..., -1:].astype(np.uint32)
-        straight = np.minimum((deep[..., :-1].astype(np.uint32) * _WHITE) // np.maximum(opacity, 1), _WHITE)
-        deep = np.concatenate((straight.astype(np.uint16), deep[..., -1:]), axis=2)
+        straight = np.empty_like(deep)
+        straight[..., -1] = deep[..., -1]
+        for rows in _strips(deep):
+            opacity = deep[rows][..., -1:].astype(np.uint32)
+            whole = deep[rows][..., :-1].astype(np.uint32) * _WHITE // np.maximum(opacity, 1)
+            straight[rows][..., :-1] = np.minimum(whole, _WHITE)
+        deep = straight
     return deep
 
 
@@ -125,7 +130,10 @@ def into_srgb(colors: Colors, icc: bytes) -> tuple[Image.Image, Deep | None, byt
 
 def eight_bits(samples: Samples) -> NDArray[np.uint8]:
     """Rounds samples of 16 bits to 8."""
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    rounded = np.empty(samples.shape, np.uint8)
+    for rows in _strips(samples):
+        rounded[rows] = (samples[rows].astype(np.uint32) + 128) // 257
+    return rounded
 
 
 def _opaque_deep(picture: Deep, keep_alpha: bool) -> tuple[Deep, Deep | None]:
@@ -136,6 +144,14 @@ def _opaque_deep(picture: Deep, keep_alpha: bool) -> tuple[Deep, Deep | None]:
     alpha = picture[..., -1]
     if keep_alpha:
         return colors, alpha
-    opacity = (alpha if colors.ndim == 2 else alpha[..., None]).astype(np.uint32)
-    blended = colors * opacity + _WHITE * (_WHITE - opacity) + _WHITE // 2
-    return (blended // _WHITE).astype(np.uint16), None
+    blended = np.empty(colors.shape, np.uint16)
+    for rows in _strips(picture):
+        opacity = (alpha[rows] if colors.ndim == 2 else alpha[rows][..., None]).astype(np.uint32)
+        blended[rows] = (colors[rows] * opacity + _WHITE * (_WHITE - opacity) + _WHITE // 2) // _WHITE
+    return blended, None
+
+
+def _strips(picture: Samples) -> list[slice]:
+    """Divides the rows, for sums that need more bits than the samples have."""
+    rows = max(1, _STRIP // picture.shape[1])
+    return [slice(top, top + rows) for top in range(0, len(picture), rows)]
