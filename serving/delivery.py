@@ -1,4 +1,4 @@
-"""How colored photographs are written: marked as made by a machine, with their opacity, signed."""
+"""Delivery of colored photographs as files: marked as made by a machine, with their opacity, signed."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -7,6 +7,7 @@ from model.data.encoding import Pages, encode
 from model.data.images import Photograph
 from model.data.tiff import Samples
 from model.data.xmp import Mark
+from model.utils.errors import UserError
 from serving.credentials import Credentials
 
 
@@ -37,16 +38,14 @@ class Delivery:
         return self._signed(encode(colored, photograph, mark if self.mark else None), photograph, mark)
 
     def pages(self, model: str) -> Pages:
-        """Returns the writer of a TIFF of several pages; `finished` returns its file."""
-        return Pages(_mark(model) if self.mark else None)
-
-    def finished(self, pages: Pages, photograph: Photograph, model: str) -> bytes:
-        """Returns the file of `pages`.
+        """Returns the writer of a TIFF of several pages.
 
         Raises:
-            UserError: it cannot be signed.
+            UserError: it is to be signed.
         """
-        return self._signed(pages.content(), photograph, _mark(model))
+        if self.credentials:  # c2pa-python 0.38 keeps the first page alone
+            raise UserError("a TIFF of several pages cannot be signed; color it without --sign-key, or split it first.")
+        return Pages(_mark(model) if self.mark else None)
 
     def _signed(self, content: bytes, photograph: Photograph, mark: Mark) -> bytes:
         return self.credentials.sign(content, photograph.media_type, mark) if self.credentials else content

@@ -100,24 +100,11 @@ def color_photographs(
     model = model_name(number, info.weights_sha256)
     pictures = Pictures(out, Record(out), info.weights_sha256, model, choices, samples, delivery)
     taken = {real(job.source): f"{job.source} is an input photograph" for job in found.jobs}
-    coloring, colored = _Coloring(colorizer, pictures, taken, overwrite), 0
+    coloring = _Coloring(colorizer, pictures, taken, overwrite)
     with _threads() as pool:
         done = list(pool.map(pictures.exist, found.jobs))
         todo = [job for job, made in zip(found.jobs, done, strict=True) if not made]
-        writing: deque[tuple[Job, Future[None]]] = deque()
-        try:
-            with progress(len(todo), "color", "photographs") as advance:
-                for job, reading in _read_ahead(pool, todo, delivery.keep_alpha):
-                    with _failures_noted(job, failures):
-                        writing.append((job, coloring.begin(job, reading.result(), pool)))
-                    advance(1)
-                    while len(writing) > _BEHIND:
-                        colored += _finish(*writing.popleft(), failures)
-                while writing:
-                    colored += _finish(*writing.popleft(), failures)
-        except _DiskFullError as full:
-            colored += sum(written.exception() is None for _, written in writing)
-            failures.append(f"{out}: {full}; make room, then run the same command again to resume.")
+        colored = coloring.run(todo, pool, failures)
     return Outcome(colored, sum(done), found.passed_by, [printable(failure) for failure in failures])
 
 
@@ -131,18 +118,35 @@ class _Coloring:
     """Reason why each file may not be written."""
     overwrite: bool
 
+    def run(self, jobs: Sequence[Job], pool: ThreadPoolExecutor, failures: list[str]) -> int:
+        """Colors the photographs until the disk is full; returns how many it wrote."""
+        colored = 0
+        writing: deque[tuple[Job, Future[None]]] = deque()
+        try:
+            with progress(len(jobs), "color", "photographs") as advance:
+                for job, reading in _read_ahead(pool, jobs, self.pictures.delivery.keep_alpha):
+                    with _failures_noted(job, failures):
+                        writing.append((job, self.begin(job, reading.result(), pool)))
+                    advance(1)
+                    while len(writing) > _BEHIND:
+                        colored += _finish(*writing.popleft(), failures)
+                while writing:
+                    colored += _finish(*writing.popleft(), failures)
+        except _DiskFullError as full:
+            colored += sum(written.exception() is None for _, written in writing)
+            failures.append(f"{self.pictures.out}: {full}; make room, then run the same command again to resume.")
+        return colored
+
     def begin(self, job: Job, read: _Read, pool: ThreadPoolExecutor) -> Future[None]:
         """Colors a photograph, all pages of a TIFF; a thread of the pool writes its pictures."""
         first = read.photograph
         missing = self.pictures.missing(job, first, read.sha256)
         _require_free(missing, self.taken, self.overwrite)
         self.taken.update({real(picture): f"{picture} is the coloring of {job.source}" for picture in missing})
-        colored = self._colored(first, read.hints)
         if first.pages == 1:
-            return pool.submit(self.pictures.write, missing, first, colored)
-        files, content = PageFiles(self.pictures, first), job.source.read_bytes()
-        files.add(first, colored)
-        del colored
+            return pool.submit(self.pictures.write, missing, first, self._colored(first, read.hints))
+        files, content = PageFiles(self.pictures), job.source.read_bytes()
+        files.add(first, self._colored(first, read.hints))
         for number in range(2, first.pages + 1):
             try:
                 page = decode(content, page=number, keep_alpha=self.pictures.delivery.keep_alpha)

@@ -82,8 +82,11 @@ class Pictures:
 class PageFiles:
     """Collects the colored pages of a TIFF, compressed, for each sample."""
 
-    def __init__(self, pictures: Pictures, photograph: Photograph) -> None:
-        self._pictures, self._photograph = pictures, photograph
+    def __init__(self, pictures: Pictures) -> None:
+        """
+        Raises:
+            UserError: the pictures are to be signed, which such a TIFF cannot be.
+        """
         self._pages = [pictures.delivery.pages(pictures.model) for _ in range(pictures.samples)]
 
     def add(self, page: Photograph, colored: Pixels) -> None:
@@ -93,8 +96,7 @@ class PageFiles:
 
     def content(self, origin: Origin) -> bytes:
         """Returns the file of a sample."""
-        pictures = self._pictures
-        return pictures.delivery.finished(self._pages[_index(origin)], self._photograph, pictures.model)
+        return self._pages[_index(origin)].content()
 
 
 def _index(origin: Origin) -> int:

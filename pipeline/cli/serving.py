@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 NoMark = Annotated[
     bool, typer.Option("--no-mark", help="No mark in the metadata that a model made the colors.", show_default=False)
 ]
+KeepAlpha = Annotated[
+    bool, typer.Option("--keep-alpha", help="Opacity kept in PNG, TIFF and WebP. Default: blended with white.")
+]
 SignKey = Annotated[
     Path | None, typer.Option(help="Private key (PEM) that signs C2PA content credentials.", dir_okay=False)
 ]
@@ -44,9 +47,7 @@ def photo(
         float, typer.Option(min=0, max=1.5, help="Strength of the colors: 0 is gray, 1 is as the model predicts.")
     ] = 1.0,
     no_mark: NoMark = False,
-    keep_alpha: Annotated[
-        bool, typer.Option("--keep-alpha", help="Opacity kept in PNG, TIFF and WebP. Default: blended with white.")
-    ] = False,
+    keep_alpha: KeepAlpha = False,
     sign_key: SignKey = None,
     sign_certificates: SignCertificates = None,
     overwrite: Annotated[

@@ -147,6 +147,11 @@ def test_all_pages_of_a_tiff_are_colored(photo: Photo, tmp_path: Path, generator
     assert not np.array_equal(first, second)
     for colored, page in zip(first, pages, strict=True):
         assert np.abs(colored.astype(int).mean(axis=2) - page[..., 0]).mean() < 9000
+    chain, key = signing_files(tmp_path)
+    signing = ("--sign-key", key, "--sign-certificates", chain)
+    done = photo(tmp_path / "old.tif", "--out", tmp_path / "signed", "--model", generator, *signing)
+    assert done.status == 1
+    assert "a TIFF of several pages cannot be signed" in done.err
     broken = tiff(pages[:2], 16, 1)
     (tmp_path / "broken.tif").write_bytes(broken[: len(broken) - 400] + bytes(400))
     done = photo(tmp_path / "broken.tif", "--out", tmp_path / "out", "--model", generator)
