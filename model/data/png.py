@@ -1,5 +1,6 @@
 """PNG files: chunks that are damaged or too large are passed by, samples of 16 bits are read and written whole."""
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -76,18 +77,24 @@ def clean(content: bytes) -> Png:
 def deep_samples(png: Png, image: Image.Image) -> NDArray[np.uint16]:
     """Decodes samples of 16 bits: (H, W, channels), with alpha as the last of 2 or 4 channels, without tRNS.
 
+    Pillow keeps the high byte of each sample of a color; told that the order is the other one, it keeps the low byte.
+
     Args:
         png: the file.
-        image: what Pillow made of it, which is whole if it is gray.
+        image: what Pillow made of it: whole if it is gray, else the high bytes.
     """
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[..., None]
-    import torch  # only for these: Pillow cuts them to 8 bits
-    from torchvision.io import ImageReadMode, decode_png
-
-    kept = b"".join([SIGNATURE, *(whole for kind, _, whole, _ in _chunks(png.content) if not kind[0] & 32)])
-    decoded = decode_png(torch.frombuffer(bytearray(kept), dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    samples: NDArray[np.uint16] = decoded.permute(1, 2, 0).contiguous().numpy()
+    with Image.open(io.BytesIO(png.content), formats=("PNG",)) as again:
+        tile = again.tile[0]
+        # Gray and alpha of 16 bits have as many bytes as RGB and alpha of 8.
+        order = "RGBA" if png.color_type == 4 else str(tile.args).replace("16B", "16L")
+        again.tile = [tile._replace(args=order)]
+        again.load()
+        low = np.asarray(again)
+    if png.color_type == 4:
+        return np.ascontiguousarray(low).view(">u2").astype(np.uint16)
+    samples: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) << 8 | low
     return samples
 
 

@@ -3,9 +3,14 @@
 import io
 import random
 
+import numpy as np
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
+from tests.support.png_files import chunk, png
+from tests.support.tiff_files import tiff
+
+_MODES = {"JPEG": "RGB L CMYK", "PNG": "RGB P RGBA I;16", "TIFF": "RGB L CMYK 1 I;16", "WEBP": "RGB RGBA"}
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "HEIF", "AVIF", "JPEG2000")
 _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
 
 
@@ -17,14 +22,15 @@ def originals(photograph: bytes) -> list[bytes]:
     exif[0x0112], exif[0x013B] = 6, "Somebody"
     made = []
     for file_format in FORMATS:
-        for mode in {"JPEG": "RGB L CMYK", "PNG": "RGB P RGBA I;16", "TIFF": "RGB L CMYK 1", "WEBP": "RGB RGBA"}[
-            file_format
-        ].split():
+        for mode in _MODES.get(file_format, "RGB").split():
             image = small.convert("L").convert("I").convert("I;16") if mode == "I;16" else small.convert(mode)
             options = {"TIFF": {"compression": "tiff_lzw"}, "JPEG": {"progressive": mode == "L"}}.get(file_format, {})
             content = io.BytesIO()
             image.save(content, file_format, exif=exif, **options)
             made.append(content.getvalue())
+    deep = np.asarray(small).astype(np.uint32) * 257
+    made.append(png(deep, 16, 2, chunk(b"tRNS", bytes(6)), chunk(b"gAMA", b"\0\1\x86\xa0")))
+    made.append(tiff([deep[..., :1], deep[..., 1:2]], 12, 0, order=">", compression="LZW", tags={700: (7, b"<x/>")}))
     return made
 
 

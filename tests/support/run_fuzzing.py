@@ -11,6 +11,7 @@ from pathlib import Path
 
 from model.data.encoding import encode
 from model.data.images import ImageError, decode
+from model.data.xmp import Mark
 from tests.support.fuzzed import mutated, originals
 
 
@@ -25,7 +26,7 @@ def main(photograph: Path, first: int, last: int) -> None:
         began = time.process_time()
         try:
             result = decode(mutated(files[case % len(files)], case))
-            encode(result.rgb, result)
+            encode(result.pixels, result, Mark("colorize", "test"))
             decoded += 1
         except ImageError as error:
             if "MemoryError" in str(error):
