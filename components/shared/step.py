@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from components.shared.machine import records
 from components.shared.machine.code import require_submitted
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import runs
@@ -58,11 +59,13 @@ def step(name: str, **code: str) -> Iterator[dict[str, str]]:
         code: hash of the code that the run was submitted with, by the step's folder; an image with other code fails.
     """
     notes: dict[str, str] = {}
+    records.send(step=name)
 
     def journal(outcome: str, message: str = "") -> None:
         seconds = round(time.time() - psutil.Process().create_time(), 1)  # imports count
         with suppress(OSError):  # the disk may be full; the message is printed as well
             _append({"step": name, "seconds": seconds, "outcome": outcome, "message": message, "notes": notes})
+        records.send(step=name, seconds=seconds, outcome=outcome)
 
     try:
         with _marked_at_work(), _ctrl_c_ignored(), stoppable(f"it was told to stop; {AGAIN}."):

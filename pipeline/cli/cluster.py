@@ -6,15 +6,15 @@ from typing import Annotated
 import typer
 
 from pipeline import ROOT
-from pipeline.cli.options import ClusterFile, ClusterOptions, Json, group_with_default, takes_cluster_options
+from pipeline.cli.options import App, ClusterFile, ClusterOptions, Json, group_with_default, takes_cluster_options
 from pipeline.cli.output import note, print_json
 
-schedule = typer.Typer(
+schedule = App(
     cls=group_with_default("apply"),
     help="Recurring runs on a cluster. Without a command: apply.",
     no_args_is_help=False,
 )
-images = typer.Typer(help="Container images of the steps and the server.", no_args_is_help=True)
+images = App(help="Container images of the steps and the server.", no_args_is_help=True)
 
 _ScheduleFile = Annotated[Path, typer.Option(help="Schedule file.", dir_okay=False, show_default="schedules.yaml")]
 

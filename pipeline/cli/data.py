@@ -7,11 +7,11 @@ import typer
 
 from model.utils.errors import UserError
 from model.utils.signals import stoppable
-from pipeline.cli.options import Json
+from pipeline.cli.options import App, Json
 from pipeline.cli.output import note, print_json
 from pipeline.data.catalog import ABSENT, CATALOG, absent, read_catalog, read_strays
 
-app = typer.Typer(help="Versions of the photographs in data/.", no_args_is_help=True)
+app = App(help="Versions of the photographs in data/.", no_args_is_help=True)
 _Remote = Annotated[str | None, typer.Option(help="DVC remote. Default: the default remote of the repository.")]
 _STOPPED = "stopped; run the same command again to resume."
 

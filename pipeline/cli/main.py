@@ -2,19 +2,23 @@
 
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
+from components.shared.machine.verbosity import is_verbose
 from components.shared.machine.workspace import VARIABLE
 from components.shared.step import RETRY_ME, disk_error
 from model.utils.errors import Interrupted, UserError
 from pipeline import ROOT
 from pipeline.cli import cluster, data, models, runs, serving, step
+from pipeline.cli.doctor import doctor
+from pipeline.cli.options import App, Quiet, Verbose, set_verbosity
 from pipeline.cli.renamed import reject_old_names
 from pipeline.cli.run import run
 
-app = typer.Typer(
+app = App(
     help="Retrains an image colorizer, promotes it if it is better, and colors photographs with it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -36,7 +40,10 @@ def _program(
     version: Annotated[
         bool, typer.Option("--version", help="Version and git commit.", callback=_show_version, is_eager=True)
     ] = False,
-) -> None: ...
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    set_verbosity(quiet, verbose)
 
 
 app.command()(run)
@@ -55,6 +62,7 @@ app.command()(runs.cancel)
 app.command()(runs.retry)
 app.add_typer(cluster.schedule, name="schedule")
 app.add_typer(cluster.images, name="images")
+app.command()(doctor)
 
 
 def main() -> None:
@@ -64,6 +72,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
+        if is_verbose():
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except Interrupted as error:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import Json, group_with_default
+from pipeline.cli.options import App, Json, group_with_default
 from pipeline.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from components.shared.mlflow.registry import Version
 
-app = typer.Typer(cls=group_with_default("list"), help="Versions in the model registry. Without a command: list.")
+app = App(cls=group_with_default("list"), help="Versions in the model registry. Without a command: list.")
 
 _Which = Annotated[str, typer.Argument(metavar="V", help="Number of a version, or an alias such as champion.")]
 _Reason = Annotated[str, typer.Option(help="Reason, for the history.")]

@@ -1,6 +1,8 @@
 """Options that several commands share, and groups of commands that have a default."""
 
 import inspect
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
+
+from components.shared.machine.verbosity import VARIABLE
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -94,6 +98,59 @@ class ClusterOptions(ServerOptions):
         from pipeline.cluster.submit import Place
 
         return Place(self.photos, self.checkpoints, self.experiment, self.service_account)
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors; no remarks, no progress.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Details: tables of a run, what libraries log, tracebacks of errors."),
+]
+
+
+class App(typer.Typer):
+    """Gives each of its commands the options --quiet and --verbose."""
+
+    def command(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
+        """Registers a function as a command."""
+        register = super().command(*args, **options)
+
+        def add(function: Callable[..., None]) -> Callable[..., None]:
+            register(_takes_verbosity(function))
+            return function
+
+        return add
+
+
+def set_verbosity(quiet: bool, verbose: bool) -> None:
+    """Sets how much this program and those that it starts say; what neither option names stays as it is.
+
+    Raises:
+        typer.BadParameter: both are given.
+    """
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose exclude each other.")
+    if quiet or verbose:
+        os.environ[VARIABLE] = "quiet" if quiet else "verbose"
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+
+def _takes_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    own = inspect.signature(command, eval_str=True)
+
+    def expanded(quiet: bool, verbose: bool, **values: Any) -> None:
+        set_verbosity(quiet, verbose)
+        command(**values)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    added = [
+        inspect.Parameter("quiet", kind, default=False, annotation=Quiet),
+        inspect.Parameter("verbose", kind, default=False, annotation=Verbose),
+    ]
+    kept = [parameter.replace(kind=kind) for parameter in own.parameters.values()]
+    expanded.__name__, expanded.__doc__ = command.__name__, command.__doc__
+    expanded.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+    return expanded
 
 
 def takes_cluster_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli import options
+from pipeline.cli.output import GATE_SAID_NO
 
 if TYPE_CHECKING:
     from pipeline.variants import Variants
@@ -23,6 +24,10 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan as YAML, without running it.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit status 3 if the gate rejects the model.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Outcome, steps and files as one line of JSON, in place of the summary.")
+    ] = False,
 ) -> None:
     """Runs the retraining graph on this machine: trains, evaluates, registers, and promotes what is better.
 
@@ -42,8 +47,8 @@ def run(
     if any(config.train.init.startswith("models:") for config in chosen.configs.values()):
         ensure_champion()
     result = local_run.run(chosen, photos)
-    summary.show(result, workspace() / "latest")
-    raise typer.Exit(result.exit_status)
+    summary.show(result, workspace() / "latest", as_json)
+    raise typer.Exit(GATE_SAID_NO if check and result.rejected else result.exit_status)
 
 
 def _show(variants: "Variants", photos: Path | None) -> None:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline.cli import options
+from pipeline.cli.options import App
 from pipeline.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class _Steps(TyperGroup):
         return _command(Alone(next(step for step in steps() if step.name == cmd_name)))
 
 
-app = typer.Typer(cls=_Steps, no_args_is_help=True)
+app = App(cls=_Steps, no_args_is_help=True)
 
 
 @app.callback()
@@ -70,7 +71,7 @@ def _command(alone: "Alone") -> Any:
         ]
     )
     run.__annotations__ = {name: kind for name, (kind, _) in listed.items()}
-    single = typer.Typer(add_completion=False)
+    single = App(add_completion=False)
     single.command(alone.step.name, help=alone.spec.description)(run)
     return typer.main.get_command(single)
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ import kfp_server_api
 import urllib3
 from kfp_server_api import ApiException
 
+from components.shared.machine.verbosity import note
 from components.shared.mlflow import connection, registry, runs, tree
 from model.utils.errors import Interrupted, UserError
 from pipeline.cluster import kubectl
@@ -121,11 +121,11 @@ def _until_it_ends(client: Client, run_id: str, timeout: float) -> tuple[kfp_ser
             if time.monotonic() - answered > PATIENCE:
                 raise
             if not silent:
-                _note(f"Kubeflow Pipelines does not answer; asking again for {PATIENCE // 60} minutes.")
+                note(f"Kubeflow Pipelines does not answer; asking again for {PATIENCE // 60} minutes.")
             silent = True
         else:
             if silent:
-                _note("Kubeflow Pipelines answers again.")
+                note("Kubeflow Pipelines answers again.")
             answered, silent = time.monotonic(), False
             _show(argo.nodes(workflow), shown)
             if run.state in _ENDED:
@@ -142,7 +142,7 @@ def _show(nodes: list[argo.Node], shown: dict[str, argo.State]) -> None:
         state = argo.states(nodes, step.name)
         if state and shown.get(step.name) != state:
             shown[step.name] = state
-            _note(f"{step.name}: {state.word}{state.detail and f', {state.detail}'}")
+            note(f"{step.name}: {state.word}{state.detail and f', {state.detail}'}")
 
 
 def _reason(client: Client, run_id: str, pod: argo.Node, namespace: str) -> str:
@@ -206,7 +206,3 @@ def _start_again(client: Client, run: kfp_server_api.V2beta1Run, changed: dict[s
         service_account=run.service_account,
     )
     return client.create_run(wanted)
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -1,8 +1,7 @@
 """The champion of the repository, champion/ in DVC, for a registry that has none."""
 
-import sys
-
 from components.register.shipped import adopt, find_adopted
+from components.shared.machine.verbosity import note
 from components.shared.mlflow import connection, promotion, registry
 from pipeline import ROOT
 from pipeline.data.versions import ensure_data
@@ -24,16 +23,12 @@ def ensure_champion() -> None:
     registered = registry.find_all({})
     if not registered:
         ensure_data(ROOT, "champion")
-        _say(f"The registry was empty: imported the champion of the repository as version {adopt(_FOLDER).number}.")
+        note(f"The registry was empty: imported the champion of the repository as version {adopt(_FOLDER).number}.")
     elif not promotion.history() and (_FOLDER / "version.json").is_file() and find_adopted(_FOLDER):
-        _say(f"An import was cut off: the repository's champion is in service now, as version {adopt(_FOLDER).number}.")
+        note(f"An import was cut off: the repository's champion is in service now, as version {adopt(_FOLDER).number}.")
     else:
         numbers = ", ".join(str(version.number) for version in registered)
-        _say(
+        note(
             f"MLflow at {connection.shown_uri()} has versions ({numbers}), and none is the champion; "
             "`colorize promote V` puts one in service."
         )
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -13,10 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from kfp import local
 
+from components.shared.machine import records
 from components.shared.machine.pipeline_run import LOCAL, RUN_ID
+from components.shared.machine.verbosity import note
 from components.shared.machine.workspace import VARIABLE, workspace
 from components.shared.photos.folder import Folder
 from components.shared.step import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, require_room
@@ -29,6 +33,7 @@ from pipeline.graph import retraining
 from pipeline.local import journal, processes
 from pipeline.local.console import quiet
 from pipeline.local.journal import StepResult
+from pipeline.local.view import view
 from pipeline.variants import Variants
 
 
@@ -40,11 +45,21 @@ class RunResult:
     folders: dict[str, Path]
     seconds: float
     log: Path
+    told: dict[str, Any]
+    """Content of the exit task's message; empty when there was none."""
 
     @property
     def trouble(self) -> StepResult | None:
         """Returns the step that ended the run, if one did."""
         return next((step for step in self.steps if step.outcome in ("failed", "interrupted")), None)
+
+    @property
+    def rejected(self) -> bool:
+        """Returns True when the gate said no."""
+        if self.trouble:
+            return False
+        record = json.loads((self.folders["registration"] / "registration.json").read_bytes())
+        return bool(record["outcome"] == "reject")
 
     @property
     def exit_status(self) -> int:
@@ -74,7 +89,7 @@ def run(variants: Variants, photos: Path | None = None) -> RunResult:
         images = "none: run on a machine without images"
         session.execute(**arguments(variants, folder, data_version, session.checkpoints, images))
         steps, folders = session.result()
-    return RunResult(steps, folders, time.monotonic() - started, session.log)
+    return RunResult(steps, folders, time.monotonic() - started, session.log, session.told)
 
 
 class _Session:
@@ -90,6 +105,7 @@ class _Session:
         self.checkpoints = str(self.workspace / "checkpoints")
         self.steps = journal.expected(variants)
         self.ended_by = ""
+        self.told: dict[str, Any] = {}
 
     def __enter__(self) -> "_Session":
         self.workspace.mkdir(parents=True, exist_ok=True)
@@ -124,8 +140,16 @@ class _Session:
             raise_on_error=True,
         )
         try:
-            with self.log.open("w", encoding="utf-8") as log, quiet(log), processes.started_here():
-                retraining(**arguments)
+            with (
+                self.log.open("w", encoding="utf-8") as log,
+                view(self.steps) as shown,
+                quiet(shown, log) as said,
+                processes.started_here(),
+            ):
+                try:
+                    retraining(**arguments)
+                finally:
+                    self.told = said.outcome
         except (RuntimeError, OSError) as error:  # what kfp raises when a task has failed, or the disk is full
             self.ended_by = journal.failed_task(str(error), self.steps)
             steps, _ = self.result()
@@ -147,12 +171,12 @@ def _photographs(folder: Path | None, here: Path) -> tuple[str, str]:
     if folder is None:
         data = ensure_data(ROOT)
         version = data.version
-        print(f"{data.files} files in data/, version {version}. {data.note}".rstrip(), flush=True)
+        note(f"{data.files} files in data/, version {version}. {data.note}".rstrip())
     else:
         version = folder_version(folder)
     folder = (folder or ROOT / "data").resolve()
     for sentence in Folder(folder).passed_by():
-        print(f"passed by: {sentence}", flush=True)
+        note(f"passed by: {sentence}")
     return str(_nameable(folder, here)), version
 
 
@@ -207,6 +231,7 @@ def _environment(journal_file: Path, run_id: str) -> Iterator[None]:
         JOURNAL: str(journal_file),
         RUN_ID: run_id,
         VARIABLE: str(workspace()),
+        records.VARIABLE: "1",
         "PYTHONUNBUFFERED": "1",
     }
     before = {name: os.environ.get(name) for name in ours}

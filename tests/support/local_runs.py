@@ -28,7 +28,7 @@ class Story:
     def workspace(self) -> Path:
         return self.folder / "workspace"
 
-    def run(self, *overrides: str, photos: Path | None = None) -> Ended:
+    def run(self, *overrides: str, photos: Path | None = None, options: tuple[str, ...] = ()) -> Ended:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
         environment |= {
             "COLORIZE_WORKSPACE": str(self.workspace),
@@ -37,11 +37,11 @@ class Story:
             "PYTHONPATH": f"{GUARD}:{GUARD.parents[2]}",
         }
         settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
-        command = [COLORIZE, "run", "--recipe", "small", "--photos", photos or self.photos, *settings]
+        command = [COLORIZE, "run", "--recipe", "small", "--photos", photos or self.photos, *settings, *options]
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=280
         )
-        return Ended(done.returncode, done.stdout + done.stderr)
+        return Ended(done.returncode, done.stdout + done.stderr, done.stdout)
 
     def aliases(self) -> dict[str, int]:
         return small_run.aliases(self.workspace)

@@ -1,6 +1,7 @@
-"""Settings with which `colorize run` takes seconds, and what such a run leaves: its table of steps, its aliases."""
+"""Settings with which `colorize run` takes seconds, and what such a run leaves: how its steps ended, its aliases."""
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +17,24 @@ EASY = ("register.rules.l1_ab.change=-100.0",)
 HARD = ("register.rules.l1_ab.change=100.0",)
 """No model passes the gate beside a champion."""
 
-_ROW = re.compile(r"^│ (\w+) +│ (done|reused|failed|not run|interrupted) +│", re.MULTILINE)
+_ENDS = (
+    re.compile(r"^(\w+)(?: \S+)?: (done|reused|failed|interrupted)(?:, [\d.]+ s)?$", re.MULTILINE),
+    re.compile(r"^(\w+)(?: \S+)? (failed|interrupted): ", re.MULTILINE),
+)
 
 
 def outcomes(output: str) -> dict[str, str]:
-    """Returns the outcome of each step in the printed table."""
-    return dict(_ROW.findall(output))
+    """Returns the outcome of each step in the printed lines; "not run" for every other."""
+    return defaultdict(lambda: "not run", [found for pattern in _ENDS for found in pattern.findall(output)])
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Holds the exit status and the output of a run."""
+    """Holds the exit status of a run, what it printed, and of that its stdout."""
 
     status: int
     output: str
+    out: str = ""
 
     @property
     def outcomes(self) -> dict[str, str]:

@@ -1,15 +1,46 @@
-"""Progress of a long step: a bar on a terminal, a line every ten seconds in a log."""
+"""Progress of a long step: a bar on a terminal, a line every ten seconds in a log, records for the view of a run."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-_SECONDS_BETWEEN_LINES = 10
+from components.shared.machine import records
+from components.shared.machine.verbosity import is_quiet
+
+SECONDS_BETWEEN_LINES = 10
+_SECONDS_BETWEEN_RECORDS = 0.5
+
+
+@dataclass(frozen=True)
+class Position:
+    """Holds how far a step has come, and how fast: items a second of this attempt."""
+
+    label: str
+    unit: str
+    done: int
+    total: int
+    seconds: float
+    rate: float
+    ended: bool
+
+    @property
+    def left(self) -> float:
+        """Returns the seconds that remain at this rate; 0 where nothing is known of it."""
+        return (self.total - self.done) / self.rate if self.rate else 0
+
+    @property
+    def sentence(self) -> str:
+        """Returns it as a line of a log."""
+        counted = f"{self.label}: {self.done} of {self.total} {self.unit}"
+        if self.ended:
+            return f"{counted} in {self.seconds:.1f} s, {_rate(self.rate)}"
+        return f"{counted}, {_rate(self.rate)}, {self.left:.0f} s left"
 
 
 @contextmanager
@@ -17,15 +48,15 @@ def progress(total: int, label: str, unit: str, done: int = 0) -> Iterator[Calla
     """Yields a function that takes the number of further items done; shows progress and remaining time on stderr.
 
     Args:
-        total: number of items; with none, nothing is shown.
+        total: number of items; with none, nothing is shown, and neither where only results and errors are wanted.
         label: begins each line.
         unit: of the items, such as "photographs".
         done: items that an earlier attempt did; they do not count as speed.
     """
-    if not total:
+    if not total or (is_quiet() and not records.wanted()):
         yield lambda more: None
         return
-    with (_bar if sys.stderr.isatty() else _lines)(total, label, unit, done) as advance:
+    with (_bar if sys.stderr.isatty() and not records.wanted() else _lines)(total, label, unit, done) as advance:
         yield advance
 
 
@@ -49,23 +80,28 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def _lines(total: int, label: str, unit: str, done: int) -> Iterator[Callable[[int], None]]:
-    started = shown = time.monotonic()
+    began = shown = time.monotonic()
     earlier = done
+    pause = _SECONDS_BETWEEN_RECORDS if records.wanted() else SECONDS_BETWEEN_LINES
+
+    def show(now: float, ended: bool) -> None:
+        seconds = max(now - began, 1e-9)
+        position = Position(label, unit, done, total, seconds, (done - earlier) / seconds, ended)
+        if records.wanted():
+            records.send(progress=asdict(position))
+        else:
+            print(position.sentence, file=sys.stderr, flush=True)
 
     def advance(more: int) -> None:
         nonlocal done, shown
         done += more
         now = time.monotonic()
-        if now - shown >= _SECONDS_BETWEEN_LINES and done < total:
+        if now - shown >= pause and done < total:
             shown = now
-            rate = (done - earlier) / (now - started)
-            left = (total - done) / rate if rate else 0
-            print(f"{label}: {done} of {total} {unit}, {_rate(rate)}, {left:.0f} s left", file=sys.stderr, flush=True)
+            show(now, ended=False)
 
     yield advance
-    seconds = time.monotonic() - started
-    rate = _rate((done - earlier) / max(seconds, 1e-9))
-    print(f"{label}: {done} of {total} {unit} in {seconds:.1f} s, {rate}", file=sys.stderr, flush=True)
+    show(time.monotonic(), ended=True)
 
 
 def _rate(a_second: float) -> str:

@@ -1,8 +1,14 @@
 """Tests of the command line: errors in one line, exit statuses, old names, completion and dry runs."""
 
+import contextlib
+import fcntl
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from importlib.metadata import version
 from pathlib import Path
 
@@ -105,3 +111,68 @@ def test_a_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
     assert list(plan["variants"]) == ["train.seed=1", "train.seed=2"]
     assert plan["variants"]["train.seed=2"]["train.seed"] == 2
     assert not (tmp_path / "workspace").exists()
+
+
+@pytest.mark.parametrize("words", [("-v", "run"), ("run", "-v"), ("--verbose", "run"), ("run", "--verbose")])
+def test_verbose_shows_the_traceback_of_an_error_before_its_line(words: tuple[str, ...]) -> None:
+    done = colorize(*words, "--recipe", "nonesuch")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("words", [("-q", "compile"), ("compile", "--quiet")])
+def test_quiet_leaves_the_result(words: tuple[str, ...]) -> None:
+    done = colorize(*words, "--check")
+    assert done.returncode == 0
+    assert "is current" in done.stdout
+
+
+@pytest.mark.parametrize("words", [("-q", "-v", "steps"), ("steps", "--quiet", "--verbose")])
+def test_quiet_and_verbose_exclude_each_other(words: tuple[str, ...]) -> None:
+    done = colorize(*words)
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr
+
+
+def test_a_table_is_as_wide_as_columns_says_and_cuts_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = colorize("steps").stdout
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "…" not in narrow
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = colorize("steps").stdout
+    assert max(map(len, map(str.rstrip, rows.splitlines()))) <= 40
+    assert "registration" in rows
+    monkeypatch.delenv("COLUMNS")
+    assert "model, evaluation, inspection" in colorize("steps").stdout, "in a pipe a row is a line"
+
+
+def test_no_color_takes_the_colors_of_a_terminal_away() -> None:
+    color = re.compile(r"\x1b\[[\d;]*3\dm")
+    assert color.search(in_a_terminal("run", "--help"))
+    plain = in_a_terminal("run", "--help", NO_COLOR="1")
+    assert not color.search(plain)
+    assert max(map(len, re.sub(r"\x1b\[[\d;?]*\w", "", plain).splitlines())) <= 80
+
+
+def in_a_terminal(*arguments: str, **more: str) -> str:
+    """Returns what a command prints on a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
+    process = subprocess.Popen(
+        [COLORIZE, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=clean | {"TERM": "xterm-256color"} | more,
+    )
+    os.close(theirs)
+    printed = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 65536):
+            printed += piece
+    os.close(ours)
+    assert process.wait(60) == 0, printed
+    return printed.decode()

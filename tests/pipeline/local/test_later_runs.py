@@ -22,10 +22,17 @@ def champion(story: Story) -> None:
 
 
 def test_another_seed_reruns_training_and_the_gate_rejects_a_model_without_gain(story: Story):
+    run = story.run("train.seed=1", *HARD, options=("--check", "--quiet"))
+    assert run.status == 3, run.output
+    assert run.out.startswith(
+        "Version 2 is not promoted, and version 1 stays the champion. 1 of 1 rules failed: l1_ab."
+    )
+    assert run.output == run.out, "--quiet leaves no remark and no progress"
+    assert len(run.out.splitlines()) == 1
     run = story.run("train.seed=1", *HARD)
     assert run.status == 0, run.output
-    assert run.outcomes["preprocess"] == "reused"
-    assert run.outcomes["train"] == run.outcomes["evaluate"] == "done"
+    assert "  l1_ab fails: " in run.out
+    assert run.outcomes["preprocess"] == run.outcomes["train"] == "reused"
     assert run.outcomes["promote"] == "not run"
     assert story.aliases() == {"challenger": 2, "champion": 1}
 

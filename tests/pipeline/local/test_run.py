@@ -20,8 +20,17 @@ def test_the_first_model_is_promoted(story: Story):
         for step in ("partition", "preprocess", "merge", "inspect", "train", "evaluate", "choose", "register", "report")
     )
     assert story.aliases() == {"challenger": 1, "champion": 1}
-    assert "Version 1 of colorizer: " in run.output
     latest = story.workspace / "latest"
+    (log,) = story.workspace.glob("runs/*/log.txt")
+    assert run.out.splitlines() == [
+        "Version 1 is the champion now. All 1 rules hold: the first model, within all bounds.",
+        f"report:      {latest.relative_to(story.folder)}/report.html",
+        f"pictures:    {latest.relative_to(story.folder)}/samples.png",
+        f"photographs: {latest.relative_to(story.folder)}/data.html",
+        f"log:         {log.relative_to(story.folder)}",
+    ]
+    assert '"outcome": "promoted"' in log.read_text(encoding="utf-8")
+    assert "\x1b" not in run.output
     assert (latest / "samples.png").read_bytes().startswith(b"\x89PNG")
     for page in ("report.html", "data.html"):
         assert "<html" in (latest / page).read_text(encoding="utf-8")
@@ -29,8 +38,12 @@ def test_the_first_model_is_promoted(story: Story):
 
 def test_an_unchanged_run_reuses_every_step(story: Story):
     story.run()  # scores the champion, which is new since the first run
-    run = story.run()
+    run = story.run(options=("--json", "--check"))
     assert run.status == 0, run.output
+    told = json.loads(run.out)
+    assert (told["outcome"], told["version"]) == ("unchanged", 1)
+    assert {step["step"]: step["outcome"] for step in told["steps"]}["train"] == "reused"
+    assert all(Path(file).is_file() for file in (*told["files"].values(), told["log"]))
     steps = ("partition", "preprocess", "merge", "inspect", "train", "evaluate", "choose")
     assert all(run.outcomes[step] == "reused" for step in steps)
     assert story.aliases() == {"challenger": 1, "champion": 1}

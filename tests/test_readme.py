@@ -1,0 +1,90 @@
+"""Test of README.md: each of its commands runs in a fresh clone. Only the recipe is smaller, to take seconds."""
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.console import Terminal, commands
+from tests.support.dvc_project import ROOT, bare_environment
+from tests.support.small_run import SMALL
+
+README = ROOT / "README.md"
+
+
+@pytest.fixture
+def clone(tmp_path: Path, photos: Path) -> Path:
+    """Returns a clone with an environment of its own that finds the packages of this one, and a photograph."""
+    folder = tmp_path / "colorize"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True, timeout=120)
+    venv.create(folder / ".venv", with_pip=False, symlinks=True)
+    packages = folder / ".venv" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    (packages / "these.pth").write_text(f"{folder}\n{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    program = folder / ".venv" / "bin" / "colorize"
+    program.write_text(f"#!{folder}/.venv/bin/python\nfrom pipeline.cli.main import main\nmain()\n", encoding="utf-8")
+    program.chmod(0o755)
+    (folder / ".venv" / "ready").touch()
+    small = {}
+    for key, value in (each.split("=") for each in SMALL):
+        *path, last = key.split(".")
+        section = small
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = yaml.safe_load(value)
+    (folder / "recipes" / "demo.yaml").write_text(yaml.safe_dump(small), encoding="utf-8")
+    shutil.copy(next((photos / "scratch").glob("*.jpg")), folder / "old.jpg")
+    return folder
+
+
+def served(clone: Path, command: str) -> str:
+    """Starts the page as README says, but on a free port; returns it."""
+    process = subprocess.Popen(
+        [*command.partition("#")[0].split(), "--port", "0"],
+        cwd=clone,
+        env=bare_environment(clone.parent / "home"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr
+        for line in process.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                with urllib.request.urlopen(found[0], timeout=60) as answer:
+                    return str(answer.read().decode())
+        raise AssertionError("the server ended")
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_readme_is_short_and_has_no_command_outside_of_its_block() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert text.count("```console") == 1
+    assert not re.search(r"`(\.venv/bin/)?(colorize|make|docker|pip|python|dvc) [^`]*`", text)
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_runs(clone: Path) -> None:
+    terminal = Terminal(clone, bare_environment(clone.parent / "home"))
+    ran = []
+    try:
+        for command in commands(README):
+            if " web" in command.text:
+                assert "<html" in served(clone, command.text)
+            else:
+                status, printed = terminal.run(command.text)
+                assert status == 0, f"$ {command.text}\n" + "\n".join(printed)
+            ran.append(command.text.partition("#")[0].split())
+    finally:
+        terminal.close()
+    assert len(ran) >= 4
+    assert list((clone / "colored").glob("old-colorized.*"))
+    assert (clone / "workspace" / "latest" / "report.html").is_file()
