@@ -9,8 +9,9 @@ from threading import Condition, Event
 from model.utils.cores import CGROUP
 from model.utils.errors import UserError
 
-_PIXEL = 32  # bytes for each pixel of a photograph: decoded, its L, colored, and encoded
-_SAMPLE = 10  # bytes for each pixel of a further sample: colored, and encoded twice, in the ZIP and outside
+_PIXEL = 34  # bytes for each pixel of a photograph: decoded, its L, colored, and encoded
+_WEBP = 48  # the same of a WebP, whose encoder takes most
+_SAMPLE = 20  # bytes for each pixel of a further sample of 16 bits: colored, and encoded, in the ZIP and outside
 _TILE = 60_000_000  # bytes for the tile at work, and for the fields of a and b
 _FOR_FILES = 0.25  # share for files that arrive, wait or are sent; the rest is for photographs at work
 _MARGIN = 0.9  # the allocator keeps some of what is freed, and a promotion loads a second model
@@ -25,9 +26,15 @@ class NeedsMoreError(UserError):
     """Raised if a photograph needs more memory than the server may ever use for one."""
 
 
-def needed(pixels: int, samples: int = 1) -> int:
-    """Returns the bytes that decoding, coloring and encoding take at most; tests/serving/test_memory.py measures."""
-    return _TILE + pixels * (_PIXEL + _SAMPLE * (samples - 1))
+def needed(pixels: int, samples: int = 1, content: bytes = b"") -> int:
+    """Returns the bytes that decoding, coloring and encoding take at most; tests/serving/test_memory.py measures.
+
+    Args:
+        pixels: of the photograph.
+        samples: number of its colorings.
+        content: its file.
+    """
+    return _TILE + pixels * ((_WEBP if content[8:12] == b"WEBP" else _PIXEL) + _SAMPLE * (samples - 1))
 
 
 def available(cgroup: Path = CGROUP) -> int:

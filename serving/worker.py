@@ -4,11 +4,13 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import Self, TypeVar
 
 import torch
+from PIL import Image
 
 from model.data import kinds
 from model.data.encoding import encode
@@ -26,6 +28,7 @@ TYPES = {media_type: kinds.WRITTEN[file_format].media_type for media_type, file_
 """Media type of each supported photograph and of its colored picture."""
 ZIP = "application/zip"
 _LONGEST = 1 << 18  # pixels of a side; a tile of the colorizer holds at least a whole row
+_NOTHING = Image.new("RGB", (1, 1))
 _NICE = 5  # how far large photographs give way to small ones; at 5 they get a quarter of a core that both want
 
 
@@ -131,7 +134,7 @@ class ColoringPool:
             end_if(gone)
             advance(tile, tiles)
 
-        with self._memory.work(needed(max_pixels, samples), gone), _memory_errors():
+        with self._memory.work(needed(max_pixels, samples, content), gone), _memory_errors():
             end_if(gone)
             photograph = read(content, max_pixels=max_pixels)
             if max(photograph.width, photograph.height) > _LONGEST:
@@ -141,6 +144,7 @@ class ColoringPool:
                 photograph.pixels, samples=samples, predict=predict, advance=proceed, **vars(choices)
             )
             end_if(gone)
+            photograph = replace(photograph, image=_NOTHING, deep=None)  # frees its pixels before encoding
             if samples == 1:
                 return write(colored[0], photograph), photograph.media_type
             archive = io.BytesIO()
@@ -151,7 +155,7 @@ class ColoringPool:
             return archive.getvalue(), ZIP
 
     def _preview(self, content: bytes, max_pixels: int, large: bool, gone: Event) -> tuple[bytes, str]:
-        with self._memory.work(needed(max_pixels), gone):
+        with self._memory.work(needed(max_pixels, content=content), gone):
             end_if(gone)
             photograph = decode(content, max_pixels=max_pixels)
             end_if(gone)

@@ -35,7 +35,7 @@ _TILE = (1000, 750)
 _BUSY = 6  # clients that keep it busy
 _FLAT = 0.1
 _SLOWER = 3.0
-_TRIM = 4  # photographs of 48 megapixels before memory counts
+_TRIM = 2  # photographs of 48 megapixels before memory counts
 
 
 def main(

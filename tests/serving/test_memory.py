@@ -1,11 +1,14 @@
 """Tests of the memory that photographs share."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from serving.memory import FullError, Memory, NeedsMoreError, available, needed
+from tests.model.inference.test_colorizer import generator_folder
 from tests.serving.conftest import until
 
 MB = 1_000_000
@@ -80,3 +83,41 @@ def test_the_limit_is_the_containers_or_half_of_the_machines_memory(tmp_path: Pa
 
 def test_further_samples_need_more():
     assert needed(1000, 3) > needed(1000) > needed(0) > 0
+
+
+MEASURED = """
+import io, sys
+from pathlib import Path
+from threading import Event
+import numpy as np
+import torch
+from PIL import Image
+from serving import worker
+from serving.limits import Limits
+from serving.memory import Memory, needed
+from serving.served_models import ServedFolder
+
+torch.set_num_threads(1)
+status = lambda key: next(1024 * int(one.split()[1]) for one in open("/proc/self/status") if one.startswith(key))
+content, noise = io.BytesIO(), np.random.default_rng(0).integers(0, 65536, (2000, 2000, 4), dtype=np.uint16)
+kind = sys.argv[2]
+if kind == "16":
+    Image.fromarray(noise[..., 0]).save(content, "PNG", compress_level=1)
+else:
+    Image.fromarray((noise[..., : 4 if kind == "PNG" else 3] >> 8).astype(np.uint8)).save(content, kind)
+colorizer = ServedFolder(Path(sys.argv[1])).served()["champion"].colorizer
+memory = Memory(64 << 30)
+memory.measure()
+pool = worker.ColoringPool(Limits(), memory, lambda size: None)
+before = status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # begins the peak anew
+pool._color(colorizer, content.getvalue(), 1, worker.AUTOMATIC, lambda *_: None, 4_000_000, True, Event())
+assert status("VmHWM") - before <= needed(4_000_000, 1, content.getvalue()), (status("VmHWM") - before) / 4e6
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "16", "WEBP", "TIFF"])
+def test_a_photograph_takes_no_more_memory_than_it_holds(tmp_path: Path, kind: str):
+    folder = generator_folder(tmp_path / "generator")
+    subprocess.run([sys.executable, "-c", MEASURED, str(folder), kind], check=True)
