@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from components.shared.machine.verbosity import is_quiet
 from serving.app import create_app
 from serving.connections import Connection
 from serving.delivery import MARKED, Delivery
@@ -39,7 +40,7 @@ def serve(
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("serving", "uvicorn.error"):  # uvicorn logs all but its access log under this name
-        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).setLevel(logging.WARNING if is_quiet() else logging.INFO)
     for one in sockets:
         host, port = one.getsockname()[:2]
         _log.info("http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -4,6 +4,7 @@ The tests share one workspace and run in order. Their processes have no network.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,8 @@ def test_an_unchanged_run_reuses_every_step(story: Story):
 
 
 def test_a_failing_step_ends_the_run_with_its_error_message(story: Story):
-    run = story.run("preprocess.min_photographs=5000")
+    run = story.run("preprocess.min_photographs=5000", options=("--verbose",))
+    assert re.search(r"│ train +│ not run +│", run.output), "the table of the steps"
     assert run.status == 1
     assert run.outcomes["preprocess"] == "done"
     assert run.outcomes["merge"] == "failed"
