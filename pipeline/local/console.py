@@ -57,7 +57,8 @@ class StepLines(io.TextIOBase):
             if content == "{" or self._in_json:
                 self._in_json = line.rstrip() != "    }"
             elif content.startswith(_OUTCOME):
-                self.outcome = json.loads(content)
+                with contextlib.suppress(ValueError):  # another process wrote into the line
+                    self.outcome = json.loads(content)
             elif warning := _WARNING.match(content):
                 self._view.says(f"warning: {warning[1]}")
             elif content.strip("-") and not content.startswith("[KFP Executor"):
