@@ -22,7 +22,7 @@ from components.shared.machine import records
 from components.shared.machine.pipeline_run import LOCAL, RUN_ID
 from components.shared.machine.verbosity import note
 from components.shared.machine.workspace import VARIABLE, workspace
-from components.shared.photos.folder import Folder
+from components.shared.photos.folder import Folder, printable
 from components.shared.step import AGAIN, DAMAGED, JOURNAL, RETRY_ME, at_work, require_room
 from model.utils.errors import Interrupted, UserError
 from model.utils.signals import handled
@@ -189,6 +189,7 @@ def _nameable(folder: Path, here: Path) -> Path:
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(folder)
+        print(f"The path {printable(str(folder))} is not UTF-8; the run reads it through {link}.", flush=True)
         return link
     return folder
 

@@ -101,6 +101,13 @@ def test_a_folder_is_served_in_place_of_the_registry(workplace: Path):
         assert client.post("/v1/colorize?model=previous", content=picture()).status_code == 404
 
 
+def test_a_folder_has_colored_a_picture_before_it_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    warm, predict = [], Colorizer.predict_together
+    monkeypatch.setattr(Colorizer, "predict_together", lambda self, inputs: warm.append(self) or predict(self, inputs))
+    served = ServedFolder(generator_folder(tmp_path / "made")).served()["champion"]
+    assert served.colorizer in warm
+
+
 def test_a_folder_without_a_generator_is_refused(workplace: Path):
     with pytest.raises(UserError, match="holds no trained generator"):
         ServedFolder(workplace)
