@@ -189,7 +189,7 @@ def _nameable(folder: Path, here: Path) -> Path:
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(folder)
-        print(f"The path {printable(str(folder))} is not UTF-8; the run reads it through {link}.", flush=True)
+        note(f"The path {printable(str(folder))} is not UTF-8; the run reads it through {link}.")
         return link
     return folder
 
