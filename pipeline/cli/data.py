@@ -30,9 +30,9 @@ def version(as_json: Json = False) -> None:
     print(f"{found.version}, {found.files} files.", flush=True)
     if found.note:
         note(found.note)
-    for sentence in Folder(Path("data")).passed_by():
+    for sentence in Folder(found.folder).passed_by():
         note(f"passed by: {sentence}")
-    if lacking := absent(Path("data")):
+    if lacking := absent(found.folder):
         note(f"{lacking} photographs of the catalog are absent; data/{ABSENT} names them.")
 
 

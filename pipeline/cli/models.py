@@ -152,9 +152,7 @@ def import_(
     from pipeline import ROOT
     from pipeline.data.versions import ensure_data
 
-    if folder is None:
-        ensure_data(ROOT, "champion")
-    number = adopt(folder or ROOT / "champion").number
+    number = adopt(folder or ensure_data(ROOT, "champion").folder).number
     print(f"version {number}: {', '.join(registry.aliases(number)) or 'no alias'}.")
 
 
@@ -247,5 +245,5 @@ def _dataset(model: Path) -> Path:
     config = load_config(ROOT / "params.yaml").preprocess.model_copy(update={"size": size})
     folder = workspace() / "compare" / f"dataset-{data.version[:12]}-{size}"
     if not (folder / "dataset.json").is_file():
-        preprocess(ROOT / "data", folder, config, data_version=data.version)
+        preprocess(data.folder, folder, config, data_version=data.version)
     return folder

@@ -4,10 +4,10 @@ from components.register.shipped import adopt, find_adopted
 from components.shared.machine.verbosity import note
 from components.shared.mlflow import connection, promotion, registry
 from pipeline import ROOT
+from pipeline.data.checkout import located
 from pipeline.data.versions import ensure_data
 
 CHAMPION = "models:/colorizer@champion"
-_FOLDER = ROOT / "champion"
 
 
 def ensure_champion() -> None:
@@ -21,11 +21,12 @@ def ensure_champion() -> None:
     if registry.champion():
         return
     registered = registry.find_all({})
+    here = located(ROOT, "champion")
     if not registered:
-        ensure_data(ROOT, "champion")
-        note(f"The registry was empty: imported the champion of the repository as version {adopt(_FOLDER).number}.")
-    elif not promotion.history() and (_FOLDER / "version.json").is_file() and find_adopted(_FOLDER):
-        note(f"An import was cut off: the repository's champion is in service now, as version {adopt(_FOLDER).number}.")
+        number = adopt(ensure_data(ROOT, "champion").folder).number
+        note(f"The registry was empty: imported the champion of the repository as version {number}.")
+    elif not promotion.history() and (here / "version.json").is_file() and find_adopted(here):
+        note(f"An import was cut off: the repository's champion is in service now, as version {adopt(here).number}.")
     else:
         numbers = ", ".join(str(version.number) for version in registered)
         note(

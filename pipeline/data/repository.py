@@ -1,5 +1,6 @@
-"""DVC as this project opens it: it passes by what is no file in a folder of photographs."""
+"""DVC as this project opens it: it passes by what preprocess passes by in a folder of photographs."""
 
+import shutil
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +9,36 @@ from typing import Any
 from dvc.ignore import DvcIgnoreFilter
 from dvc.repo import Repo
 
+from components.shared.photos.excluded import Excluded
 from components.shared.photos.folder import reason_to_pass
+from pipeline.data.checkout import copy_of_read_only, read_only
 
 Walk = Iterator[tuple[str, Any, Any]]
 
 
+def opened(root: Path, name: str) -> "Repository":
+    """Opens the DVC repository of a checkout; of a read-only one, a copy of its settings and of <name>.dvc."""
+    from dvc.config import Config
+
+    # Moving data needs no git. A damaged photograph must not enter the cache.
+    remotes = {remote: {"verify": True} for remote in Config(str(root / ".dvc"))["remote"]}
+    core: dict[str, Any] = {"no_scm": True}
+    if read_only(root):
+        found, copy = Config(str(root / ".dvc")), copy_of_read_only()
+        remotes = {remote: {**settings, "verify": True} for remote, settings in found["remote"].items()}
+        core = {**found["core"], **core}
+        (copy / ".dvc").mkdir(parents=True, exist_ok=True)
+        (copy / ".dvc" / "config").touch()
+        for file in (".dvcignore", f"{name}.dvc"):
+            shutil.copyfile(root / file, copy / file)
+        root = copy
+    # DVC may write its notes on file times there, but nowhere else.
+    core["site_cache_dir"] = str(root / ".dvc" / "tmp" / "site")
+    return Repository(str(root), config={"core": core, "remote": remotes})
+
+
 class FilesOnly:
-    """Walks a folder for DVC without pipes, links to nothing and the like, which DVC would wait for or fail at."""
+    """Walks a folder for DVC without what a .dvcignore excludes, and without pipes and links to nothing."""
 
     def walk(self, fs: Any, path: str, **options: Any) -> Walk:
         """Yields each folder below a path with its folders and files, as DVC's file system does."""
@@ -36,8 +60,14 @@ class _Filter(DvcIgnoreFilter):  # type: ignore[misc]
 
 
 def _files_only(path: str, walk: Walk) -> Walk:
+    excluded = Excluded(Path(path))
     for root, folders, files in walk:
+        excluded.enter(Path(root))
         for name in list(files):
-            if reason_to_pass(Path(path), str(Path(root, name).relative_to(path))):
+            file = Path(root, name)
+            if reason_to_pass(Path(path), str(file.relative_to(path))) or excluded.by(file):
                 files.pop(name) if isinstance(files, dict) else files.remove(name)
+        for name in list(folders):
+            if excluded.by(Path(root, name), is_folder=True):
+                folders.pop(name) if isinstance(folders, dict) else folders.remove(name)
         yield root, folders, files

@@ -170,11 +170,11 @@ def _photographs(folder: Path | None, here: Path) -> tuple[str, str]:
     """Returns the folder, data/ when none is given, and the version of what is in it; says what is passed by."""
     if folder is None:
         data = ensure_data(ROOT)
-        version = data.version
+        folder, version = data.folder, data.version
         note(f"{data.files} files in data/, version {version}. {data.note}".rstrip())
     else:
         version = folder_version(folder)
-    folder = (folder or ROOT / "data").resolve()
+    folder = folder.resolve()
     for sentence in Folder(folder).passed_by():
         note(f"passed by: {sentence}")
     return str(_nameable(folder, here)), version

@@ -140,15 +140,86 @@ def test_the_folder_follows_data_dvc_through_versions(project: Project, photos: 
     assert project.photographs == first_photographs
 
 
-def test_an_interrupted_pull_is_completed(project: Project, original: Project) -> None:
-    lake = original.stored("scratch/Nature__lake.jpg").relative_to(original.root)
-    away = project.root / "away"
-    (project.root / lake).rename(away)
-    with pytest.raises(UserError, match="lacks"):
-        data.ensure_data(project.root)
-    project.add(original.root / "data" / "mate-backgrounds" / "Dune.jpg", "mate-backgrounds/Dune.jpg")
-    away.rename(project.root / lake)
+def test_a_pull_that_was_interrupted_while_it_wrote_is_completed(
+    project: Project, original: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        project.add(original.root / "data" / "mate-backgrounds" / "Dune.jpg", "mate-backgrounds/Dune.jpg")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dvc.repo.Repo.checkout", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            data.ensure_data(project.root)
+    assert len(project.photographs) == 1
     assert data.ensure_data(project.root) == data.DataVersion(original.version, 4)
+
+
+def test_a_pull_that_was_refused_leaves_no_mark(project: Project, original: Project, photos: Path) -> None:
+    project.add(photos / "scratch" / "Nature__tree.jpg", "own/tree.jpg")  # before the first pull
+    before = data.ensure_data(project.root)
+    assert (before.files, "1 added" in before.note or "lacks the list" in before.note) == (1, True)
+    assert "data/ has changes that would be lost" in project.refusal("colorize", "data", "pull")
+    assert data.ensure_data(project.root).version == before.version
+    assert list(project.photographs) == ["own/tree.jpg"]
+    project.forget()
+    (project.root / ".dvc" / "remote").rename(project.root / "away")
+    assert "there is no such folder" in project.refusal("colorize", "data", "pull")
+    project.add(photos / "scratch" / "Nature__tree.jpg", "own/tree.jpg")
+    assert data.ensure_data(project.root).version == before.version
+
+
+def test_photographs_sorted_by_hand_stay_sorted(project: Project) -> None:
+    data.ensure_data(project.root)
+    (project.root / "data" / "dusk").mkdir()
+    (project.root / "data" / "scratch" / "Nature__lake.jpg").rename(project.root / "data" / "dusk" / "lake.jpg")
+    sorted_by_hand = project.photographs
+    assert "0 changed, 1 added, 1 deleted" in data.ensure_data(project.root).note
+    assert "data/ has changes that would be lost" in project.refusal("colorize", "data", "pull")
+    assert project.photographs == sorted_by_hand
+
+
+def test_deleted_photographs_come_back_with_a_pull(project: Project, original: Project) -> None:
+    data.ensure_data(project.root)
+    (project.root / "data" / "scratch" / "Nature__lake.jpg").unlink()
+    project.run("colorize", "data", "pull")
+    assert project.photographs == original.photographs
+
+
+def test_a_link_in_place_of_the_folder_is_followed_and_nothing_is_changed_there(
+    project: Project, original: Project, photos: Path, tmp_path: Path
+) -> None:
+    data.ensure_data(project.root)
+    folder, album = project.root / "data", tmp_path / "album"
+    folder.rename(album)
+    folder.symlink_to(album)
+    assert data.ensure_data(project.root) == data.DataVersion(original.version, 4)
+    project.run("colorize", "data", "pull")
+    project.add(photos / "scratch" / "Nature__tree.jpg", "new/tree.jpg")
+    before = project.photographs
+    found = data.ensure_data(project.root)
+    assert (found.files, "a link to" in found.note, "dvc add" in found.note) == (5, True, False)
+    line = project.refusal("colorize", "data", "pull")
+    assert f"data/ is a link to {album}, where nothing is changed; remove the link" in line
+    assert folder.is_symlink()
+    assert project.photographs == before
+    shutil.rmtree(album)
+    assert f"data/ is a link to {album}, where no files are" in project.refusal("colorize", "data", "version")
+    folder.unlink()
+    project.run("colorize", "data", "pull")
+    assert project.photographs == original.photographs
+
+
+def test_a_link_to_another_recorded_version_is_not_moved(project: Project, photos: Path, tmp_path: Path) -> None:
+    data.ensure_data(project.root)
+    shutil.copytree(project.root / "data", tmp_path / "album")
+    first = project.version
+    project.add(photos / "scratch" / "Nature__tree.jpg", "scratch/Nature__tree.jpg")
+    project.record("A fifth photograph")
+    shutil.rmtree(project.root / "data")
+    (project.root / "data").symlink_to(tmp_path / "album")
+    assert data.ensure_data(project.root).version == first
+    assert len(project.photographs) == 4
 
 
 def test_a_missing_photograph_is_named(project: Project, original: Project) -> None:
