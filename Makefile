@@ -7,24 +7,31 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data run fix lint compile step test test-fast test-slow test-all test-exhaustive docs habits same faults faults-killed \
-	faults-others images images-check k8s-check cluster-check bench audit sbom clean
+	faults-others images images-check k8s-check cluster-check bench audit sbom clean FORCE
 
 help:  ## lists these commands
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
 
 setup: .venv/ready  ## makes .venv, the environment, from the lock
 
+# An environment holds its own path, which it notes in `ready`: one that was moved or copied is made anew.
+MOVED := $(shell if [ -s .venv/ready ]; then pwd -P | cmp -s - .venv/ready; \
+	elif [ -e $(BIN)/activate ]; then grep -qF "$$(pwd -P)/.venv" $(BIN)/activate; fi || echo moved)
+$(if $(MOVED),$(eval .venv/ready: FORCE))
+FORCE:
+
 # uv installs what the lock names, by hash; pip fetches uv itself, by hash too.
 .venv/ready: requirements.txt requirements-uv.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "error: Python 3.11 is needed; name it with make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: Python's venv module is missing; install it (Debian: apt install python3-venv)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(if $(MOVED),rm -rf .venv)
+	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
 	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt requirements-uv.txt
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
-	@touch $@
+	@pwd -P > $@
 
 data: setup  ## brings the photographs if they are missing; keeps your changes
 	@$(BIN)/colorize data version

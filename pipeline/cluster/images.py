@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from components.images.names import FILE
-from components.shared.machine.code import git_commit
+from components.shared.machine.code import UNKNOWN, git_commit
 from model.utils.errors import UserError
 from model.utils.files import write_aside
 from pipeline import ROOT
@@ -47,7 +47,9 @@ def build(
     if unknown := sorted(set(targets) - IMAGES.keys()):
         raise UserError(f"--target {unknown[0]}: there is no such image; there are {', '.join(IMAGES)}.")
     tag = git_commit()
-    if registry and (tag == "unknown" or tag.endswith("-dirty")):
+    if registry and tag == "unknown":
+        raise UserError(f"Refusing to push images of an unknown commit; {UNKNOWN}.")
+    if registry and tag.endswith("-dirty"):
         raise UserError("Refusing to push images of uncommitted changes; commit what `git status` shows first.")
     options = [f"--build-arg={argument}" for argument in (*build_args, f"REVISION={tag}")]
     options += [] if use_cache else ["--no-cache"]

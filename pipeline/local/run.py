@@ -19,6 +19,7 @@ from typing import Any
 from kfp import local
 
 from components.shared.machine import records
+from components.shared.machine.code import UNKNOWN, git_commit
 from components.shared.machine.pipeline_run import LOCAL, RUN_ID
 from components.shared.machine.verbosity import note
 from components.shared.machine.workspace import VARIABLE, workspace
@@ -86,6 +87,8 @@ def run(variants: Variants, photos: Path | None = None) -> RunResult:
     started = time.monotonic()
     with _Session(tuple(variants.configs)) as session:
         folder, data_version = _photographs(photos, session.workspace)
+        if git_commit() == "unknown":
+            note(f"The model will be registered without its git commit: {UNKNOWN}.")
         images = "none: run on a machine without images"
         session.execute(**arguments(variants, folder, data_version, session.checkpoints, images))
         steps, folders = session.result()

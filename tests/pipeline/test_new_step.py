@@ -30,7 +30,7 @@ class Checkout:
         for name in ("params.yaml", "requirements.txt", "Makefile", "requirements-uv.txt", "pyproject.toml"):
             shutil.copy(ROOT / name, self.root)
         (self.root / ".venv").mkdir()
-        (self.root / ".venv" / "ready").touch()
+        (self.root / ".venv" / "ready").write_text(f"{self.root.resolve()}\n")
         (self.root / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
 
     def change(self, file: str, before: str, after: str) -> None:

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[3]
 OF_IMAGE = ROOT / "image.json"
 """Git commit of an image and the hashes of its code, as `components.images.hashes` wrote them. A checkout has none."""
 
+UNKNOWN = "this folder is no git clone, or git is not installed; install git and clone the repository with it"
+"""Reason of an unknown commit, and the remedy."""
+
 
 def require_submitted(codes: Mapping[str, str], commit: str = "") -> None:
     """Checks that the image that this runs in holds the code that a run was submitted with. Elsewhere it does nothing.

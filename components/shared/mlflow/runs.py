@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.shared.machine.pipeline_run import pipeline_run_id
 from components.shared.mlflow import sqlite, tree
-from components.shared.mlflow.connection import connect, explained, uri
+from components.shared.mlflow.connection import connect, explained, shown_uri, uri
+from model.utils.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -163,6 +164,9 @@ def experiment_id(client: "MlflowClient") -> str:
     """Returns the id of the experiment of MLFLOW_RUN_ID's run, or of our own, which is made on first use.
 
     Beside a SQLite file, artifacts of our own experiment are in the folder mlartifacts/.
+
+    Raises:
+        UserError: the experiment is deleted.
     """
     from mlflow.exceptions import MlflowException
 
@@ -183,6 +187,12 @@ def experiment_id(client: "MlflowClient") -> str:
         else:
             return made
         found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"The experiment {name} at {shown_uri()} is deleted; restore it (`mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}` with this MLFLOW_TRACKING_URI), or name another one in "
+            "MLFLOW_EXPERIMENT_NAME."
+        )
     existing: str = found.experiment_id
     return existing
 

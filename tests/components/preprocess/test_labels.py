@@ -74,7 +74,13 @@ def test_a_csv_gives_labels_and_leaves_the_shards_unchanged(album: Path, tmp_pat
         (b"", "lacks the column file and label"),
         (b"file,label\na.jpg,x\nb.jpg,x\n", r"line 3: 'b\.jpg' is not among"),
         (b"file,label\na.jpg,x\n./a.jpg,y\n", r"line 3: a\.jpg is listed twice"),
-        (b"file,label\n\xff,x\n", "cannot be read"),
+        (b"file,label\n\xff,x\n", "cannot be read.*UTF-8"),
+        (b"sep=;\r\nfile;label\r\na.jpg;x\r\n", "begins with sep=;.*remove that line, and separate columns by commas"),
+        (b"\xef\xbb\xbfsep=,\nfile,label\na.jpg,x\n", "begins with sep=,.*remove that line"),
+        (b"file;label\na.jpg;x\n", "has semicolons; separate columns by commas"),
+        (b"file\tlabel\na.jpg\tx\n", "has tabs"),
+        (b"file,label\nday\\b.jpg,x\n", "write day/b.jpg, with / between folders"),
+        (b"file,label\nZoe\xcc\x88.jpg,x\n", "Unicode's form NFC; convert the table to NFC"),
         (b"file,label\na.jpg\n", None),
     ],
 )
@@ -85,7 +91,7 @@ def test_errors_of_a_csv_name_the_problem(tmp_path: Path, content: bytes, words:
         assert labels_by("labels.csv", table, {"a.jpg"})("a.jpg") is None
         return
     with pytest.raises(UserError, match=words):
-        labels_by("labels.csv", table, {"a.jpg"})
+        labels_by("labels.csv", table, {"a.jpg", "day/b.jpg", "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}.jpg"})
 
 
 @pytest.mark.parametrize("place", ["labels.csv", "../labels.csv", "link.csv"])

@@ -1,6 +1,8 @@
 """Tests of the check that an image holds the code that a run was submitted with, in every step that is reused."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from model.utils.errors import UserError
 from pipeline.graph import retraining
 from pipeline.steps import Step, steps
 
+AUTHOR = ("-c", "user.name=T", "-c", "user.email=t@example.org")
 REUSED = [step for step in steps() if step.cached]
 CODES = {step.folder: f"{number:016x}" for number, step in enumerate(REUSED)}
 
@@ -58,6 +61,43 @@ def test_the_commit_of_an_image_is_the_one_it_was_built_from(image: Callable[...
     assert git_commit() != "a" * 40
     image()
     assert git_commit() == "a" * 40
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns a small checkout that this process seems to run in."""
+    folder = tmp_path / "check out"
+    folder.mkdir()
+    (folder / ".dockerignore").write_text("*\n!code.py\n")
+    (folder / "code.py").touch()
+    for command in (("init", "--quiet"), ("add", "."), (*AUTHOR, "commit", "--quiet", "-m", "First")):
+        subprocess.run(["git", "-C", folder, *command], check=True)
+    monkeypatch.setattr(code, "ROOT", folder)
+    return folder
+
+
+def test_the_commit_of_another_users_read_only_checkout_is_known(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = subprocess.run(["git", "-C", checkout, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    refused = subprocess.run(["git", "-C", checkout, "status"], capture_output=True, text=True, check=False)
+    assert "dubious ownership" in refused.stderr
+    index = (checkout / ".git" / "index").stat()
+    assert git_commit() == head.stdout.strip()
+    assert (checkout / ".git" / "index").stat() == index
+    (checkout / "code.py").write_text("changed")
+    assert git_commit() == f"{head.stdout.strip()}-dirty"
+
+
+def test_the_commit_of_an_unpacked_zip_is_unknown_even_within_another_repository(checkout: Path) -> None:
+    (checkout / "unpacked").mkdir()
+    shutil.copy(checkout / ".dockerignore", checkout / "unpacked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "ROOT", checkout / "unpacked")
+        assert git_commit() == "unknown"
+    shutil.rmtree(checkout / ".git")
+    assert git_commit() == "unknown"
 
 
 @pytest.mark.parametrize("step", REUSED, ids=lambda step: step.name)

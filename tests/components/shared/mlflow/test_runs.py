@@ -86,3 +86,17 @@ def test_system_metrics_are_logged(workplace: Path, monkeypatch: pytest.MonkeyPa
     with runs.start_run("train", system_metrics=True) as run:
         threading.Event().wait(2.5)
     assert "system/cpu_utilization_percentage" in connection.connect().get_run(run.id).data.metrics
+
+
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(workplace: Path) -> None:
+    with runs.start_run("train"):
+        pass
+    client = connection.connect()
+    number = client.get_experiment_by_name(runs.EXPERIMENT).experiment_id
+    client.delete_experiment(number)
+    deleted = rf"experiment colorizer at sqlite:.* is deleted; restore it \(`mlflow experiments .*-id {number}`"
+    with pytest.raises(UserError, match=deleted), runs.start_run("train"):
+        pass
+    client.restore_experiment(number)
+    with runs.start_run("train"):
+        pass
