@@ -49,5 +49,7 @@ def aliases(workspace: Path) -> dict[str, int]:
     """Returns the version of each alias in the registry of a workspace."""
     from mlflow import MlflowClient
 
-    model = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}").get_registered_model("colorizer")
+    from components.shared.mlflow import sqlite
+
+    model = MlflowClient(sqlite.url(workspace / "mlflow.db")).get_registered_model("colorizer")
     return {alias: int(version) for alias, version in model.aliases.items()}

@@ -39,8 +39,8 @@ def test_preprocess_reads_what_the_version_is_of(album: Path, tmp_path: Path) ->
     assert read(album, tmp_path) == {"a.jpg", "night/c.jpg"}
     assert Folder(album).passed_by() == [
         "day: .dvcignore excludes it.",
-        "night/old: night/.dvcignore excludes it.",
         "Thumbs.db: .dvcignore excludes it.",
+        "night/old: night/.dvcignore excludes it.",
         "night/b.jpg: night/.dvcignore excludes it.",
     ]
     before = folder_version(album)
