@@ -1,4 +1,4 @@
-"""DVC as this project opens it: it passes by what preprocess passes by in a folder of photographs."""
+"""DVC as this project opens it: it passes by what is no file in a folder of photographs."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from typing import Any
 from dvc.ignore import DvcIgnoreFilter
 from dvc.repo import Repo
 
-from components.shared.photos.excluded import Excluded
 from components.shared.photos.folder import reason_to_pass
 from pipeline.data.checkout import copy_of_read_only, read_only
 
@@ -38,7 +37,7 @@ def opened(root: Path, name: str) -> "Repository":
 
 
 class FilesOnly:
-    """Walks a folder for DVC without what a .dvcignore excludes, and without pipes and links to nothing."""
+    """Walks a folder for DVC without pipes, links to nothing and the like, which DVC would wait for or fail at."""
 
     def walk(self, fs: Any, path: str, **options: Any) -> Walk:
         """Yields each folder below a path with its folders and files, as DVC's file system does."""
@@ -60,14 +59,8 @@ class _Filter(DvcIgnoreFilter):  # type: ignore[misc]
 
 
 def _files_only(path: str, walk: Walk) -> Walk:
-    excluded = Excluded(Path(path))
     for root, folders, files in walk:
-        excluded.enter(Path(root))
         for name in list(files):
-            file = Path(root, name)
-            if reason_to_pass(Path(path), str(file.relative_to(path))) or excluded.by(file):
+            if reason_to_pass(Path(path), str(Path(root, name).relative_to(path))):
                 files.pop(name) if isinstance(files, dict) else files.remove(name)
-        for name in list(folders):
-            if excluded.by(Path(root, name), is_folder=True):
-                folders.pop(name) if isinstance(folders, dict) else folders.remove(name)
         yield root, folders, files

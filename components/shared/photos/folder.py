@@ -7,9 +7,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.shared.photos.excluded import Excluded
 from components.shared.photos.listing import MAX_BYTES, Listed
 from model.utils.errors import UserError
+
+IGNORE = ".dvcignore"
+"""Name of a file that DVC takes in no folder of photographs, where it would hide some from the version."""
 
 
 class Folder:
@@ -22,11 +24,11 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder; give the folder of photographs.")
-        self._folder = folder.absolute()
+        self._folder = folder
         self._real = folder.resolve()
 
     def listed(self, version: str) -> list[Listed]:
-        """Lists every file that is not hidden, and that no .dvcignore excludes."""
+        """Lists every file that is not hidden."""
         return [Listed(path.relative_to(self._folder).as_posix()) for path in self._files()]
 
     def reason_to_skip(self, file: Listed) -> str:
@@ -56,35 +58,22 @@ class Folder:
         """Keeps the file: it belongs to the folder."""
 
     def passed_by(self) -> list[str]:
-        """Returns a sentence for each file that cannot be read or is excluded: its path and the reason."""
-        sentences = []
-        for path, excluded_by in self._walk():
-            name = path.relative_to(self._folder).as_posix()
-            if excluded_by:
-                sentences.append(printable(f"{name}: {os.path.relpath(excluded_by, self._folder)} excludes it."))
-            elif reason := reason_to_pass(self._folder, name):
-                sentences.append(printable(f"{name}: {reason}."))
-        return sentences
+        """Returns a sentence for each file that cannot be read, or has no effect: its path and the reason."""
+        names = (path.relative_to(self._folder).as_posix() for path in self._files(IGNORE))
+        reasons = ((name, reason_to_pass(self._folder, name)) for name in names)
+        return [printable(f"{name}: {reason}.") for name, reason in reasons if reason]
 
-    def _files(self) -> Iterator[Path]:
-        return (path for path, excluded_by in self._walk() if not excluded_by)
-
-    def _walk(self) -> Iterator[tuple[Path, Path | None]]:
-        """Yields each file, and each file or folder that a .dvcignore excludes with that .dvcignore."""
-        excluded = Excluded(self._folder)
+    def _files(self, hidden: str = "") -> Iterator[Path]:
+        """Yields each file that is not hidden, or has the given name."""
         for folder, folders, names in os.walk(self._folder):
-            excluded.enter(Path(folder))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for path in [Path(folder, name) for name in folders]:
-                if by := excluded.by(path, is_folder=True):
-                    folders.remove(path.name)
-                    yield path, by
-            for path in [Path(folder, name) for name in sorted(names) if not name.startswith(".")]:
-                yield path, excluded.by(path)
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith(".") or name == hidden)
 
 
 def reason_to_pass(folder: Path, name: str) -> str:
     """Returns why a path below a folder is passed by unopened, such as a pipe; empty if it can be read as a file."""
+    if Path(name).name == IGNORE:
+        return "it excludes nothing; move what it names out of the folder"
     try:
         name.encode()
         mode = (folder / name).stat().st_mode

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.photos.folder import Folder
 from model.utils.errors import UserError
 from pipeline.data import versions as data
 from tests.support.dvc_project import Project
@@ -118,6 +119,23 @@ def test_what_is_no_file_is_passed_by_with_a_word(project: Project, original: Pr
         "passed by: nowhere.jpg: a link that leads nowhere.",
         "passed by: pipe.jpg: neither a file nor a link to one.",
     ]
+
+
+def test_a_dvcignore_among_the_photographs_has_no_effect_and_is_named(project: Project, original: Project) -> None:
+    folder = project.root / "data"
+    data.ensure_data(project.root)
+    for place in (folder, folder / "scratch"):
+        (place / ".dvcignore").write_text("*.jpg\nscratch/\n")
+    assert data.ensure_data(project.root) == data.DataVersion(original.version, 4, note="")
+    assert data.folder_version(folder) == original.version
+    said = project.attempt("colorize", "data", "version").stderr.splitlines()
+    words = "it excludes nothing; move what it names out of the folder."
+    assert said == [f"passed by: .dvcignore: {words}", f"passed by: scratch/.dvcignore: {words}"]
+    assert len(Folder(folder).listed("")) == 4
+    (folder / "scratch" / "Nature__lake.jpg").write_bytes(b"changed")
+    assert data.folder_version(folder) == data.ensure_data(project.root).version != original.version
+    project.run("dvc", "add", "data")
+    assert data.ensure_data(project.root).note == ""
 
 
 def test_files_of_file_managers_do_not_change_the_version(project: Project) -> None:
