@@ -1,12 +1,14 @@
 """MLflow's SQLite file: its URL, its tables, and the addresses of the artifacts beside it."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from components.shared.machine.workspace import VARIABLE
 from model.utils.errors import UserError
 
 ARTIFACTS = "mlartifacts"
@@ -60,7 +62,9 @@ def prepared(database: Path) -> Iterator[None]:
         database.parent.mkdir(parents=True, exist_ok=True)
         lock = (database.parent / ".mlflow.lock").open("w")
     except OSError as error:
-        raise UserError(f"{database.parent}: {error.strerror}; correct MLFLOW_TRACKING_URI ({database}).") from None
+        chosen = f"correct MLFLOW_TRACKING_URI ({database})" if "MLFLOW_TRACKING_URI" in os.environ else ""
+        advice = chosen or f"set {VARIABLE} to a folder that you may write to"
+        raise UserError(f"{database.parent}: {error.strerror}; {advice}.") from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if database.exists():

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,37 @@ def test_a_link_to_another_recorded_version_is_not_moved(project: Project, photo
     (project.root / "data").symlink_to(tmp_path / "album")
     assert data.ensure_data(project.root).version == first
     assert len(project.photographs) == 4
+
+
+def test_a_read_only_checkout_is_used_as_it_is_and_what_it_lacks_lands_in_the_workspace(
+    project: Project, original: Project, tmp_path: Path
+) -> None:
+    """As root, the commands give up CAP_DAC_OVERRIDE."""
+    if not os.geteuid() and not shutil.which("setpriv"):
+        pytest.skip("as root, permissions are shown with setpriv (Debian: util-linux)")
+    user = () if os.geteuid() else ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+    colorize = (*user, str(Path(sys.executable).with_name("colorize")))
+    project.environment["COLORIZE_WORKSPACE"] = str(tmp_path / "workspace")
+    landed = tmp_path / "workspace" / "checkout" / "data"
+    project.run("chmod", "-R", "a-w", ".")
+    missing = project.attempt(*colorize, "data", "version")
+    again = project.attempt(*colorize, "data", "version")
+    project.run("chmod", "-R", "u+w", ".")
+    assert missing.stdout == again.stdout == f"{original.version}, 4 files.\n", missing
+    assert sum(path.is_file() for path in landed.rglob("*")) == 4
+    assert not (project.root / "data").exists()
+
+    shutil.copytree(landed, project.root / "data")
+    (project.root / "data" / "scratch" / "Nature__lake.jpg").unlink()
+    before = sorted(project.root.rglob("*"))
+    project.run("chmod", "-R", "a-w", ".")
+    changed = project.attempt(*colorize, "data", "version")
+    refused = project.attempt(*colorize, "data", "pull")
+    project.run("chmod", "-R", "u+w", ".")
+    assert ", 3 files." in changed.stdout
+    assert "data/ differs from data.dvc and is used as it is: the checkout is read-only." in changed.stderr
+    assert refused.stderr.startswith(f"error: {project.root} is read-only;")
+    assert sorted(project.root.rglob("*")) == before
 
 
 def test_a_missing_photograph_is_named(project: Project, original: Project) -> None:

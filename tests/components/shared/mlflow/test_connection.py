@@ -140,6 +140,14 @@ def test_a_database_folder_that_cannot_be_created_is_named(workplace: Path, monk
         pass
 
 
+def test_a_workspace_that_cannot_be_created_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("COLORIZE_WORKSPACE", str(tmp_path / "file" / "workspace"))
+    with pytest.raises(UserError, match=r"workspace: .*; set COLORIZE_WORKSPACE to a folder"), runs.start_run("train"):
+        pass
+
+
 def test_two_processes_can_start_at_once_and_print_nothing(tmp_path: Path) -> None:
     code = "from components.shared.mlflow import runs\nwith runs.start_run('train', system_metrics=True) as run: pass"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "COLORIZE_"))}
