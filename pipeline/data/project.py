@@ -62,11 +62,9 @@ class Project:
         return _tree(output.cache, output.fs_path, output.fs, output.dvcignore)
 
     def keeps(self, tree: Tree) -> bool:
-        """Tells whether DVC's cache holds the whole folder, so that replacing it loses nothing. Of a link it is not."""
-        cache = self._output.cache
-        return (
-            not self._folder.is_symlink() and cache.exists(tree.oid) and all(map(cache.exists, _files(tree).values()))
-        )
+        """Tells whether DVC's cache holds the whole folder, so that replacing it loses nothing."""
+        hashes = (tree.oid, *_files(tree).values())
+        return not self._folder.is_symlink() and all(map(self._output.cache.exists, hashes))
 
     def difference(self, found: Tree) -> str:
         listed = self._output.get_obj()
@@ -117,10 +115,12 @@ class Project:
             )
 
     def _require_inside(self) -> None:
-        """Refuses a version whose list of files leads out of the folder, where DVC would write."""
-        if self.recorded.isdir and (listed := self._output.get_obj()):
-            for path in _files(listed):
-                safe_join(Path(self._output.fs_path), path)
+        """Refuses a version that is not whole here, or whose list of files leads out of the folder."""
+        listed = self._output.get_obj()
+        for path in _files(listed) if listed else ():
+            safe_join(self._folder, path)
+        if not listed or not all(map(self._output.cache.exists, _files(listed).values())):
+            raise FileNotFoundError(self.recorded.value)  # DVC tells of it at checkout only; `_absence` finds out what
 
     def push(self) -> int:
         with explained(self._remote_url(), self._absence):
