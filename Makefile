@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run fix lint compile step test test-fast test-slow test-all test-exhaustive docs habits same faults faults-killed \
+.PHONY: help setup data run fix lint compile step test test-fast test-slow test-all test-exhaustive anywhere docs habits same faults faults-killed \
 	faults-others images images-check k8s-check cluster-check bench audit sbom clean FORCE
 
 help:  ## lists these commands
@@ -75,6 +75,10 @@ test-all: test test-slow  ## runs what CI runs
 
 test-exhaustive: setup data  ## runs the long matrices: every request of a promotion, 20,000 mutated files (1 hour)
 	$(PYTEST) $(PARALLEL) -m exhaustive
+
+anywhere: setup data  ## runs the tests of odd places: paths, moved folders, links, read-only checkouts (8 minutes)
+	$(PYTEST) $(PARALLEL) -m "slow or not slow" tests/pipeline/local/test_odd_places.py tests/pipeline/data/test_versions.py \
+		tests/components/shared/mlflow/test_sqlite.py tests/components/shared/machine/test_code.py tests/test_moved_environment.py
 
 docs: setup data  ## runs the commands of the docs and checks their links and names
 	$(PYTEST) -m "slow or not slow" tests/test_docs.py
