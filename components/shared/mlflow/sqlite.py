@@ -75,15 +75,17 @@ def prepared(database: Path) -> Iterator[None]:
 
 
 def _create(database: Path) -> None:
-    """Makes MLflow's tables in a file that appears with all of them: MLflow cannot open one that is half made."""
-    from mlflow.store.db import utils
+    """Makes MLflow's tables in a file that appears with all of them: MLflow cannot open one that is half made.
+
+    MLflow writes the address of its default experiment, which would be in the current folder, into SQL without
+    quoting it; a URI holds neither quotes nor colons.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     partial = database.with_name(f".{database.name}.partial")
     for leftover in database.parent.glob(f"{partial.name}*"):  # with SQLite's journal
         leftover.unlink()
-    engine = utils.create_sqlalchemy_engine(url(partial))
-    utils._initialize_tables(engine)
-    engine.dispose()
+    SqlAlchemyStore(url(partial), artifacts_beside(database)).engine.dispose()
     partial.rename(database)
 
 

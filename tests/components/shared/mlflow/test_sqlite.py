@@ -9,7 +9,18 @@ from components.shared.machine.workspace import VARIABLE
 from components.shared.mlflow import connection, runs
 from components.shared.mlflow.artifacts import download
 
-ODD = ("with space", "q?x=1", "p%20c", 'it\'s "quoted"', "a&b;c", "photos of Zoë 写真", "python3", "hash#tag", "a@b:c")
+ODD = (
+    "with space",
+    "q?x=1",
+    "p%20c",
+    'it\'s "quoted"',
+    "a&b;c",
+    "photos of Zoë 写真",
+    "python3",
+    "hash#tag",
+    "a@b:c",
+    'it\'s "5:30"',
+)
 
 
 def written(text: str) -> str:
@@ -29,6 +40,8 @@ def test_database_and_artifacts_land_in_the_folder_that_is_named(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv(VARIABLE, str(tmp_path / name))
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
     run = written("hello")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert {path.name for path in (tmp_path / name).iterdir()} == {".mlflow.lock", "mlflow.db", "mlartifacts"}
