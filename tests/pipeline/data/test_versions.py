@@ -219,7 +219,7 @@ def test_a_link_in_place_of_the_folder_is_followed_and_nothing_is_changed_there(
     found = data.ensure_data(project.root)
     assert (found.files, "a link to" in found.note, "dvc add" in found.note) == (5, True, False)
     line = project.refusal("colorize", "data", "pull")
-    assert f"data/ is a link to {album}, where nothing is changed; remove the link" in line
+    assert f"data/ is a link to {album}, where nothing is changed; remove it to get" in line
     assert folder.is_symlink()
     assert project.photographs == before
     shutil.rmtree(album)

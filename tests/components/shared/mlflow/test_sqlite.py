@@ -10,6 +10,8 @@ from components.shared.mlflow import connection, runs
 from components.shared.mlflow.artifacts import download
 
 ODD = (
+    "with space", "q?x=1", "p%20c", "it's \"5:30\"", "a&b;c", "photos of Zoë 写真", "python3", "hash#tag", "a@b:c",
+)  # fmt: skip
     "with space",
     "q?x=1",
     "p%20c",
