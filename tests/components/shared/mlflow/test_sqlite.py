@@ -12,17 +12,6 @@ from components.shared.mlflow.artifacts import download
 ODD = (
     "with space", "q?x=1", "p%20c", "it's \"5:30\"", "a&b;c", "photos of Zoë 写真", "python3", "hash#tag", "a@b:c",
 )  # fmt: skip
-    "with space",
-    "q?x=1",
-    "p%20c",
-    'it\'s "quoted"',
-    "a&b;c",
-    "photos of Zoë 写真",
-    "python3",
-    "hash#tag",
-    "a@b:c",
-    'it\'s "5:30"',
-)
 
 
 def written(text: str) -> str:
