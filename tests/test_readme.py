@@ -21,7 +21,7 @@ README = ROOT / "README.md"
 
 @pytest.fixture
 def clone(tmp_path: Path, photos: Path) -> Path:
-    """Returns a clone with an environment of its own that finds the packages of this one, and a photograph."""
+    """Returns a clone with an environment of its own that finds the packages of this one, and two photographs."""
     folder = tmp_path / "colorize"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True, timeout=120)
     venv.create(folder / ".venv", with_pip=False, symlinks=True)
@@ -39,7 +39,9 @@ def clone(tmp_path: Path, photos: Path) -> Path:
             section = section.setdefault(name, {})
         section[last] = yaml.safe_load(value)
     (folder / "recipes" / "demo.yaml").write_text(yaml.safe_dump(small), encoding="utf-8")
-    shutil.copy(next((photos / "scratch").glob("*.jpg")), folder / "old.jpg")
+    (folder / "album").mkdir()
+    for name in ("old.jpg", "album/first.jpg"):
+        shutil.copy(next((photos / "scratch").glob("*.jpg")), folder / name)
     return folder
 
 
@@ -86,5 +88,6 @@ def test_every_command_of_the_readme_runs(clone: Path) -> None:
     finally:
         terminal.close()
     assert len(ran) >= 4
-    assert list((clone / "colored").glob("old-colorized.*"))
+    for stem in ("old", "first"):
+        assert list((clone / "colored").glob(f"{stem}-colorized.*"))
     assert (clone / "workspace" / "latest" / "report.html").is_file()

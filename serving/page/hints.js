@@ -32,28 +32,28 @@ export class Hints {
     this.place();
   }
 
-  /** Fills the palette with radio buttons and a color of one's own. */
+  /** Fills the palette with radio buttons and a color of the user's own. */
   fill(palette) {
     const group = `palette-${palettes++}`;
-    const option = (name, input) => {
-      const label = document.createElement("label");
-      label.append(input, name);
-      palette.append(label);
-    };
-    for (const [name, color] of Object.entries(COLORS)) {
-      const input = Object.assign(document.createElement("input"), { type: "radio", name: group, value: color });
-      input.checked = palette.children.length === 0;
-      input.style.setProperty("--color", color);
-      input.addEventListener("change", () => { this.color = color; });
-      option(name, input);
+    for (const [name, value] of Object.entries(COLORS)) {
+      const input = Object.assign(document.createElement("input"), { type: "radio", name: group, value, title: name, ariaLabel: name });
+      input.style.setProperty("--color", value);
+      input.addEventListener("change", () => this.choose(value, name));
+      palette.append(input);
     }
-    this.color = Object.values(COLORS)[0];
-    const own = Object.assign(document.createElement("input"), { type: "color", value: "#c05040" });
+    palette.firstChild.checked = true;
+    this.choose(...Object.entries(COLORS)[0].reverse());
+    const own = Object.assign(document.createElement("input"), { type: "color", value: "#c05040", title: "Another color", ariaLabel: "Another color" });
     own.addEventListener("input", () => {
-      this.color = own.value;
+      this.choose(own.value, "of this color");
       for (const other of palette.querySelectorAll("[type=radio]")) other.checked = false;
     });
-    option("Another color", own);
+    palette.append(own);
+  }
+
+  choose(color, name) {
+    this.color = color;
+    this.box.querySelector(".chosen").textContent = name.toLowerCase();
   }
 
   /** Follows the pointer until it is released. */
@@ -65,11 +65,11 @@ export class Hints {
       share((clientX - frame.left) / frame.width), share((clientY - frame.top) / frame.height),
     ];
     const points = [at(event)];
-    const line = this.mark({ color: this.color, points });
+    const draw = this.mark({ color: this.color, points });
     this.marks.onpointermove = (moved) => {
       const [x, y] = at(moved), [lastX, lastY] = points.at(-1);
       if (Math.hypot(x - lastX, y - lastY) >= STEP && points.length < MOST) points.push([x, y]);
-      line.setAttribute("points", path(points));
+      draw();
     };
     this.marks.onpointerup = this.marks.onpointercancel = () => {
       this.marks.onpointermove = this.marks.onpointerup = this.marks.onpointercancel = null;
@@ -89,12 +89,17 @@ export class Hints {
     this.changed(this.list);
   }
 
+  /** Marks a hint on the picture; returns what draws it again after its points have changed. */
   mark({ color, points }) {
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    line.setAttribute("points", path(points));
-    line.setAttribute("stroke", color);
-    this.marks.append(line);
-    return line;
+    const lines = ["white", color].map((stroke) => {
+      const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+      line.setAttribute("stroke", stroke);
+      this.marks.append(line);
+      return line;
+    });
+    const draw = () => lines.forEach((line) => line.setAttribute("points", path(points)));
+    draw();
+    return draw;
   }
 
   place() {

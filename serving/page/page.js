@@ -62,9 +62,9 @@ async function save() {
     }
     const kept = await store;
     if ((await registered)?.active) {
-      const frame = Object.assign(document.createElement("iframe"), { hidden: true, title: "download" });
-      frame.src = `page/colorized.zip?${kept.session}`;
-      document.body.append(frame);
+      document.querySelector("iframe")?.remove();
+      const src = `page/colorized.zip?${kept.session}`;
+      document.body.append(Object.assign(document.createElement("iframe"), { hidden: true, title: "Download", src }));
     } else {
       const href = URL.createObjectURL(await zipped(kept).blob());
       Object.assign(document.createElement("a"), { href, download: "colorized.zip" }).click();

@@ -21,6 +21,8 @@ from tests.model.inference.test_hints import hinted_folder
 from tests.serving.conftest import until
 from tests.support.browser import chromium
 
+expect.set_options(timeout=30_000)  # a busy machine
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -102,7 +104,7 @@ def choose(page: Page, *files: Path) -> Locator:
 
 def colored(article: Locator) -> Locator:
     """Returns the article after its photograph is colored."""
-    expect(article.get_by_role("link", name="Download")).to_be_visible(timeout=20_000)
+    expect(article.get_by_role("link", name="Download")).to_be_visible()
     expect(article).to_have_attribute("aria-busy", "false")
     return article
 

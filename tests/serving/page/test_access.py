@@ -56,7 +56,7 @@ def test_everything_works_by_keyboard_alone(page: Page, photographs: list[Path])
     with page.expect_response("**/v1/colorize**"):
         page.keyboard.press("Enter")
     colored(article)
-    expect(article.locator(".marks polyline")).to_have_count(1)
+    expect(article.locator(".marks polyline")).to_have_count(2)
 
     tab_to(page, "Zoom to pixels", "button")
     page.keyboard.press("Enter")
