@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from components.shared.machine.progress import progress
@@ -17,6 +18,7 @@ from model.data.images import ImageError, Photograph, decode
 from model.inference.choices import AUTOMATIC, Choices
 from model.inference.colorizer import Colorizer, Pixels
 from model.inference.hints import Hint, parse_hints
+from model.inference.reference import Reference
 from model.inference.saved import load_generator
 from model.utils.errors import UserError
 from serving.delivery import MARKED, Delivery, model_name
@@ -24,6 +26,7 @@ from serving.inputs import Job, find, real
 from serving.pictures import PageFiles, Pictures
 from serving.record import Record, sha256_of
 
+_GRAY = 2  # mean difference between red, green and blue, out of 255
 _THREADS = 4  # decode and encode while the model works
 _AHEAD = 2  # photographs decoded in advance
 _BEHIND = 2  # colored photographs that wait to be written
@@ -61,6 +64,7 @@ def color_photographs(
     *,
     samples: int = 1,
     choices: Choices = AUTOMATIC,
+    like: Path | None = None,
     delivery: Delivery = MARKED,
     overwrite: bool = False,
 ) -> Outcome:
@@ -81,13 +85,15 @@ def color_photographs(
             first photograph is found.
         samples: number of colorings of each photograph.
         choices: of every photograph; hints come from the file beside it.
+        like: a colored photograph of the same roll.
         delivery: mark, opacity and signature of the pictures.
         overwrite: replaces files that were made in another way; without it they stay and count as failures. An input
             photograph is never replaced.
 
     Raises:
         UserError: an input does not exist, there is nothing to color, `out` is an input folder, or the model does not
-            know the label. Errors of `generator` are passed on.
+            know the label; `like` cannot be read or has no colors, or the model takes no hints, which these become.
+            Errors of `generator` are passed on.
     """
     found = find(inputs, out)
     failures = found.failures
@@ -97,8 +103,11 @@ def color_photographs(
     network, info = load_generator(folder)
     colorizer = Colorizer(network, info.size, "cuda" if torch.cuda.is_available() else "cpu")
     colorizer.check_label(choices.label)
+    if like is not None:
+        choices = replace(choices, like=_reference(colorizer, like))
     model = model_name(number, info.weights_sha256)
-    pictures = Pictures(out, Record(out), info.weights_sha256, model, choices, samples, delivery)
+    like_sha256 = sha256_of(like) if like else None
+    pictures = Pictures(out, Record(out), info.weights_sha256, model, choices, like_sha256, samples, delivery)
     taken = {real(job.source): f"{job.source} is an input photograph" for job in found.jobs}
     coloring = _Coloring(colorizer, pictures, taken, overwrite)
     with _threads() as pool:
@@ -106,6 +115,14 @@ def color_photographs(
         todo = [job for job, made in zip(found.jobs, done, strict=True) if not made]
         colored = coloring.run(todo, pool, failures)
     return Outcome(colored, sum(done), found.passed_by, [printable(failure) for failure in failures])
+
+
+def _reference(colorizer: Colorizer, like: Path) -> Reference:
+    """Reads a colored photograph for `--like`."""
+    photograph = decode(like)
+    if np.ptp(photograph.rgb, axis=2).mean() < _GRAY:
+        raise UserError(f"--like: {like} has no colors; give a photograph in color, or one that was colored.")
+    return colorizer.reference(photograph.rgb)
 
 
 @dataclass(frozen=True)
@@ -221,6 +238,6 @@ def _require_free(pictures: Iterable[Path], taken: dict[Path, str], overwrite: b
             raise UserError(f"not written, since {why}; choose another folder for --out.")
         if picture.exists() and not overwrite:
             raise UserError(
-                f"{picture} exists and has another origin (another model, seed, label or strength, or the photograph, "
-                "its hints or the picture has changed since); --overwrite replaces it."
+                f"{picture} exists and has another origin (another model, seed, label, strength or reference, or the "
+                "photograph, its hints or the picture has changed since); --overwrite replaces it."
             )

@@ -23,6 +23,8 @@ class Pictures:
     model: str
     """Name and version of the model, for the mark."""
     choices: Choices
+    like_sha256: str | None
+    """SHA-256 of the reference; None without one."""
     samples: int
     delivery: Delivery
 
@@ -76,7 +78,7 @@ class Pictures:
         facts = str(job.place), sha256, self.weights_sha256, self.choices.seed, self.choices.label
         rest = self.choices.strength, sha256_of(job.hints) if job.hints else None
         files = self.delivery.mark, self.delivery.keep_alpha, self.delivery.credentials is not None
-        return [Origin(*facts, number, *rest, *files) for number in numbers]
+        return [Origin(*facts, number, *rest, *files, like_sha256=self.like_sha256) for number in numbers]
 
 
 class PageFiles:

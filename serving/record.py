@@ -30,6 +30,8 @@ class Origin:
     marked: bool = True  # older pictures, which are not, count as finished all the same
     keep_alpha: bool = False
     signed: bool = False
+    like_sha256: str | None = None
+    """SHA-256 of the reference; None without one."""
 
 
 class Record:

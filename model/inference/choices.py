@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from model.inference.hints import Hint
+from model.inference.reference import Reference
 from model.utils.errors import UserError
 
 STRONGEST = 1.5
@@ -21,6 +22,8 @@ class Choices:
     """Factor of the chroma, 0 for gray to `STRONGEST`."""
     hints: tuple[Hint, ...] = ()
     """Colors that the user gives, for a generator that takes hints."""
+    like: Reference | None = None
+    """A colored photograph of the same roll, for a generator that takes hints; the user's hints cover its colors."""
 
     def __post_init__(self) -> None:
         """

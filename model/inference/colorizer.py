@@ -10,11 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from model import color
 from model.inference.hints import Hint, draw_hints
 from model.inference.predict import predict_ab
+from model.inference.reference import Reference
 from model.inference.saved import load_generator
 from model.inference.upsampling import GuidedUpsampling
 from model.networks.generator import Generator
@@ -92,14 +94,30 @@ class Colorizer:
             knows = f"it knows {', '.join(known)}" if known else "it was trained without labels; color without one"
             raise UserError(f"this model does not know the label {label}: {knows}.")
 
-    def check_hints(self, hints: Sequence[Hint]) -> None:
-        """Checks that the generator takes hints if there are any.
+    def check_hints(self, given: bool = True) -> None:
+        """Checks that the generator takes hints if they are given.
 
         Raises:
             UserError: it does not.
         """
-        if hints and not self.generator.config.hints:
+        if given and not self.generator.config.hints:
             raise UserError("this model takes no hints: it was trained without generator.hints; color without hints.")
+
+    @torch.inference_mode()
+    def reference(self, rgb: NDArray[np.uint8]) -> Reference:
+        """Reads a colored photograph, for `like` of others of the same roll.
+
+        Args:
+            rgb: (H, W, 3) sRGB.
+
+        Raises:
+            UserError: the generator takes no hints, which the colors become.
+        """
+        self.check_hints()
+        height, width = _sides(rgb.shape[0], rgb.shape[1], self.size)
+        small = np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS))
+        pixels = torch.from_numpy(small).to(self.device).permute(2, 0, 1)
+        return Reference.read(self.generator, color.srgb_to_lab(pixels))
 
     @torch.inference_mode()
     def colorize(
@@ -112,6 +130,7 @@ class Colorizer:
         *,
         strength: float = 1.0,
         hints: tuple[Hint, ...] = (),
+        like: Reference | None = None,
         advance: Callable[[int, int], None] = lambda tile, tiles: None,
     ) -> Pixels:
         """Colors a photograph; the network sees only its L.
@@ -125,6 +144,7 @@ class Colorizer:
                 with this picture alone.
             strength: factor of the chroma. Colors that it moves out of gamut lose chroma, not lightness.
             hints: colors that the user gives; strength acts on them, too.
+            like: of a photograph of the same roll, from `reference`; hints cover its colors.
             advance: receives, before the network runs and before each tile is colored, the number of tiles that are
                 finished and of all. An error that it raises ends the coloring.
 
@@ -137,13 +157,13 @@ class Colorizer:
         """
         _check(rgb, seed, samples)
         self.check_label(label)
-        self.check_hints(hints)
+        self.check_hints(bool(hints or like))
         place = -1 if label is None else self.generator.config.labels.index(label)
         height, width = rgb.shape[:2]
         strips = _strips(height, width)
         L = torch.cat([self._lightness(rgb[strip]) for strip in strips], dim=-2)
         small = _scaled(L, self.size)
-        given = draw_hints(hints, *small.shape[-2:]).to(self.device) if hints else None
+        given = self._hints(small, hints, like)
         colored = np.empty((samples, height, width, 3), dtype=rgb.dtype)
         most = np.iinfo(rgb.dtype).max
         tolerance = 1e-4 if most == 255 else 1e-6
@@ -187,6 +207,14 @@ class Colorizer:
             torch.manual_seed(inputs[0].seed)  # dropout draws from torch's global generator
             return predict_ab(self.generator, L, z, y, hints=hints) * color.AB_SCALE
 
+    def _hints(self, L: Tensor, hints: tuple[Hint, ...], like: Reference | None) -> Tensor | None:
+        """Returns hints for a picture of the network's scale, (3, h, w) on the device; None without any."""
+        drawn = draw_hints(hints, *L.shape[-2:]).to(self.device) if hints else None
+        if like is None:
+            return drawn
+        found = like.hints(self.generator, L)
+        return found if drawn is None else torch.where(drawn[2:] > 0, drawn, found)
+
     def _lightness(self, rgb: Pixels) -> Tensor:
         """Converts (n, W, 3) uint8 or uint16 sRGB to L: (1, n, W) float32 in 0..100, on the device."""
         pixels = torch.tensor(rgb, device=self.device).permute(2, 0, 1)
@@ -224,8 +252,12 @@ def _strips(height: int, width: int) -> list[slice]:
 
 def _scaled(L: Tensor, size: int) -> Tensor:
     """Scales L for the network as preprocessing does: (1, H, W) -> (1, h, w)."""
-    height, width = L.shape[-2:]
+    sides = _sides(L.shape[-2], L.shape[-1], size)
+    return F.interpolate(L[None], sides, mode="bicubic", antialias=True)[0].clamp(0, 100)
+
+
+def _sides(height: int, width: int, size: int) -> tuple[int, int]:
+    """Returns height and width of a picture at the network's scale."""
     short, long = sorted((height, width))
     scale = min(size / short, LONGEST_ASPECT * size / long, _MAX_ENLARGEMENT)
-    sides = max(1, round(height * scale)), max(1, round(width * scale))
-    return F.interpolate(L[None], sides, mode="bicubic", antialias=True)[0].clamp(0, 100)
+    return max(1, round(height * scale)), max(1, round(width * scale))

@@ -11,7 +11,8 @@ from torch import Tensor
 from model.color import AB_SCALE, srgb_to_lab
 from model.utils.errors import UserError
 
-_SIDE = 7  # pixels of a point at the network's scale, as benchmarks/hints.py measures and Zhang et al. 2017 evaluate
+SIDE = 7
+"""Pixels of a point at the network's scale, as benchmarks/hints.py measures and Zhang et al. 2017 evaluate."""
 
 
 def _color(text: str) -> str:
@@ -69,9 +70,9 @@ def draw_hints(hints: tuple[Hint, ...], height: int, width: int) -> Tensor:
     draw = ImageDraw.Draw(drawn)
     for number, hint in enumerate(hints, start=1):
         points = [(min(int(x * width), width - 1), min(int(y * height), height - 1)) for x, y in hint.points]
-        draw.line(points, number, _SIDE)
+        draw.line(points, number, SIDE)
         for x, y in points:
-            reach = _SIDE // 2
+            reach = SIDE // 2
             draw.rectangle((x - reach, y - reach, x + reach, y + reach), number)
     colors = [(128, 128, 128), *(ImageColor.getrgb(hint.color)[:3] for hint in hints)]  # gray: where no hint is
     ab = srgb_to_lab(torch.tensor(colors, dtype=torch.uint8).T[:, None])[1:, 0] / AB_SCALE

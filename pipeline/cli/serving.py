@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from serving.delivery import Delivery
 
 
+Strength = Annotated[
+    float, typer.Option(min=0, max=1.5, help="Strength of the colors: 0 is gray, 1 is as the model predicts.")
+]
+Like = Annotated[
+    Path | None,
+    typer.Option(help="Colored photograph of the same roll, for the colors of what both show.", dir_okay=False),
+]
 NoMark = Annotated[
     bool, typer.Option("--no-mark", help="No mark in the metadata that a model made the colors.", show_default=False)
 ]
@@ -43,9 +50,8 @@ def photo(
     label: Annotated[
         str | None, typer.Option(help="Label of the photographs, such as dusk, for a model trained with labels.")
     ] = None,
-    strength: Annotated[
-        float, typer.Option(min=0, max=1.5, help="Strength of the colors: 0 is gray, 1 is as the model predicts.")
-    ] = 1.0,
+    strength: Strength = 1.0,
+    like: Like = None,
     no_mark: NoMark = False,
     keep_alpha: KeepAlpha = False,
     sign_key: SignKey = None,
@@ -76,7 +82,7 @@ def photo(
     delivery = _delivery(no_mark, sign_key, sign_certificates, keep_alpha=keep_alpha)
     choices = Choices(seed, label, strength)
     done = color_photographs(
-        files, out, generator, samples=samples, choices=choices, delivery=delivery, overwrite=overwrite
+        files, out, generator, samples=samples, choices=choices, like=like, delivery=delivery, overwrite=overwrite
     )
     print(f"{done.colored} colored, {done.already_colored} already there, {len(done.failures)} failed.", flush=True)
     for sentence in done.passed_by:

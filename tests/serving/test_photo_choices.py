@@ -34,7 +34,7 @@ def test_strength_makes_colors_stronger_or_weaker(photo: Photo, tmp_path: Path, 
     assert found["0"] < found["0.5"] < found["1"] < found["1.5"]
     again = photo(tmp_path / "old.png", "--out", tmp_path / "out-1", "--model", hinted, "--strength", "0.5")
     assert again.status == 1
-    assert "has another origin (another model, seed, label or strength" in again.err
+    assert "has another origin (another model, seed, label, strength or reference" in again.err
     assert photo(tmp_path / "old.png", "--out", tmp_path / "out-1", "--model", hinted).out.startswith("0 colored, 1 al")
 
 
@@ -88,3 +88,50 @@ def test_a_model_without_hints_says_so(photo: Photo, tmp_path: Path, generator: 
     assert done.status == 1
     assert "a.png: this model takes no hints" in done.err
     assert pictures(tmp_path / "out") == ["b-colorized.png"]
+
+
+def test_a_reference_gives_its_colors_to_what_is_like_it(
+    photo: Photo, tmp_path: Path, hinted: Path, picture: Image.Image
+):
+    picture.save(tmp_path / "reference.png")
+    picture.convert("L").save(tmp_path / "old.png")
+    contents = []
+    given = ("--like", tmp_path / "reference.png")
+    for like in ((), given):
+        done = photo(tmp_path / "old.png", "--out", tmp_path / "out", "--model", hinted, "--overwrite", *like)
+        assert done.status == 0, done.err
+        contents.append((tmp_path / "out" / "old-colorized.png").read_bytes())
+    assert contents[0] != contents[1]
+    again = photo(tmp_path / "old.png", "--out", tmp_path / "out", "--model", hinted)
+    assert (again.status, "strength or reference" in again.err) == (1, True)
+    kept = photo(
+        tmp_path / "old.png", "--out", tmp_path / "out", "--model", hinted, "--like", tmp_path / "reference.png"
+    )
+    assert kept.out.startswith("0 colored, 1 already there")
+
+
+@pytest.mark.parametrize(
+    ("model", "reference", "words"),
+    [
+        ("hinted", "gray.png", "--like: {}/gray.png has no colors; give a photograph in color"),
+        ("hinted", "nowhere.png", "nowhere.png: cannot be read: No such file"),
+        ("generator", "color.png", "this model takes no hints"),
+    ],
+)
+def test_a_reference_that_cannot_be_used_gives_one_sentence(
+    photo: Photo,
+    tmp_path: Path,
+    picture: Image.Image,
+    request: pytest.FixtureRequest,
+    model: str,
+    reference: str,
+    words: str,
+):
+    picture.save(tmp_path / "color.png")
+    picture.convert("L").save(tmp_path / "gray.png")
+    folder = request.getfixturevalue(model)
+    done = photo(tmp_path / "gray.png", "--out", tmp_path / "out", "--model", folder, "--like", tmp_path / reference)
+    assert done.status == 1
+    assert words.format(tmp_path) in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
