@@ -3,6 +3,8 @@
 from pathlib import PurePath
 from typing import NamedTuple
 
+from PIL import features
+
 try:
     import pillow_heif
 except ImportError:  # the package has no wheel for some machines
@@ -58,27 +60,40 @@ RAW_SUFFIXES = (
 """Suffixes of cameras' raw files, in lower case."""
 
 RAW = "a camera's raw file; develop it first, with darktable or RawTherapee, and color the TIFF or JPEG that it makes"
-_NO_HEIC = "a HEIC file, which needs the package pillow-heif: pip install pillow-heif"
-_HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+MISSING: dict[str, str] = {}
+"""Reason why a format cannot be read on this machine, by Pillow's name of it."""
+_SUFFIXES = {
+    ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".avif": "AVIF",
+    ".jp2": "JPEG2000", ".j2k": "JPEG2000", ".jpf": "JPEG2000", ".jpx": "JPEG2000",
+}  # fmt: skip
 _RAW_STARTS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 if pillow_heif is not None:
     pillow_heif.register_heif_opener()
+else:
+    MISSING["HEIF"] = "a HEIC file, which needs the package pillow-heif: pip install pillow-heif"
+for _name, _feature in (("AVIF", "avif"), ("JPEG2000", "jpg_2000")):
+    if not features.check(_feature):
+        MISSING[_name] = f"a file of the format {_name}, which this build of Pillow cannot read; install Pillow's wheel"
 
 
 def reason_to_refuse(content: bytes, name: str) -> str | None:
-    """Returns why a file is not opened, from its first bytes and its name: a raw file, or HEIC without its package."""
+    """Returns why a file is not opened, from its first bytes and its name: raw, or of a format that is missing here."""
     if content.startswith(_RAW_STARTS) or content[4:12] == b"ftypcrx " or content[8:10] == b"CR":
         return RAW
-    if pillow_heif is None and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
-        return _NO_HEIC
-    return advice(name)
+    return MISSING.get(_format(content)) or advice(name)
 
 
 def advice(name: str) -> str | None:
-    """Returns why a file of this name is not opened: raw, or HEIC without its package; None for other names."""
+    """Returns why a file of this name is not opened: raw, or of a format that is missing here; None for other names."""
     suffix = PurePath(name).suffix.lower()
-    if suffix in RAW_SUFFIXES:
-        return RAW
-    return _NO_HEIC if pillow_heif is None and suffix in _HEIC_SUFFIXES else None
+    return RAW if suffix in RAW_SUFFIXES else MISSING.get(_SUFFIXES.get(suffix, ""))
+
+
+def _format(content: bytes) -> str:
+    """Returns Pillow's name of a format that a machine may lack, from a file's first bytes; empty for others."""
+    if content[4:8] == b"ftyp":
+        brand = content[8:12]
+        return "AVIF" if brand in (b"avif", b"avis") else "HEIF" if brand in _HEIC_BRANDS else ""
+    return "JPEG2000" if content.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")) else ""

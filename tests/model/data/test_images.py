@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
+from model.data import kinds
 from model.data.encoding import encode
-from model.data.images import ImageError, decode
+from model.data.images import FormatError, ImageError, decode
 from model.data.metadata import Metadata
+from serving.inputs import find
 from tests.support.bombs import BOMBS
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -158,6 +160,23 @@ def test_a_truncated_file_is_refused(file_format: str, tmp_path: Path):
     path.write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(ImageError, match=r"short\.img"):
         decode(path)
+
+
+@pytest.mark.parametrize(("suffix", "file_format"), [(".heic", "HEIF"), (".avif", "AVIF"), (".jp2", "JPEG2000")])
+def test_a_format_that_is_missing_on_a_machine_is_named(
+    suffix: str, file_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = saved(gradient(), file_format)
+    path = tmp_path / f"old{suffix}"
+    path.write_bytes(content)
+    assert decode(path).format == file_format
+    monkeypatch.setitem(kinds.MISSING, file_format, "a file that needs another package")
+    for source in (path, content):
+        with pytest.raises(FormatError, match="a file that needs another package"):
+            decode(source)
+    found = find([tmp_path], tmp_path / "out")
+    assert not found.jobs
+    assert found.passed_by == [f"{path}: a file that needs another package."]
 
 
 def test_invalid_unsupported_and_missing_files_are_refused(tmp_path: Path):

@@ -159,7 +159,7 @@ def test_a_tiff_of_16_bits_is_written_whole_and_other_programs_read_it(tmp_path:
         assert SOURCE_TYPE in page.tags[700].value.decode()
 
 
-def _profile(gamma: float, columns: tuple[tuple[float, float, float], ...] = ()) -> bytes:
+def icc_profile(gamma: float, columns: tuple[tuple[float, float, float], ...] = ()) -> bytes:
     """Returns an ICC profile of gray, or of RGB with these primaries: (X, Y, Z) at D50 each."""
     curve = struct.pack(">4sIIH", b"curv", 0, 1, round(gamma * 256)) + b"\0\0"
     xyz = [b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in c)) for c in columns]
@@ -184,7 +184,7 @@ ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.0
 
 def test_a_gray_profile_acts_on_16_bits_as_on_8():
     deep = np.tile((np.arange(256) * 257).astype(np.uint32)[None, :, None], (4, 1, 1))
-    icc = _profile(1.8)
+    icc = icc_profile(1.8)
     wide = decode(tiff([deep], 16, 1, tags={34675: (7, icc)}))
     narrow = decode(tiff([deep // 257], 8, 1, tags={34675: (7, icc)}))
     assert wide.pixels.dtype == np.uint16
@@ -197,7 +197,7 @@ def test_a_gray_profile_acts_on_16_bits_as_on_8():
 
 def test_a_profile_of_another_rgb_space_is_applied_to_16_bits_and_kept():
     draws = np.random.default_rng(0).integers(30, 200, (20, 30, 3), dtype=np.uint32) * 257
-    icc = _profile(2.19921875, ADOBE)
+    icc = icc_profile(2.19921875, ADOBE)
     wide = decode(tiff([draws], 16, 2, tags={34675: (7, icc)}))
     narrow = decode(tiff([draws // 257], 8, 2, tags={34675: (7, icc)}))
     assert wide.pixels.dtype == np.uint16
