@@ -301,5 +301,5 @@ def test_openapi_documents_every_answer(client: TestClient):
     assert set(described["responses"]) == {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503"}
     assert {"image/jpeg", "image/tiff"} <= set(described["requestBody"]["content"])
     assert {one["name"] for one in described["parameters"]} == {
-        "samples", "seed", "model", "label", "strength", "hints", "watch",
+        "samples", "seed", "model", "label", "strength", "hints", "watch", "alpha", "page",
     }  # fmt: skip
