@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import urllib.request
 import venv
 from pathlib import Path
@@ -26,7 +25,8 @@ def clone(tmp_path: Path, photos: Path) -> Path:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True, timeout=120)
     venv.create(folder / ".venv", with_pip=False, symlinks=True)
     packages = folder / ".venv" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    (packages / "these.pth").write_text(f"{folder}\n{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    ours = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "ours.pth").write_text("\n".join([str(folder), *ours, ""]), encoding="utf-8")
     program = folder / ".venv" / "bin" / "colorize"
     program.write_text(f"#!{folder}/.venv/bin/python\nfrom pipeline.cli.main import main\nmain()\n", encoding="utf-8")
     program.chmod(0o755)
@@ -74,6 +74,7 @@ def test_readme_is_short_and_has_no_command_outside_of_its_block() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_every_command_of_the_readme_runs(clone: Path) -> None:
     terminal = Terminal(clone, bare_environment(clone.parent / "home"))
     ran = []
