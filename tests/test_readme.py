@@ -1,9 +1,12 @@
 """Test of README.md: each of its commands runs in a fresh clone. Only the recipe is smaller, to take seconds."""
 
+import contextlib
 import re
 import shutil
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 import venv
 from pathlib import Path
@@ -45,6 +48,15 @@ def clone(tmp_path: Path, photos: Path) -> Path:
     return folder
 
 
+def fetched(address: str, server: "subprocess.Popen[str]") -> str:
+    """Returns the page at an address; asks again while the server is about to listen."""
+    while server.poll() is None:
+        with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(address, timeout=60) as answer:
+            return str(answer.read().decode())
+        time.sleep(0.1)
+    raise AssertionError("the server ended")
+
+
 def served(clone: Path, command: str) -> str:
     """Starts the page as README says, but on a free port; returns it."""
     process = subprocess.Popen(
@@ -54,12 +66,13 @@ def served(clone: Path, command: str) -> str:
         stderr=subprocess.PIPE,
         text=True,
     )
+    address: re.Match[str] | None = None
     try:
         assert process.stderr
         for line in process.stderr:
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                with urllib.request.urlopen(found[0], timeout=60) as answer:
-                    return str(answer.read().decode())
+            address = re.search(r"http://127\.0\.0\.1:\d+", line) or address
+            if address and "startup complete" in line:
+                return fetched(address[0], process)
         raise AssertionError("the server ended")
     finally:
         process.terminate()
