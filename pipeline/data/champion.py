@@ -23,8 +23,8 @@ def ensure_champion() -> None:
     registered = registry.find_all({})
     here = located(ROOT, "champion")
     if not registered:
-        number = adopt(ensure_data(ROOT, "champion").folder).number
-        note(f"The registry was empty: imported the champion of the repository as version {number}.")
+        ensure_data(ROOT, "champion")
+        note(f"The registry was empty: imported the champion of the repository as version {adopt(here).number}.")
     elif not promotion.history() and (here / "version.json").is_file() and find_adopted(here):
         note(f"An import was cut off: the repository's champion is in service now, as version {adopt(here).number}.")
     else:
