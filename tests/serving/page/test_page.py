@@ -162,6 +162,21 @@ def test_all_are_downloaded_in_a_zip_named_as_the_originals(page: Page, tmp_path
                 assert image.size == (60, 40)
 
 
+def test_over_http_from_another_machine_the_zip_is_saved_all_the_same(page: Page, address: str, tmp_path: Path):
+    hide = (
+        "for (const name of ['serviceWorker', 'locks']) Object.defineProperty(navigator, name, { value: undefined });"
+    )
+    page.add_init_script(hide)  # as browsers do there
+    page.goto(address)
+    (tmp_path / "a.png").write_bytes(picture())
+    choose(page, tmp_path / "a.png")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download all").click()
+    assert waiting.value.suggested_filename == "colorized.zip"
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert archive.namelist() == ["a.png"]
+
+
 def test_zoom_shows_pixels(page: Page, tmp_path: Path):
     (tmp_path / "large.png").write_bytes(picture(1500, 900))
     article = choose(page, tmp_path / "large.png").first
