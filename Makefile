@@ -7,7 +7,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data run fix lint compile step test test-fast test-slow test-all test-exhaustive anywhere docs habits same faults faults-killed \
-	faults-others images images-check k8s-check cluster-check bench audit sbom clean FORCE
+	faults-others images images-check k8s-check cluster-check bench audit sbom clean
 
 help:  ## lists these commands
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'

@@ -30,6 +30,18 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     raise ValueError(f"unknown adversarial loss {kind!r}")
 
 
+def judged_right(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+    """Computes the share of patches that the discriminator judges right, real and generated ones counting equally.
+
+    Args:
+        kind: vanilla, lsgan or hinge.
+        real: logits of (L, true ab), any shape.
+        fake: logits of (L, generated ab), any shape.
+    """
+    border = 0.5 if kind == "lsgan" else 0.0  # between the targets 0 and 1; a logit's even odds
+    return ((real > border).float().mean() + (fake < border).float().mean()) / 2
+
+
 def generator_adversarial_loss(kind: str, fake: Tensor) -> Tensor:
     """Computes the generator's adversarial loss.
 

@@ -17,6 +17,7 @@ from model.losses import (
     discriminator_loss,
     diversity_loss,
     generator_adversarial_loss,
+    judged_right,
     reconstruction_loss,
 )
 from model.networks.discriminator import Discriminator
@@ -65,8 +66,7 @@ class GanTrainer:
         pretrained = config.generator.encoder != "none"
         if pretrained and not config.encoder_learning_rate:
             self._generator.encoder.requires_grad_(False)
-        encoder: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
+        encoder, rest = list[nn.Parameter](), list[nn.Parameter]()
         for name, parameter in self._generator.named_parameters():
             (encoder if pretrained and name.startswith("encoder.") else rest).append(parameter)
         self._generator_adam = self._adam((rest, config.learning_rate), (encoder, config.encoder_learning_rate))
@@ -109,8 +109,7 @@ class GanTrainer:
         L, ab = L.contiguous(), ab.contiguous(memory_format=torch.channels_last)
         y = batch.y.to(self._device, non_blocking=True) if self._config.generator.labels else None
         hints = random_hints(ab, self._config, images, self._dist.rank, self._dist.count)
-        step = self._critic_step if self.phase is Phase.CRITIC else self._full_step
-        return step(L, ab, y, z, hints)
+        return (self._critic_step if self.phase is Phase.CRITIC else self._full_step)(L, ab, y, z, hints)
 
     def is_finite(self) -> bool:
         """Returns True if every number that a step changes is finite."""
@@ -119,7 +118,14 @@ class GanTrainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all that a step changes, by name, without copies."""
-        return dict(self._tensors())
+        tensors = {f"{name}.{key}": held for name, net in self._networks() for key, held in net.state_dict().items()}
+        for name, network, adam in self._adams():
+            for key, parameter in network.named_parameters():
+                tensors |= {f"{name}.{key}.{moment}": held for moment, held in adam.state[parameter].items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self._device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        return tensors
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Restores what `tensors` returned, from any device."""
@@ -230,9 +236,7 @@ class GanTrainer:
         kind = self._config.objective.adversarial
         loss = discriminator_loss(kind, on_real, on_fake)
         self._optimizer_step(loss, self._discriminator, self._discriminator_adam)
-        border = 0.5 if kind == "lsgan" else 0.0  # between the targets 0 and 1; a logit's even odds
-        right = ((on_real > border).float().mean() + (on_fake < border).float().mean()) / 2
-        return loss, right
+        return loss, judged_right(kind, on_real, on_fake)
 
     def _adversarial_loss(self, L: Tensor, fake: Tensor, y: Tensor | None) -> Tensor:
         assert self._discriminator is not None
@@ -294,15 +298,3 @@ class GanTrainer:
         yield "generator_adam", self._generator, self._generator_adam
         if self._discriminator is not None:
             yield "discriminator_adam", self._discriminator, self._discriminator_adam
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for name, network in self._networks():
-            for key, value in network.state_dict().items():
-                yield f"{name}.{key}", value
-        for name, network, adam in self._adams():
-            for key, parameter in network.named_parameters():
-                for moment, value in adam.state[parameter].items():
-                    yield f"{name}.{key}.{moment}", value
-        yield "random.cpu", torch.get_rng_state()
-        if self._device.type == "cuda":
-            yield "random.cuda", torch.cuda.get_rng_state()

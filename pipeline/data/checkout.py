@@ -1,4 +1,4 @@
-"""Where data/ and champion/ are: in the checkout, or in the workspace where the checkout is read-only."""
+"""Finds data/ and champion/: in the checkout, or in the workspace where the checkout is read-only."""
 
 import os
 from pathlib import Path
