@@ -92,10 +92,10 @@ def test_an_image_knows_its_code_and_refuses_a_run_that_was_submitted_with_other
 
 
 @TARGETS
-def test_an_image_has_the_environment_that_mlflow_and_git_need(steps: Steps, target: str) -> None:
+def test_an_image_has_the_environment_that_mlflow_git_and_openmp_need(steps: Steps, target: str) -> None:
     environment = steps.run(target, "env").splitlines()
     ways = [f"MLFLOW_ENABLE_PROXY_MULTIPART_{way}=false" for way in ("DOWNLOAD", "UPLOAD")]
-    assert {"GIT_PYTHON_REFRESH=quiet", *ways} <= set(environment)
+    assert {"GIT_PYTHON_REFRESH=quiet", "OMP_WAIT_POLICY=PASSIVE", *ways} <= set(environment)
     assert steps.run(target, "python", "-c", "import git, mlflow") == ""
 
 

@@ -55,6 +55,28 @@ def test_the_cpu_limit_of_a_container_is_read(tmp_path: Path, files: dict[str, s
     assert cores(folder) == min(available, expected or available)
 
 
+@pytest.mark.parametrize(
+    ("files", "membership", "expected"),
+    [
+        ({"user.slice/mine/cpu.max": "200000 100000"}, "0::/user.slice/mine", 2),
+        ({"a/cpu.max": "100000 100000", "a/b/cpu.max": "300000 100000"}, "0::/a/b", 1),
+        ({"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, "0::/a/b", 3),
+        ({"other/cpu.max": "100000 100000"}, "0::/mine", None),
+        ({"cpu.max": "200000 100000"}, "0::/../outside", 2),
+        (
+            {"cpu/mine/cpu.cfs_quota_us": "200000", "cpu/mine/cpu.cfs_period_us": "100000"},
+            "5:memory:/other\n4:cpu,cpuacct:/mine\n0::/",
+            2,
+        ),
+    ],
+)
+def test_the_limits_of_the_groups_that_a_process_is_in_count(
+    tmp_path: Path, files: dict[str, str], membership: str, expected: int | None
+) -> None:
+    (tmp_path / "membership").write_text(f"{membership}\n")
+    assert quota(limited(tmp_path / "cgroup", files), tmp_path / "membership") == expected
+
+
 def threads(cgroup: Path, **environment: str) -> list[int]:
     """Returns the threads of PyTorch and of Arrow in a process that has this folder as its control group."""
     command = 'mount --bind "$1" /sys/fs/cgroup && exec "$2" -c "$3"'
