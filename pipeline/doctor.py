@@ -16,6 +16,7 @@ from components.shared.machine.code import git_commit
 from components.shared.machine.first_contact import answers
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import connection, sqlite
+from components.shared.photos.folder import printable
 from model.utils.cores import THREADS, WAITING, cores, quota
 from pipeline import ROOT
 
@@ -55,7 +56,8 @@ def _examined(section: Callable[[], Facts]) -> Facts:
     try:
         return section()
     except Exception as error:
-        return {"error": _safe(f"{type(error).__name__}: {error}")}
+        words = f"{type(error).__name__}: {error}".split()
+        return {"error": printable(" ".join("..." if "@" in word else word for word in words))}
 
 
 def _versions() -> Facts:
@@ -146,13 +148,18 @@ def _holder(path: Path, held: dict[str, str]) -> str:
 
 def _endpoints() -> Facts:
     mlflow = connection.uri()
-    found = {
-        "MLflow": _answer(mlflow) if mlflow.startswith(("http://", "https://")) else f"{_safe(mlflow)}, a file",
+    if mlflow.startswith(("http://", "https://")):
+        tracking = _answer(mlflow)
+    elif file := sqlite.file_of(mlflow):
+        tracking = printable(f"{file}, a file")
+    else:
+        tracking = f"{_safe(mlflow)}, a database, which is not asked"
+    return {
+        "MLflow": tracking,
         "Kubeflow Pipelines": _answer(os.environ.get("KF_PIPELINES_ENDPOINT", "")),
         "S3": _answer(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")),
+        "webhook": "set; its address is secret" if os.environ.get("COLORIZE_WEBHOOK_URL") else "not set",
     }
-    found["webhook"] = "set; its address is secret" if os.environ.get("COLORIZE_WEBHOOK_URL") else "not set"
-    return found
 
 
 def _answer(address: str) -> str:
@@ -161,7 +168,7 @@ def _answer(address: str) -> str:
         return "not set"
     full = address if "://" in address else f"http://{address}"
     try:
-        named = bool(urlsplit(full).hostname)
+        named = bool(urlsplit(full).hostname) and urlsplit(full).port != 0
     except ValueError:
         named = False
     if not named:
@@ -180,9 +187,10 @@ def _environment() -> Facts:
 
 
 def _safe(text: str) -> str:
-    """Returns a text whose addresses have no user, password, query or fragment."""
-    text = re.sub(r"(?<=://)[^\s/]*@", "", text)
-    return re.sub(r"(://[^\s?#]*)[?#]\S*", r"\1", text)
+    """Returns a value in printable characters; an address without user, password, query and fragment."""
+    if "@" in text and not re.match(r"/(?!/)|\.|~", text):
+        text = connection.redacted(text)
+    return printable(re.sub(r"(://[^\s?#]*)[?#]\S*", r"\1", text))
 
 
 def _text(path: Path) -> str:

@@ -58,6 +58,26 @@ def test_doctor_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "TOKEN_OF_SOMETHING_ELSE" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    "value",
+    [f"ada:{SECRET}@example.org:1", f"http://ada:x/{SECRET}@example.org", f"http://[ada:{SECRET}@", f"//{SECRET}@h:x",
+     f"http://127.0.0.1:{SECRET}@:1/", f"mysql+pymysql://ada:p?#{SECRET}@127.0.0.1/x", f"http://h/?{SECRET}#{SECRET}"],
+)  # fmt: skip
+def test_doctor_shows_no_secret_of_a_malformed_address(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*doctor._SHOWN, "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"):
+        if name not in ("COLORIZE_WORKSPACE", "COLUMNS", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+            monkeypatch.setenv(name, value)
+    done = colorize("doctor")
+    assert done.returncode == 0, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_doctor_prints_values_that_are_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", os.fsdecode(b"/caf\xe9\x1b[31m\nred"))
+    environment = doctor.examine()["environment"]
+    assert environment["TMPDIR"].isprintable()
+
+
 def test_doctor_says_which_endpoints_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiver(200) as hook:
         address = hook.url.rsplit("/", 1)[0]
@@ -68,6 +88,13 @@ def test_doctor_says_which_endpoints_answer(monkeypatch: pytest.MonkeyPatch) -> 
     assert endpoints["MLflow"] == f"{address} answers"
     assert endpoints["Kubeflow Pipelines"].endswith(" does not answer")
     assert endpoints["S3"].endswith(" is no address")
+
+
+def test_doctor_asks_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1:1/mlflow")
+    assert doctor.examine()["endpoints"]["MLflow"].endswith("/mlflow, a database, which is not asked")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert doctor.examine()["endpoints"]["MLflow"].endswith("mlflow.db, a file")
 
 
 def test_doctor_names_the_process_that_holds_a_lock_and_takes_none(place: Path) -> None:
