@@ -62,8 +62,10 @@ def load_config(params: Path = PARAMS, recipes: tuple[Path, ...] = (), overrides
             and what is allowed.
     """
     values = read_yaml(params)
+    given: list[tuple[str, Any]] = []
     for recipe in recipes:
-        merge(values, read_yaml(recipe), source=str(recipe))
+        given.append((str(recipe), read_yaml(recipe)))
+        merge(values, given[-1][1], source=str(recipe))
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
@@ -71,8 +73,24 @@ def load_config(params: Path = PARAMS, recipes: tuple[Path, ...] = (), overrides
         nested: Any = parse_yaml(text, f"--set {override}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
+        given.append(("--set", nested))
         merge(values, nested, source=f"--set {override}")
-    return check(_model(), values, str(recipes[-1] if recipes else params))
+
+    def origin(key: str) -> str:
+        return next((source for source, part in reversed(given) if _sets(part, key)), str(params))
+
+    return check(_model(), values, origin)
+
+
+def _sets(values: Any, key: str) -> bool:
+    """Tells whether nested values have a key such as train.images, or a part of it; an empty key is in all."""
+    for part in filter(None, key.split(".")):
+        if not isinstance(values, dict):
+            break
+        if part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def recipe_name(recipe: str) -> str:

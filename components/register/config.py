@@ -19,7 +19,8 @@ def _bound(value: Any) -> float | str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST:
         return float(value)
-    raise ValueError(f"{value!r} is no bound; write a finite number from -1e6 to 1e6, or one of {', '.join(BASELINES)}")
+    allowed = f"a finite number from -1e6 to 1e6, or one of {', '.join(BASELINES)}"
+    raise ValueError(f"{value!r:.60} is no bound; write {allowed}")
 
 
 class Rule(Section):

@@ -1,7 +1,7 @@
 """Settings in YAML: reading, merging and checking; an error names the file, the key and the value."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -15,6 +15,8 @@ S = TypeVar("S", bound=BaseModel)
 _LIMITS = {
     "gt": "greater than", "ge": "greater than or equal to", "lt": "less than", "le": "less than or equal to",
 }  # fmt: skip
+
+_SHOWN = 60  # characters of a value in an error
 
 
 class Section(BaseModel):
@@ -38,13 +40,15 @@ def whole_numbers(values: Any) -> Any:
     return int(values) if isinstance(values, float) and values.is_integer() else values
 
 
-def check(section: type[S], values: Mapping[str, Any], source: str, home: str = "params.yaml") -> S:
+def check(
+    section: type[S], values: Mapping[str, Any], source: str | Callable[[str], str], home: str = "params.yaml"
+) -> S:
     """Validates a mapping as a section.
 
     Args:
         section: the class of the section.
         values: key -> value.
-        source: name of the mapping's origin for error messages.
+        source: name of the mapping's origin for error messages; or what returns that of a key such as train.images.
         home: the file that lists every key.
 
     Raises:
@@ -56,9 +60,10 @@ def check(section: type[S], values: Mapping[str, Any], source: str, home: str = 
         raise UserError(_sentence(section, error, source, home)) from None
 
 
-def _sentence(section: type[BaseModel], error: ValidationError, source: str, home: str) -> str:
+def _sentence(section: type[BaseModel], error: ValidationError, origin: str | Callable[[str], str], home: str) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    source = origin(key) if callable(origin) else origin
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"{source}: {key} is not a known key; {home} lists them all."
@@ -68,7 +73,11 @@ def _sentence(section: type[BaseModel], error: ValidationError, source: str, hom
         return f"{source}: {key + ': ' if key else ''}{message}."
     if first["type"].startswith(("greater_than", "less_than")):
         message = f"input should be {' and '.join(limits(section, first['loc']))}"
-    return f"{source}: {key} is {first['input']!r}; {message[0].lower() + message[1:]}."
+    if first["type"] == "string_type":  # YAML reads no, 12 and 2026-01-01 as other things
+        message = "input should be a string; put it in quotes"
+    value = repr(first["input"])
+    shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+    return f"{source}: {key} is {shown}; {message[0].lower() + message[1:]}."
 
 
 def limits(section: Any, key: Sequence[int | str]) -> list[str]:
@@ -144,9 +153,13 @@ def parse_yaml(text: str, source: str) -> Any:
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        problem = ": ".join(" ".join(part.split()) for part in (error.context, error.problem) if part)
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark and "\n" in text else ""
+        raise UserError(f"{source}: not valid YAML{where}: {problem}.") from None
     except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{source}: not valid YAML: {problem}.") from None
+        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}.") from None
 
 
 def merge(base: dict[str, Any], overrides: dict[str, Any], source: str) -> None:

@@ -1,5 +1,6 @@
 """Tests of the configuration: defaults, recipes, overrides, and the error of each wrong value."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,10 @@ def test_later_recipes_and_overrides_replace_earlier_ones(tmp_path: Path) -> Non
         ("train.images=1:30.5", ("sexagesimal",)),
         ("train.seed", ("--set train.seed", "key=value")),
         ("=5", ("key=value",)),
-        ("train.seed=[", ("not valid YAML",)),
+        ("train.seed=[", ("--set train.seed=[: not valid YAML: ", "expected the node content")),
+        ("train.seed=1e300", ("--set: train.seed is 1000", "...; input should be")),
+        ("register.rules.l1_ab.bound=1e300", ("--set: register.rules.l1_ab.bound: 1000", "is no bound")),
+        ("train.generator.labels=[no, yes]", ("train.generator.labels.0 is False", "string", "quotes")),
         ("train.seed={a: 1, a: 2}", ("'a' is given twice",)),
         ("train=5", ("train",)),
     ],
@@ -114,6 +118,16 @@ def test_a_wrong_key_or_value_is_named_in_one_sentence(override: str, words: tup
     message = str(raised.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
+    assert len(message) < 600
+
+
+def test_an_error_names_where_the_value_was_given(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("train:\n  crop: 5\n")
+    second.write_text("train:\n  seed: 1\n")
+    for overrides, source in (((), str(first)), (("train.crop=6",), "--set"), (("train.seed=2",), str(first))):
+        with pytest.raises(UserError, match=re.escape(f"{source}: train.crop is ")):
+            load_config(PARAMS, (first, second), overrides)
 
 
 @pytest.mark.parametrize(
