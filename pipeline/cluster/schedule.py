@@ -36,6 +36,8 @@ def _cron(text: str) -> str:
         raise ValueError(
             f"{text!r} begins with {zone[0]}; Kubeflow reads every cron in cluster_time_zone; leave it out"
         )
+    if not text.isascii():  # cronsim takes such a letter for one that it resembles
+        raise ValueError(f"{text!r} has a character that is not ASCII; write numbers, names such as mon, and * , - / ?")
     fields = text.split()
     if len(fields) != 6:
         # Kubeflow takes five, too, seconds first: "0 3 * * *" would start a run every hour.

@@ -163,6 +163,10 @@ def test_diff_also_prints_json(kfp: KfpServer, schedule: Schedule):
     [
         ({"cron": "0 3 * * *"}, ("schedules.0.cron", "5 fields", "six")),
         ({"cron": "@daily"}, ("schedules.0.cron", "1 fields")),
+        ({"cron": "@every 1h"}, ("schedules.0.cron", "2 fields")),
+        ({"cron": "0 0 3 * \u017fep *"}, ("schedules.0.cron", "not ASCII")),
+        ({"cron": "0 0 3 * * fr\u0131"}, ("schedules.0.cron", "not ASCII")),
+        ({"cron": "0 0 3\u00a0* * *"}, ("schedules.0.cron", "not ASCII")),
         ({"cron": "0 0 24 * * *"}, ("bad hour",)),
         ({"cron": "0 60 3 * * *"}, ("bad minute",)),
         ({"cron": "0 0 3 0 * *"}, ("bad day-of-month",)),
