@@ -1,5 +1,6 @@
 """Old commands `python -m MODULE` and what they are called now. Delete this file in the next release."""
 
+import re
 import sys
 
 RENAMED = {
@@ -24,7 +25,9 @@ def reject_old_module() -> None:
     """
     if sys.argv[:1] != ["-m"]:
         return
-    module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
+    words = [*sys.orig_argv[1:], ""]
+    option = next((number for number, word in enumerate(words) if re.match("-[A-Za-z]*m", word)), -1)  # -m, -Im, -mNAME
+    module = words[option].partition("m")[2] or words[option + 1]
     if module in RENAMED:
         print(f"`python -m {module}` is now `{RENAMED[module]}`.", file=sys.stderr)
         raise SystemExit(2)

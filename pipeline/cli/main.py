@@ -65,8 +65,19 @@ app.add_typer(cluster.images, name="images")
 app.command()(doctor)
 
 
+def _open_closed_streams() -> None:
+    """Opens /dev/null for the standard streams that are closed: else the next file that is opened takes their place."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
 def main() -> None:
     """Runs the program. A user's mistake ends in one line on stderr and status 1, an interruption in status 75."""
+    _open_closed_streams()
     os.environ.setdefault(VARIABLE, str(ROOT / "workspace"))
     reject_old_names(sys.argv[1:])
     try:

@@ -33,6 +33,7 @@ the terminal, or as `COLUMNS` says; one that does not fit is printed row by row.
 | 2 | wrong usage |
 | 3 | the gate said no, where `--check` asks |
 | 75 | interrupted; the same command resumes |
+| 130 | ended by Ctrl-C, with nothing to resume |
 """
 
 

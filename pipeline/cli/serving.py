@@ -1,5 +1,6 @@
 """`colorize photo` and `colorize web`: the champion at work."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,9 @@ def photo(
     After an interruption, the same command resumes: it keeps the pictures that are finished.
     """
     from components.shared.mlflow import registry
+    from components.shared.step import AGAIN
     from model.inference.choices import Choices
+    from model.utils.signals import stoppable
     from pipeline.data.champion import CHAMPION, ensure_champion
     from serving.photos import color_photographs
 
@@ -81,14 +84,15 @@ def photo(
 
     delivery = _delivery(no_mark, sign_key, sign_certificates, keep_alpha=keep_alpha)
     choices = Choices(seed, label, strength)
-    done = color_photographs(
-        files, out, generator, samples=samples, choices=choices, like=like, delivery=delivery, overwrite=overwrite
-    )
+    with stoppable(f"it was told to stop; {AGAIN}."):
+        done = color_photographs(
+            files, out, generator, samples=samples, choices=choices, like=like, delivery=delivery, overwrite=overwrite
+        )
     print(f"{done.colored} colored, {done.already_colored} already there, {len(done.failures)} failed.", flush=True)
     for sentence in done.passed_by:
         note(f"passed by: {sentence}")
     for failure in done.failures:
-        note(f"error: {failure}")
+        print(f"error: {failure}", file=sys.stderr)
     raise typer.Exit(1 if done.failures else 0)
 
 

@@ -25,9 +25,9 @@ def times(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_mtime_ns for name in pictures(folder)}
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 75), (signal.SIGTERM, 75)])
 def test_a_second_call_keeps_finished_pictures_and_makes_the_rest(
-    photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image, how: signal.Signals
+    photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image, how: signal.Signals, status: int
 ):
     album, out = tmp_path / "album", tmp_path / "out"
     (album / "sea").mkdir(parents=True)
@@ -40,8 +40,9 @@ def test_a_second_call_keeps_finished_pictures_and_makes_the_rest(
             time.sleep(0.005)
         process.send_signal(how)
         _, error = process.communicate()
-    assert process.returncode, error
+    assert process.returncode == status, error
     assert b"Traceback" not in error
+    assert (b"run the same command again to resume" in error) == (status == 75)
     before = {name: when for name, when in times(out).items() if not name.endswith(".partial")}
     assert 4 <= len(before) < 30
     again = photo(*arguments)

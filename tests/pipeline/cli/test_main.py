@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -76,11 +77,37 @@ def test_an_old_module_is_refused_with_the_new_command(module: str, new: str) ->
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"`python -m {module}` is now `{new}`.\n")
 
 
+@pytest.mark.parametrize(
+    "options", [("-mpipeline.data",), ("-Im", "pipeline.data"), ("-W", "ignore", "-m", "pipeline.data")]
+)
+def test_pythons_other_ways_to_name_a_module_are_understood(options: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, *options], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "`python -m pipeline.data` is now `colorize data`.\n")
+    options = (*options[:-1], options[-1].replace("pipeline.data", "pipeline.cli.main"), "--version")
+    assert subprocess.run([sys.executable, *options], cwd=ROOT, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("arguments", [("bananas",), ("run", "--bananas"), ("models", "shwo"), ("schedule", "dif")])
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     done = colorize(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "No such" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["steps", "steps --json", "run --recipe nonesuch"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_status_and_get_no_traceback(arguments: str, closed: str) -> None:
+    command = f"{shlex.quote(str(COLORIZE))} {arguments} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == (1 if "nonesuch" in arguments else 0), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stdout
+
+
+def test_a_reader_that_ends_early_gets_no_traceback() -> None:
+    command = f"{shlex.quote(str(COLORIZE))} run --help | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_version_names_the_release_and_the_commit() -> None:
