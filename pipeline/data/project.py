@@ -32,6 +32,8 @@ def open_project(root: Path, remote: str | None = None, name: str = "data") -> I
     root = root.resolve()
     tracked = root / f"{name}.dvc"
     if not tracked.exists():
+        if not (root / ".dvc").is_dir():
+            raise UserError(f"{root} is no clone of this repository; go to yours, and run the command there.")
         raise UserError(f"{tracked}: no such file; `dvc add {name}` creates it from {name}/.")
     with explained(), opened(root, name) as repo:
         yield Project(repo, remote, name)

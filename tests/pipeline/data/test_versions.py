@@ -313,6 +313,7 @@ def test_a_version_that_leads_out_of_the_folder_is_refused(project: Project, ori
     ("arrange", "sentence"),
     [
         (lambda root: (root / "data.dvc").unlink(), r"data.dvc: no such file; `dvc add data` creates it"),
+        (lambda root: shutil.rmtree(root) or root.mkdir(), r"no clone of this repository; go to yours"),
         (lambda root: (root / "data.dvc").write_text("<<<<<<< HEAD\n"), r"data\.dvc"),
         (lambda root: (root / "data").write_text("no folder"), r"data: not a folder"),
         (lambda root: shutil.rmtree(root / ".dvc" / "remote"), r"there is no such folder"),
