@@ -1,13 +1,15 @@
-# Commands of this repository; `make help` lists them. `make run` needs nothing but Python 3.11.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Commands of this repository; `make help` lists them. `make run` needs nothing but Python, 3.11 to 3.14.
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c '$(SUITS)' 2> /dev/null && echo $$python && exit; done; echo python3)
 BIN := .venv/bin
 # Two processes of one thread each; the tests of a file stay together, for some share a server.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run fix lint compile step test test-fast test-slow test-all test-exhaustive anywhere docs habits same faults faults-killed \
-	faults-others images images-check k8s-check cluster-check bench audit sbom clean
+.PHONY: help setup data run fix lint lock compile step test test-fast test-slow test-all test-exhaustive anywhere docs habits same \
+	faults faults-killed faults-others images images-check k8s-check cluster-check bench audit sbom clean
 
 help:  ## lists these commands
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -22,8 +24,8 @@ FORCE:
 
 # uv installs what the lock names, by hash; pip fetches uv itself, by hash too.
 .venv/ready: requirements.txt requirements-uv.txt pyproject.toml
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "error: Python 3.11 is needed; name it with make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c '$(SUITS)' || \
+		{ echo "error: Python 3.11 to 3.14 is needed; name it with make PYTHON=/path/to/python3.13"; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: Python's venv module is missing; install it (Debian: apt install python3-venv)"; exit 1; }
 	$(if $(MOVED),rm -rf .venv)
@@ -50,6 +52,19 @@ lint: setup  ## checks style, types, import contracts and generated files (1 min
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/colorize compile --check
+
+# What each group holds, of the files in requirements/. All locks name the same versions: each follows the whole one.
+serve := base serve
+cluster := base cluster
+run := base serve cluster run
+RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-annotate --no-header
+
+lock: .venv/ready  ## renews the locks from requirements/*.in; UPGRADE=NAME moves a package to its newest release
+	$(RESOLVE) $(addprefix --upgrade-package ,$(UPGRADE)) $(sort $(wildcard requirements/*.in)) --output-file requirements.txt
+	$(RESOLVE) $(addprefix --upgrade-package ,$(UPGRADE)) requirements-audit.in --output-file requirements-audit.txt
+	$(foreach group,serve cluster run,$(RESOLVE) $($(group):%=requirements/%.in) --constraints requirements.txt \
+		--output-file requirements/$(group).txt && ) true
 
 compile: setup  ## writes the generated files: the compiled pipeline, dvc.yaml, the table of steps
 	$(BIN)/colorize compile

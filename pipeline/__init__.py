@@ -1,8 +1,6 @@
 """The retraining graph, its local run, its compiled form, and the command line."""
 
-from pathlib import Path
-
 import components  # noqa: F401 - importing it answers an old `python -m pipeline.MODULE`
+from components.shared.machine.root import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The checkout: params.yaml, recipes/ and data.dvc are here."""
+__all__ = ["ROOT"]

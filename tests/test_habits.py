@@ -10,7 +10,8 @@ import yaml
 
 from pipeline import ROOT
 
-GENERATED = ("requirements.txt", "requirements-audit.txt", ".dvc/remote/")
+LOCKS = tuple(f"requirements/{group}.txt" for group in ("run", "serve", "cluster"))
+GENERATED = ("requirements.txt", "requirements-audit.txt", *LOCKS, ".dvc/remote/")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.MULTILINE))
 PROSE = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")))
@@ -81,7 +82,8 @@ def test_every_owned_folder_exists() -> None:
 
 
 def test_every_bound_of_a_dependency_has_a_reason() -> None:
-    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    files = (ROOT / "requirements").glob("*.in")
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     assert [line for line in lines if re.search(r"^[^#]*[=<>]", line) and "  # " not in line] == []
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import grimp
 
-ROOT = Path(__file__).resolve().parents[2]
+from components.shared.machine.root import CODE, INSTALLED, ROOT
+
 _PACKAGES = ("model", "components")
 
 
 @cache
 def _imports() -> grimp.ImportGraph:
-    writable = os.access(ROOT, os.W_OK)
-    return grimp.build_graph(*_PACKAGES, cache_dir=str(ROOT / ".grimp_cache") if writable else None)
+    cached = os.access(CODE, os.W_OK) and not INSTALLED
+    return grimp.build_graph(*_PACKAGES, cache_dir=str(CODE / ".grimp_cache") if cached else None)
 
 
 @cache
@@ -31,24 +32,24 @@ def code_version(step: str) -> str:
 
     The component.py is left out: Kubeflow's own key holds it.
     """
-    files = {ROOT / "requirements.txt"}
-    files.update(path for path in (ROOT / "components" / step).iterdir() if path.is_file())
+    files = {path for path in (CODE / "components" / step).iterdir() if path.is_file()}
     modules = {f"components.{step}.step"}
     modules.update(_imports().find_upstream_modules(f"components.{step}.step"))
     for module in modules:
-        path = ROOT.joinpath(*module.split("."))
+        path = CODE.joinpath(*module.split("."))
         files.add(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+    named = {file.relative_to(CODE): file for file in files if file.name != "component.py" and file.exists()}
+    lock = Path("requirements.txt")
     digest = hashlib.sha256()
-    for file in sorted(files):
-        if file.name != "component.py" and file.exists():
-            digest.update(str(file.relative_to(ROOT)).encode() + b"\0")
-            digest.update(file.read_bytes() + b"\0")
+    for name, file in sorted((named | {lock: ROOT / lock}).items()):
+        digest.update(str(name).encode() + b"\0")
+        digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def write(commit: str, file: Path) -> None:
     """Writes what an image says of its code: the git commit, and the hash of each step."""
-    steps = sorted(path.parent.name for path in (ROOT / "components").glob("*/step.py") if path.parent.name != "shared")
+    steps = sorted(path.parent.name for path in (CODE / "components").glob("*/step.py") if path.parent.name != "shared")
     code = {step: code_version(step) for step in steps}
     file.write_text(json.dumps({"git_commit": commit, "code": code}, indent=2) + "\n", encoding="utf-8")
 

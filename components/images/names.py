@@ -7,9 +7,10 @@ from pathlib import Path
 
 import yaml
 
+from components.shared.machine.root import ROOT
 from model.utils.errors import UserError
 
-FILE = Path(__file__).resolve().parents[2] / "k8s" / "images" / "kustomization.yaml"
+FILE = ROOT / "k8s" / "images" / "kustomization.yaml"
 
 
 def image(name: str, file: Path = FILE) -> str:

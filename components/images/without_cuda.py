@@ -21,7 +21,7 @@ _TELLS = re.compile(r"Get(?:Error|Status)(?:String|Name)$|^ncclGetLastError$")
 
 def main(torch: Path, out: Path) -> None:
     """Writes the library and the links to it, for what lies in torch's folder of libraries."""
-    out.mkdir()
+    out.mkdir(parents=True)
     names: set[str] = set()
     versions: dict[str, set[str]] = defaultdict(set)  # of symbols: the loader insists on them
     for library in torch.glob("*.so"):

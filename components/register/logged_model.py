@@ -55,7 +55,7 @@ def log_model(generator: Path, run: runs.Run, tags: Mapping[str, str]) -> str:
                 python_model=_SCRIPT,
                 artifacts={"generator": str(weights)},
                 code_paths=[str(Path(model.__file__).parent)],
-                pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _REQUIRED],
+                pip_requirements=[_pinned(name) for name in _REQUIRED],
                 signature=_signature(),
                 input_example=_example(),
                 mlflow_model=description,
@@ -67,6 +67,12 @@ def log_model(generator: Path, run: runs.Run, tags: Mapping[str, str]) -> str:
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
     return str(logged.model_id)
+
+
+def _pinned(name: str) -> str:
+    """Returns a requirement of the version that is installed here, of mlflow or of its smaller half, mlflow-skinny."""
+    installed = version("mlflow-skinny" if name == "mlflow" else name)
+    return f"{name}=={installed.partition('+')[0]}"
 
 
 def _signature() -> Any:

@@ -3,17 +3,19 @@
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from components.shared.machine.root import INSTALLED, ROOT
 from components.shared.machine.verbosity import is_verbose
 from components.shared.machine.workspace import VARIABLE
 from components.shared.step import RETRY_ME, disk_error
 from model.utils.errors import Interrupted, UserError
-from pipeline import ROOT
 from pipeline.cli import cluster, data, models, runs, serving, step
 from pipeline.cli.doctor import doctor
+from pipeline.cli.groups import is_ours, missing_group
 from pipeline.cli.options import App, Quiet, Verbose, set_verbosity
 from pipeline.cli.renamed import reject_old_names
 from pipeline.cli.run import run
@@ -75,10 +77,19 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
+def _workspace() -> Path:
+    """Returns workspace/ in the checkout, or the user's folder for the data of this program where it is a package."""
+    if not INSTALLED:
+        return ROOT / "workspace"
+    from platformdirs import user_data_path
+
+    return user_data_path("colorize")
+
+
 def main() -> None:
     """Runs the program. A user's mistake ends in one line on stderr and status 1, an interruption in status 75."""
     _open_closed_streams()
-    os.environ.setdefault(VARIABLE, str(ROOT / "workspace"))
+    os.environ.setdefault(VARIABLE, str(_workspace()))
     reject_old_names(sys.argv[1:])
     try:
         app()
@@ -90,6 +101,11 @@ def main() -> None:
     except Interrupted as error:
         print(f"interrupted: {error}", file=sys.stderr)
         sys.exit(RETRY_ME)
+    except ModuleNotFoundError as error:
+        if is_ours(error.name or ""):
+            raise
+        print(f"error: {missing_group(sys.argv[1:], error.name or '')}", file=sys.stderr)
+        sys.exit(1)
     except OSError as error:
         if not (known := disk_error(error)):
             raise

@@ -149,10 +149,9 @@ def import_(
     """Registers an exported version, and promotes it to champion if there is none."""
     from components.register.shipped import adopt
     from components.shared.mlflow import registry
-    from pipeline import ROOT
-    from pipeline.data.versions import ensure_data
+    from pipeline.data.champion import bring_champion
 
-    number = adopt(folder or ensure_data(ROOT, "champion").folder).number
+    number = adopt(folder or bring_champion()).number
     print(f"version {number}: {', '.join(registry.aliases(number)) or 'no alias'}.")
 
 

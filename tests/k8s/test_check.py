@@ -279,7 +279,7 @@ def test_an_invalid_schedule_is_found(rendered: dict[str, Manifests], line: str)
 
 
 def test_the_mlflow_image_has_the_locked_version(rendered: dict[str, Manifests]):
-    lines = (ROOT / "requirements.in").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
     locked = next(line.split()[0].removeprefix("mlflow==") for line in lines if line.startswith("mlflow=="))
     assert container(rendered["local"])["image"] == f"ghcr.io/mlflow/mlflow:v{locked}-full"
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.shared.machine.root import INSTALLED, ROOT
 from model.utils.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[3]
+OF_PACKAGE = "commit.txt"
+"""File of an installed package's git commit. A checkout has none."""
+
 OF_IMAGE = ROOT / "image.json"
 """Git commit of an image and the hashes of its code, as `components.images.hashes` wrote them. A checkout has none."""
 
@@ -39,12 +42,14 @@ def require_submitted(codes: Mapping[str, str], commit: str = "") -> None:
 
 
 def git_commit() -> str:
-    """Returns HEAD, with -dirty behind it when a file that images are built from differs; in an image, its commit.
+    """Returns HEAD, with -dirty behind it when a file images are built from differs; in an image or package, its own.
 
     Without git, and in a folder that is no clone, such as an unpacked ZIP: "unknown".
     """
     if image := _of_image():
         return str(image["git_commit"])
+    if INSTALLED:
+        return (ROOT / OF_PACKAGE).read_text(encoding="utf-8").strip()
     try:
         top, commit = _git("rev-parse", "--show-toplevel", "HEAD").splitlines()
         if Path(top).resolve() != ROOT:  # unpacked within another repository

@@ -11,9 +11,11 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from components.shared.machine.verbosity import note
 from components.shared.mlflow import registry
 from components.shared.mlflow.registry import Version
 from model.utils.errors import UserError
@@ -108,10 +110,15 @@ def reject(number: int, reason: str) -> None:
 def check(version: Version) -> None:
     """Copies a version's files from the registry, checks them, and colors a photograph with them.
 
+    Without PyTorch, which a machine that only talks to a cluster need not have, it says that it colors none.
+
     Raises:
         UserError: the files are missing or damaged, do not load, or the coloring changes the photograph's lightness.
     """
     folder = registry.refetch(version)
+    if not find_spec("torch"):
+        note(f"Version {version.number} was not tried on a photograph: PyTorch is not installed. Its files are whole.")
+        return
     import torch
 
     from model.color import srgb_to_lab
