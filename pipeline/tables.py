@@ -84,6 +84,7 @@ def facts(version: registry.Version) -> dict[str, Any]:
             if name.startswith("gate.") and name != "gate.summary"
         },
         "promoted": _moved(tags, "promoted", "promotion_reason"),
+        "proposed": _moved(tags, "proposed", "proposal_reason"),
         "rejected": _moved(tags, "rejected", "rejection_reason"),
         "git_commit": _commit(version),
         "recipe": tags.get("recipe", "unknown"),

@@ -35,9 +35,14 @@ class Rule(Section):
 
 
 class RegisterConfig(Section):
-    """Checks the rules of the gate, by `metric`, `metric[slice]` or `metric[worst of 20]`; null takes one away."""
+    """Checks the rules of the gate, by `metric`, `metric[slice]` or `metric[worst of 20]`; null takes one away.
+
+    What passes the gate is promoted, or proposed to a person, who has so many days to decide.
+    """
 
     rules: dict[str, Rule]
+    promotion: Literal["automatic", "proposed"] = "automatic"
+    proposal_days: Annotated[float, Field(gt=0, le=3650)] = 14.0
 
     @field_validator("rules", mode="before")
     @classmethod

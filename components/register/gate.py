@@ -8,7 +8,7 @@ from components.register.comparison import Compared, compare
 from components.register.config import Rule, parse
 from components.register.markdown import cell
 
-Outcome = Literal["promote", "reject", "unchanged"]
+Outcome = Literal["promote", "propose", "reject", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Reason:
 class Verdict:
     """Holds the outcome for a challenger.
 
-    promote: all rules hold. reject: a rule fails, or no comparison was possible. unchanged: it is the champion already.
+    promote: all rules hold. propose: so they do, and a person decides. reject: a rule fails, or no comparison was
+    possible. unchanged: it is the champion already.
     `behind` says how far the challenger is behind the best champion so far, by metric and slice, where it is.
     """
 

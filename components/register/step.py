@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from components.register import gate
+from components.register.approval import RULES
 from components.register.card import model_card
 from components.register.config import RegisterConfig
+from components.register.judgement import judge, scored
 from components.register.logged_model import log_model
 from components.register.photographs import INSPECTION, LINEAGE, sources_table
 from components.shared.machine.pipeline_run import pipeline_run_id
@@ -39,7 +41,7 @@ def register(
     tags: Mapping[str, str],
     inspection: Path | None = None,
 ) -> dict[str, Any]:
-    """Registers a model as challenger, judges it, and marks it when the gate rejects it. `promote` does the rest.
+    """Registers a model as challenger, judges it, and marks it as proposed or rejected. `promote` does the rest.
 
     A crash leaves at most a logged model without a version; the next call makes another. A version has its tags from
     the moment it exists, and an alias only after that.
@@ -63,7 +65,7 @@ def register(
     weights_sha256, metrics = _require_whole(model, evaluation, tags)
     promotion.repair()
     champion = registry.champion()
-    verdict = _judge(weights_sha256, metrics, champion, config)
+    verdict = judge(weights_sha256, metrics, champion, config)
     identity = {"weights_sha256": weights_sha256, "data_version": tags["data_version"]}
     data_drift = _read(inspection / "drift.json")["alarm"] if inspection else ""
     latest = _latest(metrics, verdict, tags["pipeline_run_id"], _training_run(model) or "", data_drift)
@@ -77,6 +79,7 @@ def register(
         registry.set_alias("challenger", version.number)
         _log_files(run, model, evaluation, inspection)
         described = _read(model / "generator.json"), _training(model), metrics, {**tags, **identity}
+        run.log_text(config.model_dump_json(indent=2), f"evaluation/{RULES}")
         run.log_text(model_card(*described, sources_table(model)), "evaluation/card.md")
     record = {
         "schema_version": 1,
@@ -118,7 +121,7 @@ def _require_whole(model: Path, evaluation: Path, tags: Mapping[str, str]) -> tu
             model,
         )
     metrics = _read(evaluation / "metrics.json")
-    if _scored(metrics, "challenger") != weights_sha256:
+    if scored(metrics, "challenger") != weights_sha256:
         raise UserError(f"{evaluation / 'metrics.json'} is of another model than {model}: evaluate this one.")
     return weights_sha256, metrics
 
@@ -174,14 +177,17 @@ def _write(output: Path, record: Mapping[str, Any], verdict: str) -> None:
 
 
 def _keep_champion(record: Mapping[str, Any]) -> None:
-    """Marks a rejected version and says why the champion stays in service; does nothing when it is to be promoted."""
+    """Marks a proposed or rejected version; says why the champion stays. Does nothing when it is to be promoted."""
+    outcome, reason = record["outcome"], f"gate: {record['summary']}"
     if record["promote"]:
         return
-    rejected = record["outcome"] == "reject"
-    if rejected:
-        promotion.reject(record["version"], f"gate: {record['summary']}")
-    runs.conclude("rejected" if rejected else "unchanged", record["summary"])
-    print(f"Version {record['version']} is not promoted ({record['outcome']}): {record['summary']}", flush=True)
+    if outcome == "propose":
+        promotion.propose(record["version"], reason)
+    elif outcome == "reject":
+        promotion.reject(record["version"], reason)
+    ended = {"propose": "proposed", "reject": "rejected", "unchanged": "unchanged"}
+    runs.conclude(ended[outcome], record["summary"])
+    print(f"Version {record['version']} is not promoted ({outcome}): {record['summary']}", flush=True)
 
 
 def _the_one(made: registry.Version, identity: Mapping[str, str]) -> registry.Version:
@@ -190,32 +196,6 @@ def _the_one(made: registry.Version, identity: Mapping[str, str]) -> registry.Ve
     if oldest.number != made.number:
         registry.delete(made.number)
     return oldest
-
-
-def _judge(
-    weights_sha256: str, metrics: Mapping[str, Any], champion: registry.Version | None, config: RegisterConfig
-) -> gate.Verdict:
-    split = metrics.get("protocol", {}).get("split", "test")
-    if split != "test":
-        return gate.reject(
-            f"It was scored on the split {split}, on which recipes are chosen; evaluate again with evaluate.split=test."
-        )
-    if champion is None:
-        return gate.judge({name: value for name, value in metrics.items() if name != "champion"}, config.rules)
-    if champion.weights_sha256 == weights_sha256:
-        return gate.unchanged(f"These weights are the champion's already (version {champion.number}).")
-    if _scored(metrics, "champion") != champion.weights_sha256:
-        return gate.reject(
-            f"The champion (version {champion.number}) was not scored beside it; evaluate again: start the same "
-            "`colorize run`, or `colorize submit --evaluate V` on a cluster."
-        )
-    return gate.judge(metrics, config.rules, json.loads(champion.tags.get("behind", "{}")))
-
-
-def _scored(metrics: Mapping[str, Any], who: str) -> str | None:
-    """Returns the SHA-256 of the weights behind the challenger's or the champion's figures."""
-    scored = metrics.get("protocol", {}).get(who, {}).get("weights_sha256")
-    return str(scored) if scored else None
 
 
 def _tags(verdict: gate.Verdict) -> dict[str, str]:
@@ -240,7 +220,7 @@ def _behind(verdict: gate.Verdict) -> str:
 
 
 def _verdict_tags(tags: Mapping[str, str]) -> set[str]:
-    return {name for name in tags if name.startswith(("gate.", "rejected_", "rejection_"))}
+    return {name for name in tags if name.startswith(("gate.", "rejected_", "rejection_", "propos"))}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-SUCCESSES = ("promoted", "rejected", "unchanged", "nothing new")
+SUCCESSES = ("promoted", "proposed", "rejected", "unchanged", "nothing new")
 """Outcomes that a step concludes (`runs.conclude`). The others are failed, canceled and unknown."""
 
 _CANCELED = "Somebody canceled the run."

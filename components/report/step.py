@@ -18,6 +18,7 @@ KFP_UI, MLFLOW_UI = "COLORIZE_KFP_UI", "COLORIZE_MLFLOW_UI"
 
 _HEADLINES = {
     "promoted": "succeeded; version {version} is promoted",
+    "proposed": "succeeded; version {version} is proposed: `colorize promote --proposed` or `colorize reject` decides",
     "rejected": "succeeded; version {version} is rejected",
     "unchanged": "succeeded; version {version} is the champion already",
 }
@@ -36,8 +37,8 @@ def report(state: str, message: str, recipe: str, data_version: str) -> dict[str
         data_version: of the run.
 
     Returns:
-        The content of the line: outcome (promoted, rejected, unchanged, nothing new, failed, canceled, unknown),
-        failed_step, message, pipeline_run, recipe, data_version, version, verdict (outcome, summary, reasons), metrics
+        The content of the line: outcome (one of `SUCCESSES`, failed, canceled, unknown), failed_step, message,
+        pipeline_run, recipe, data_version, version, verdict (outcome, summary, reasons), metrics
         (name -> the version's and the champion's), data_drift (the alarm of inspect), earlier (runs that told nobody
         how they ended), links, and text, a summary in the form that Slack shows.
     """
@@ -102,7 +103,9 @@ def _add_results(content: dict[str, Any], run: kubeflow.Run | None) -> None:
         content["metrics"] = _metrics(version)
         content["data_drift"] = version.tags.get("data_drift", "")
         if ui:
+            judged = version.tags.get("judged_with", version.run_id)
             content["links"]["version"] = f"{ui}/#/models/{registry.MODEL}/versions/{version.number}"
+            content["links"]["pictures"] = f"{ui}/get-artifact?path=evaluation/samples.png&run_uuid={judged}"
     if ui:
         content["links"]["mlflow"] = f"{ui}/#/experiments/{experiment}/runs/{parent.info.run_id}"
     tags = {name: content[name] for name in ("recipe", "data_version")} | {tree.REPORTED: content["outcome"]}

@@ -95,8 +95,8 @@ def _judged_already(judged_by: str, data_version: str, champion: registry.Versio
     beside = str(champion.number) if champion else "none"
     found = registry.find_all({"judged_by": judged_by, "data_version": data_version}) if judged_by else []
     for version in found:
-        rejected = "rejected_at" in version.tags and version.tags.get("judged_beside") == beside
-        if rejected or beside == str(version.number):
+        decided = {"rejected_at", "proposed_at"} & version.tags.keys() and version.tags.get("judged_beside") == beside
+        if decided or beside == str(version.number):
             return (
                 f"Nothing is new: version {version.number} was made of data {data_version} with this code and recipe, "
                 "and judged by these rules beside this champion. `colorize submit --again` runs all the same."

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 app = App(cls=group_with_default("list"), help="Versions in the model registry. Without a command: list.")
 
 _Which = Annotated[str, typer.Argument(metavar="V", help="Number of a version, or an alias such as champion.")]
+_Maybe = Annotated[str | None, typer.Argument(metavar="[V]", help="Number of a version, or an alias.")]
 _Reason = Annotated[str, typer.Option(help="Reason, for the history.")]
+_NONE = "none given"
 
 
 @app.command("list")
@@ -179,14 +181,38 @@ def prune(
         print(f"{'would delete' if dry_run else 'deleted'} version {version.number}", flush=True)
 
 
-def promote(version: _Which, reason: _Reason = "none given") -> None:
+def promote(
+    version: _Maybe = None,
+    reason: _Reason = "",
+    proposed: Annotated[bool, typer.Option("--proposed", help="The proposed version; by the gate's rules.")] = False,
+) -> None:
     """Promotes a version to champion after checking its files and a test coloring."""
+    from components.register.approval import approve
     from components.shared.mlflow import promotion
 
-    print(f"champion is version {promotion.promote(_resolve(version).number, reason).number}.")
+    if not version and not proposed:
+        raise typer.BadParameter("write a version, or --proposed", param_hint="V")
+    if proposed and not reason:
+        raise typer.BadParameter("write why it is promoted", param_hint="--reason")
+    found = _resolve(version) if version else None
+    if found and not proposed:
+        champion = promotion.promote(found.number, reason or _NONE)
+    else:
+        champion = approve(reason, found.number if found else None)
+    print(f"champion is version {champion.number}.")
 
 
-def rollback(reason: _Reason = "none given") -> None:
+def reject(
+    reason: Annotated[str, typer.Option(help="Reason, for people.")],
+    version: _Maybe = None,
+) -> None:
+    """Rejects the proposed version; the champion stays."""
+    from components.register.approval import reject
+
+    print(f"version {reject(reason, _resolve(version).number if version else None).number} is rejected.")
+
+
+def rollback(reason: _Reason = _NONE) -> None:
     """Promotes the version that the champion replaced; a second rollback undoes the first."""
     from components.shared.mlflow import promotion
 

@@ -71,6 +71,9 @@ def _verdict(record: dict[str, Any]) -> str:
     number, summary = record["version"], record["summary"]
     if record["outcome"] == "promote":
         return f"Version {number} is the champion now. {summary}"
+    if record["outcome"] == "propose":
+        how = "`colorize promote --proposed` promotes it, `colorize reject` does not"
+        return f"Version {number} is proposed: {how}. {summary}"
     if record["outcome"] == "unchanged":
         return f"Version {number} stays the champion. {summary}"
     stays = f"version {record['champion']} stays the champion" if record["champion"] else "there is no champion yet"

@@ -29,6 +29,11 @@ class Story:
         return self.folder / "workspace"
 
     def run(self, *overrides: str, photos: Path | None = None, options: tuple[str, ...] = ()) -> Ended:
+        settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
+        return self.command("run", "--recipe", "small", "--photos", str(photos or self.photos), *settings, *options)
+
+    def command(self, *words: str) -> Ended:
+        """Runs a command of `colorize` in this workspace."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
         environment |= {
             "COLORIZE_WORKSPACE": str(self.workspace),
@@ -36,10 +41,14 @@ class Story:
             "NO_NETWORK_LOG": str(self.folder / "network.log"),
             "PYTHONPATH": f"{GUARD}:{GUARD.parents[2]}",
         }
-        settings = [part for override in (*SMALL, *overrides) for part in ("--set", override)]
-        command = [COLORIZE, "run", "--recipe", "small", "--photos", photos or self.photos, *settings, *options]
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=280
+            [COLORIZE, *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
         )
         return Ended(done.returncode, done.stdout + done.stderr, done.stdout)
 

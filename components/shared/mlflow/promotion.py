@@ -23,6 +23,9 @@ from model.utils.errors import UserError
 PHOTOGRAPH = Path(__file__).with_name("photograph.jpg")
 """Photograph that a version must color before its promotion: a beach from endless-sky-data in data/, public domain."""
 
+PROPOSED = "proposed"
+"""Alias of the version that passed the gate and waits for a person."""
+
 _HISTORY = "history/"
 _MAX_REASON = 1000  # characters
 _MAX_ERROR = 1.0  # CIELAB units of L; the rounding of three channels to 8 bits makes 0.3
@@ -77,6 +80,7 @@ def promote(
     registry.set_alias("champion", number)
     _record(entry)
     repair()
+    _withdraw(number)
     actual = registry.champion()
     if actual is None or actual.number != number:
         raise UserError(
@@ -102,9 +106,17 @@ def rollback(reason: str) -> Version:
     return promote(there["previous"], reason, "rollback")
 
 
+def propose(number: int, reason: str) -> None:
+    """Tags a version as proposed and gives it the alias, which a version proposed before loses."""
+    registry.set_tags(number, {"proposed_at": _now(), "proposed_by": _user(), "proposal_reason": reason[:_MAX_REASON]})
+    registry.set_alias(PROPOSED, number)
+
+
 def reject(number: int, reason: str) -> None:
-    """Tags a version as rejected. No alias moves."""
-    registry.set_tags(number, {"rejected_at": _now(), "rejected_by": _user(), "rejection_reason": reason})
+    """Tags a version as rejected; it is no longer proposed."""
+    tags = {"rejected_at": _now(), "rejected_by": _user(), "rejection_reason": reason[:_MAX_REASON]}
+    registry.set_tags(number, tags)
+    _withdraw(number)
 
 
 def check(version: Version) -> None:
@@ -164,6 +176,12 @@ def repair() -> None:
         seen, champion = champion.number, registry.champion()
         if champion and champion.number == seen:  # else somebody promoted meanwhile: look again
             return
+
+
+def _withdraw(number: int) -> None:
+    """Takes the alias of a proposal from a version that is decided."""
+    if registry.model().aliases.get(PROPOSED) == number:
+        registry.set_alias(PROPOSED, None)
 
 
 def _lines(model: registry.Model) -> list[Entry]:

@@ -1,6 +1,7 @@
 """The model registry: versions of the registered model `colorizer`, its aliases, and local copies of their files.
 
-Aliases: `challenger` (newest that was scored), `champion` (in service), `previous` (what a rollback returns to).
+Aliases: `challenger` (newest that was scored), `proposed` (waits for a person), `champion` (in service), `previous`
+(what a rollback returns to).
 """
 
 import hashlib
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 MODEL = "colorizer"
 GENERATOR = "artifacts/generator"
 """Path of the generator folder among a version's files."""
-
 
 _FIRST = (
     "`make run` trains one, and `colorize models import` registers the repository's; for a cluster, call the latter "
@@ -191,9 +191,12 @@ def delete_tags(number: int, names: Iterable[str]) -> None:
 
 
 @connection.explained()
-def set_alias(alias: str, number: int) -> None:
-    """Moves an alias to a version."""
-    connection.connect().set_registered_model_alias(MODEL, alias, str(number))
+def set_alias(alias: str, number: int | None) -> None:
+    """Moves an alias to a version; None deletes it."""
+    if number is None:
+        connection.connect().delete_registered_model_alias(MODEL, alias)
+    else:
+        connection.connect().set_registered_model_alias(MODEL, alias, str(number))
 
 
 def fetch(uri: str) -> Path:

@@ -144,7 +144,7 @@ def conclude(outcome: str, sentence: str) -> None:
     The step that decides it calls this last of all: a run without this note has failed.
 
     Args:
-        outcome: promoted, rejected, unchanged or nothing new.
+        outcome: promoted, proposed, rejected, unchanged or nothing new.
         sentence: the reason, for people.
     """
     if pipeline_run_id():

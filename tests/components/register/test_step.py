@@ -42,7 +42,7 @@ def test_the_first_model_becomes_champion_with_tags_verdict_and_artifacts(
     client = connection.connect()
     assert client.get_run(run_id).info.status == "FINISHED"
     logged = [Path(file.path).name for file in client.list_artifacts(run_id, "evaluation")]
-    assert sorted(logged) == ["card.md", "metrics.json", "report.html", "samples.png"]
+    assert sorted(logged) == ["card.md", "metrics.json", "report.html", "rules.json", "samples.png"]
     card = Path(client.download_artifacts(run_id, "evaluation/card.md")).read_text(encoding="utf-8")
     for fact in (
         record["weights_sha256"],

@@ -108,6 +108,30 @@ def test_the_webhook_got_the_verdicts_and_the_failed_steps(story: Story):
     assert failures == [("inspect", None), ("evaluate small", None)]
 
 
+def test_where_people_decide_a_run_ends_with_a_proposal_and_a_command_decides(story: Story):
+    before = story.aliases()
+    settings = ("train.seed=2", "register.promotion=proposed", *EASY)
+    run = story.run(*settings, options=("--check",))
+    new = story.aliases()["proposed"]
+    assert run.status == 0, run.output
+    assert run.out.startswith(
+        f"Version {new} is proposed: `colorize promote --proposed` promotes it, `colorize reject`"
+    )
+    assert run.outcomes["promote"] == "not run"
+    assert story.hook.messages[-1]["outcome"] == "proposed"
+    assert story.aliases() == before | {"challenger": new, "proposed": new}
+    refused = story.command("promote", "--proposed")
+    assert (refused.status, "--reason" in refused.output) == (2, True)
+    rejected = story.command("reject", "--reason", "the skies are green")
+    assert (rejected.status, rejected.out) == (0, f"version {new} is rejected.\n"), rejected.output
+    assert story.aliases() == before | {"challenger": new}
+    story.run(*settings, "register.proposal_days=1")
+    assert story.aliases()["proposed"] == new
+    promoted = story.command("promote", str(new), "--proposed", "--reason", "the skies are blue after all")
+    assert (promoted.status, promoted.out) == (0, f"champion is version {new}.\n"), promoted.output
+    assert story.aliases() == {"challenger": new, "champion": new, "previous": before["champion"]}
+
+
 def test_no_run_tried_to_use_the_network(story: Story):
     log = story.folder / "network.log"
     assert not log.exists(), log.read_text(encoding="utf-8")
