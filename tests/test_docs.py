@@ -17,6 +17,7 @@ from k8s.check.references import SECRETS
 from pipeline.cli.main import app
 from tests.support.console import Terminal, commands, difference
 from tests.support.dvc_project import ROOT, bare_environment
+from tests.support.patience import patience
 from tests.support.s3 import S3Server, seaweedfs
 
 
@@ -34,7 +35,7 @@ USER = {
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "colorize")], check=True, timeout=60)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "colorize")], check=True, timeout=patience(60))
     return tmp_path / "colorize"
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from tests.support.console import Terminal, commands
 from tests.support.dvc_project import ROOT, bare_environment
+from tests.support.patience import patience
 from tests.support.small_run import SMALL
 
 README = ROOT / "README.md"
@@ -25,7 +26,7 @@ README = ROOT / "README.md"
 def clone(tmp_path: Path, photos: Path) -> Path:
     """Returns a clone with an environment of its own that finds the packages of this one, and two photographs."""
     folder = tmp_path / "colorize"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True, timeout=120)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True, timeout=patience(120))
     venv.create(folder / ".venv", with_pip=False, symlinks=True)
     packages = folder / ".venv" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     ours = [path for path in sys.path if path.endswith("site-packages")]
@@ -51,7 +52,10 @@ def clone(tmp_path: Path, photos: Path) -> Path:
 def fetched(address: str, server: "subprocess.Popen[str]") -> str:
     """Returns the page at an address; asks again while the server is about to listen."""
     while server.poll() is None:
-        with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(address, timeout=60) as answer:
+        with (
+            contextlib.suppress(urllib.error.URLError),
+            urllib.request.urlopen(address, timeout=patience(60)) as answer,
+        ):
             return str(answer.read().decode())
         time.sleep(0.1)
     raise AssertionError("the server ended")
@@ -76,7 +80,7 @@ def served(clone: Path, command: str) -> str:
         raise AssertionError("the server ended")
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=patience(60))
 
 
 def test_readme_is_short_and_has_no_command_outside_of_its_block() -> None:

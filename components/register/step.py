@@ -77,9 +77,8 @@ def register(
         latest["judged_beside"] = str(champion.number) if champion else "none"
         version = _keep(version, run, model, identity, tags, latest)
         registry.set_alias("challenger", version.number)
-        _log_files(run, model, evaluation, inspection)
+        _log_files(run, model, evaluation, inspection, config)
         described = _read(model / "generator.json"), _training(model), metrics, {**tags, **identity}
-        run.log_text(config.model_dump_json(indent=2), f"evaluation/{RULES}")
         run.log_text(model_card(*described, sources_table(model)), "evaluation/card.md")
     record = {
         "schema_version": 1,
@@ -159,7 +158,8 @@ def _keep(
     return version
 
 
-def _log_files(run: runs.Run, model: Path, evaluation: Path, inspection: Path | None) -> None:
+def _log_files(run: runs.Run, model: Path, evaluation: Path, inspection: Path | None, config: RegisterConfig) -> None:
+    run.log_text(config.model_dump_json(indent=2), f"evaluation/{RULES}")
     for name in ("metrics.json", "report.html", "samples.png"):
         run.log_artifact(evaluation / name, "evaluation")
     for file in (evaluation / "strengths.svg", *(model / name for name in LINEAGE)):

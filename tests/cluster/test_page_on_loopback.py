@@ -17,6 +17,7 @@ from tests.cluster import conftest, page, runs
 from tests.support.dvc_project import ROOT, bare_environment
 from tests.support.kfp_server import KfpServer, kfp_server
 from tests.support.mlflow_server import mlflow_server
+from tests.support.patience import patience
 from tests.support.s3 import S3Server, seaweedfs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -45,7 +46,7 @@ class Loopback:
 def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     folder = tmp_path_factory.mktemp("page")
     checkout, kubectl = folder / "colorize", folder / "kubectl"
-    subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True, timeout=120)
+    subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True, timeout=patience(120))
     program = kubectl / "bin" / "kubectl"
     program.parent.mkdir(parents=True)
     program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "support" / "fake_kubectl.py").read_text())

@@ -13,6 +13,7 @@ import yaml
 from k8s.check.manifests import ROOT
 from tests.support.faulty_proxy import faulty_proxy
 from tests.support.loopback import free_port
+from tests.support.patience import patience
 from tests.support.postgres import BIN, cluster, postgres
 from tests.support.s3 import S3Server
 
@@ -26,7 +27,7 @@ def run(s3: S3Server, script: Path, *arguments: str, **environment: str) -> subp
     place = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
     everything = os.environ | s3.environment | place | environment
     command = [sys.executable, str(script), *arguments]
-    return subprocess.run(command, env=everything, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=everything, capture_output=True, text=True, check=False, timeout=patience(60))
 
 
 def keys(s3: S3Server) -> list[str]:
@@ -99,7 +100,7 @@ def test_backup_and_buckets_wait_for_s3(s3: S3Server, tmp_path: Path):
         started(port, BACKUP, *backup, **s3.environment),
     ]
     with faulty_proxy(s3.endpoint, port=port):
-        ends = [(*process.communicate(timeout=60), process.returncode) for process in waiting]
+        ends = [(*process.communicate(timeout=patience(60)), process.returncode) for process in waiting]
     assert [(err, status) for _, err, status in ends] == [("", 0), ("", 0)]
     assert ends[0][0] == "s3://late is new\n"
     assert "6 bytes" in ends[1][0]
@@ -143,7 +144,7 @@ def test_dump_and_restore_wait_for_postgresql_and_bring_the_database_back(databa
     for name, after in (("dump", "DROP TABLE runs"), ("restore", "")):
         waiting = begin(name)
         with postgres(database, port):
-            assert waiting.wait(timeout=60) == 0, waiting.stderr and waiting.stderr.read()
+            assert waiting.wait(timeout=patience(60)) == 0, waiting.stderr and waiting.stderr.read()
             if after:
                 sql(after)
             else:
@@ -154,6 +155,6 @@ def test_a_database_that_never_comes_is_named_by_the_client(tmp_path: Path):
     if not BIN.is_dir():
         pytest.skip("PostgreSQL is not installed: apt install postgresql")
     waiting = started(free_port(), WAIT, "pg_dump", PGUSER="postgres", SECONDS="58")  # bash counts on from there
-    out, err = waiting.communicate(timeout=60)
+    out, err = waiting.communicate(timeout=patience(60))
     assert (waiting.returncode, out) == (1, "")
     assert "Connection refused" in err

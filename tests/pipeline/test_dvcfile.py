@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.config import load_config
 from tests.support.dvc_project import ROOT, bare_environment
+from tests.support.patience import patience
 
 STEPS = ("code", "preprocess", "inspect", "train", "evaluate", "register")
 FOLDERS = ("scratch", "tuxpaint-data", "tuxtype-data", "mate-backgrounds", "gnome-control-center-data")
@@ -45,7 +46,7 @@ class Clone:
         self.root = folder / "colorize"
         user = {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         self._environment = bare_environment(folder / "home") | user
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.root)], check=True, timeout=60)
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.root)], check=True, timeout=patience(60))
         for name in FOLDERS:
             shutil.copytree(photos / name, self.root / "data" / name)
         program = self.root / ".venv" / "bin" / "colorize"  # of the clone's code
@@ -64,7 +65,7 @@ class Clone:
 
     def commit(self) -> None:
         for command in (("add", "--all"), ("commit", "--quiet", "--message", "A run")):
-            subprocess.run(["git", *command], cwd=self.root, env=self._environment, check=True, timeout=60)
+            subprocess.run(["git", *command], cwd=self.root, env=self._environment, check=True, timeout=patience(60))
 
     def dvc(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -73,7 +74,7 @@ class Clone:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=patience(250),
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -145,7 +146,7 @@ def test_every_stage_and_its_recipe_exist() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=True,
     )
     assert tuple(listed.stdout.split()) == STEPS

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipeline import ROOT
+from tests.support.patience import patience
 from tests.support.tiny import tiny_dataset
 
 CALL = """
@@ -48,7 +49,7 @@ class Checkout:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "COLORIZE"))}
         environment["PYTHONPATH"] = str(self.root)
         return subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False, timeout=patience(120)
         )
 
     def colorize(self, *arguments: str | Path) -> str:

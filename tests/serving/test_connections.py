@@ -10,6 +10,7 @@ import pytest
 
 from serving.limits import Limits
 from tests.serving.conftest import picture, until
+from tests.support.patience import patience
 
 Listen = Callable[..., str]
 HEAD = b"POST /v1/colorize HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
@@ -52,13 +53,13 @@ def drip(connection: socket.socket, byte: bytes) -> bytes:
 
 
 def post(url: str, body: bytes, **headers: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=patience(60))
     connection.request("POST", "/v1/colorize", body, headers)
     return connection.getresponse()
 
 
 def metrics(url: str) -> list[bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=patience(60))
     connection.request("GET", "/metrics")
     return connection.getresponse().read().splitlines()
 
@@ -131,7 +132,7 @@ def test_every_answer_has_the_headers_for_browsers_and_head_answers_as_get(liste
     for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/page/page.js", "/nowhere", "/v1/colorize"):
         answers = []
         for method in ("GET", "HEAD"):
-            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=patience(60))
             connection.request(method, path)
             answer = connection.getresponse()
             body = answer.read()

@@ -10,6 +10,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from tests.model.inference.test_colorizer import generator_folder, lightness
+from tests.support.patience import patience
 from tests.support.photo import COLORIZE, Photo, colorize, generator, migrated, photo, picture, pictures, workplace
 
 __all__ = ["colorize", "generator", "migrated", "photo", "picture", "workplace"]
@@ -217,7 +218,7 @@ def test_the_command_looks_an_alias_up_in_the_registry(workplace: Path, picture:
     picture.save("a.png")
     command = [COLORIZE, "photo", "a.png", "--out", "out", "--model", "models:/colorizer@previous"]
     environment = os.environ | {"COLORIZE_WORKSPACE": str(workplace / "workspace")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=patience(200))
     assert (done.returncode, done.stdout) == (1, "")
     here = f"sqlite:///{workplace / 'workspace' / 'mlflow.db'}"
     assert done.stderr == f"error: There is no previous yet at {here}; `colorize models` lists all versions.\n"

@@ -20,6 +20,7 @@ from PIL import Image
 from tests.model.inference.test_colorizer import generator_folder
 from tests.serving.conftest import Promote, picture, pixels, until
 from tests.support.dvc_project import ROOT
+from tests.support.patience import patience
 
 
 class Server:
@@ -49,7 +50,7 @@ class Server:
         pytest.fail(self.log.read_text(encoding="utf-8"))
 
     def request(self, method: str, path: str, body: bytes | None = None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience(60))
         connection.request(method, path, body)
         response = connection.getresponse()
         response.content = response.read()
@@ -152,13 +153,13 @@ def test_sigterm_ends_a_server_whose_threads_are_stuck(tmp_path: Path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience(60))
         until(lambda: _connects(port))
         connection.request("POST", "/v1/colorize", picture())
         until(lambda: b"colorize_in_progress 1.0" in _metrics(port))
         process.send_signal(signal.SIGTERM)
         assert connection.getresponse().status == 503
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=patience(60)) == 1
 
 
 def _connects(port: int) -> bool:
@@ -170,7 +171,7 @@ def _connects(port: int) -> bool:
 
 
 def _metrics(port: int) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience(60))
     connection.request("GET", "/metrics")
     return connection.getresponse().read()
 

@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.patience import patience
+
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOGRAPHS = (
     "scratch/Nature__canyon.jpg",
@@ -103,7 +105,13 @@ class Project:
         if command[0] == "dvc":
             command = (sys.executable, "-m", *command)
         return subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            command,
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=patience(120),
+            check=False,
         )
 
     def refusal(self, *command: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import small_run
+from tests.support.patience import patience
 from tests.support.small_run import SMALL, Ended
 from tests.support.webhook import Receiver
 
@@ -48,7 +49,7 @@ class Story:
             capture_output=True,
             text=True,
             check=False,
-            timeout=280,
+            timeout=patience(280),
         )
         return Ended(done.returncode, done.stdout + done.stderr, done.stdout)
 

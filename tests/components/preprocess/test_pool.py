@@ -13,6 +13,7 @@ import pytest
 from components.preprocess.pool import in_processes
 from components.shared.step import RETRY_ME
 from pipeline import ROOT
+from tests.support.patience import patience
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -94,7 +95,9 @@ def test_sigterm_between_two_forks_ends_the_step(workplace: Path) -> None:
         "    list(in_processes(abs, range(1000), 2))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, timeout=patience(120)
+    )
     assert (done.returncode, done.stderr) == (
         RETRY_ME,
         "interrupted: it was told to stop; run the same command again to resume.\n",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import patience
+
 SECONDS = 5.0
 
 
@@ -19,7 +21,7 @@ SECONDS = 5.0
 def test_mutated_photographs_are_decoded_or_refused_in_bounded_time_and_memory(photos: Path, cases: int):
     photograph = sorted((photos / "scratch").glob("*.jpg"))[0]
     command = [sys.executable, "-m", "tests.support.run_fuzzing", str(photograph), "0", str(cases)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patience(280))
     assert done.returncode == 0, f"case {done.stdout.split()[-1]}: {done.stderr[-2000:]}"
     decoded, refused, slowest, case = re.search(
         r"decoded (\d+) refused (\d+) slowest (\S+) s, case (\d+)", done.stdout

@@ -18,6 +18,7 @@ from model.inference.saved import save_generator
 from model.training.checkpoint import checkpoints
 from model.training.loop import train
 from model.utils.errors import Interrupted
+from tests.support.patience import patience
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset
 from tests.support.trainings import CrashError, Recorder, crash, history, same, stop_at, terminate
 
@@ -142,7 +143,9 @@ def test_kill_9_at_random_moments_does_not_change_the_result(tmp_path: Path, dat
 def _together(dataset: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*torchrun, *_command(str(dataset), str(folder), *overrides)[1:]]
-    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(
+        command, env=_environment(), capture_output=True, text=True, check=False, timeout=patience(240)
+    )
 
 
 def _distance(one: Path, other: Path) -> float:

@@ -18,6 +18,7 @@ import yaml
 
 from pipeline import ROOT
 from tests.support.command import colorize
+from tests.support.patience import patience
 
 COLORIZE = Path(sys.executable).with_name("colorize")
 
@@ -44,7 +45,9 @@ def test_a_wrong_setting_is_named_in_one_line(arguments: tuple[str, ...], words:
 
 def test_compile_check_reports_that_the_yaml_is_current():
     """Runs the installed program, as a user does."""
-    done = subprocess.run([COLORIZE, "compile", "--check"], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [COLORIZE, "compile", "--check"], capture_output=True, text=True, check=False, timeout=patience(120)
+    )
     assert done.returncode == 0
     assert "is current" in done.stdout
 
@@ -117,7 +120,9 @@ def test_version_names_the_release_and_the_commit() -> None:
 
 def test_the_shell_completes_commands() -> None:
     words = {"_COLORIZE_COMPLETE": "complete_bash", "COMP_WORDS": "colorize mod", "COMP_CWORD": "1"}
-    done = subprocess.run([COLORIZE], capture_output=True, text=True, env=os.environ | words, check=False, timeout=120)
+    done = subprocess.run(
+        [COLORIZE], capture_output=True, text=True, env=os.environ | words, check=False, timeout=patience(120)
+    )
     assert done.stdout.split() == ["models"]
 
 
@@ -129,7 +134,7 @@ def test_a_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
         text=True,
         env=os.environ | {"COLORIZE_WORKSPACE": str(tmp_path / "workspace")},
         check=True,
-        timeout=120,
+        timeout=patience(120),
     )
     plan = yaml.safe_load(done.stdout)
     assert plan["photos"] == str(tmp_path)

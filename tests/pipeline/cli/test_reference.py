@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import reference
 from pipeline.cli.main import app
+from tests.support.patience import patience
 
 HEAVY = {"torch", "mlflow", "kfp", "dvc", "pandas", "matplotlib"}
 HELP = f"""
@@ -43,7 +44,7 @@ def test_help_loads_no_heavy_package() -> None:
         HELP,
         json.dumps([words for words in names() if words != ("step",)]),
     ]  # kfp lists the steps
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=patience(120))
     assert json.loads(done.stdout) == []
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline import ROOT
 from pipeline.cluster.images import IMAGES
+from tests.support.patience import patience
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 TOOL = f"""#!/bin/sh
@@ -63,7 +64,7 @@ class Clone:
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     root = tmp_path / "colorize"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True, timeout=60)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True, timeout=patience(60))
     (tmp_path / "bin").mkdir()
     for tool in ("docker", "podman"):
         (tmp_path / "bin" / tool).write_text(TOOL)

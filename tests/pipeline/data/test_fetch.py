@@ -24,6 +24,7 @@ from pipeline.data.download import Downloads, Patience
 from pipeline.data.fetch import Fetched, derived, fetch
 from tests.support.command import COLORIZE, environment
 from tests.support.dvc_project import Project
+from tests.support.patience import patience
 from tests.support.photograph_server import PhotographServer, certificate, photograph_server
 
 QUICK = Patience(attempts=3, pause=0.01, silence=0.5, failures=4)
@@ -310,7 +311,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped(files, tmp_path):
     while address_of(entries[3]) not in files.asked and process.poll() is None and time.monotonic() < ends:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=patience(60))[1]
     assert process.returncode == 75
     assert "run the same command again" in error
     assert "Traceback" not in error

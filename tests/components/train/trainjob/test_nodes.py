@@ -26,6 +26,7 @@ from model.data import writer
 from pipeline.cluster.settings import load_cluster
 from pipeline.place import train_job
 from tests.support.faulty_proxy import FaultyProxy
+from tests.support.patience import patience
 from tests.support.remote import latest
 from tests.support.s3 import S3Server
 from tests.support.tiny import ROOT, tiny_config, tiny_dataset
@@ -104,7 +105,7 @@ class Group:
 
     def finish(self) -> Path:
         """Waits for the first node; returns the model."""
-        assert self.nodes[0].wait(timeout=240) == 0, self.log(0)
+        assert self.nodes[0].wait(timeout=patience(240)) == 0, self.log(0)
         model = self._folder / "model"
         download_folder(self.root / "handover" / "model", model, "generator.json")
         return model
@@ -140,7 +141,7 @@ def test_a_killed_process_does_not_change_the_result(
         group = Group(workplace / f"killed-{node}", dataset, root / f"killed-{node}", "2:2")
         group.after(s3, 240, lambda: group.worker(node).kill())  # noqa: B023
         model = group.finish()
-        assert group.nodes[1].wait(timeout=60) == 0, group.log(1)
+        assert group.nodes[1].wait(timeout=patience(60)) == 0, group.log(1)
         assert "(exitcode: -9)" in group.log(node)
         assert (model / "generator.safetensors").read_bytes() == (whole / "generator.safetensors").read_bytes()
         assert history(model) == history(whole)
