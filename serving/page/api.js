@@ -6,7 +6,7 @@ const POLL = 400; // milliseconds
 const waiting = [];
 let sent = 0;
 
-/** Colors a photograph and returns the picture. `report` receives {place}, or {tile, tiles}. Throws a sentence. */
+/** Colors a photograph; returns {blob, pages}. `report` receives {place}, or {tile, tiles}. Throws a sentence. */
 export async function color(file, { strength, hints }, signal, report) {
   await turn(signal, report);
   try {
@@ -26,8 +26,8 @@ export async function color(file, { strength, hints }, signal, report) {
 }
 
 /** A picture that browsers can show of one that this browser cannot. */
-export function preview(file, signal) {
-  return post("v1/preview", file, signal, () => {});
+export async function preview(file, signal) {
+  return (await post("v1/preview", file, signal, () => {})).blob;
 }
 
 /** Waits until fewer than AT_ONCE photographs are under way. */
@@ -56,7 +56,7 @@ async function post(path, file, signal, report) {
     let answer;
     try {
       answer = await fetch(path, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" }, signal });
-      if (answer.ok) return await answer.blob();
+      if (answer.ok) return { blob: await answer.blob(), pages: Number(answer.headers.get("Pages") || 1) };
     } catch (error) {
       if (signal.aborted) throw error;
       throw new Error("The server does not answer, or the file cannot be read");

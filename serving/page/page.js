@@ -8,6 +8,10 @@ const [list, drop, files, all, summary, downloadAll, removeAll] = [
 ].map((id) => document.getElementById(id));
 const photographs = new Map(); // article -> photograph
 const store = openStore();
+store.catch(() => {
+  drop.querySelector("small").textContent = "This page needs the browser's database (IndexedDB), which is switched off for it.";
+  files.disabled = true;
+});
 const registered = navigator.serviceWorker?.register("page/worker.js", { type: "module" }).catch(() => null);
 const near = new IntersectionObserver(
   (changes) => {
@@ -22,7 +26,8 @@ const near = new IntersectionObserver(
 
 async function add(given) {
   const found = [...given];
-  const kept = await store;
+  const kept = await store.catch(() => null);
+  if (!kept) return;
   const added = found.map((file) => new Photograph(file, kept, changed));
   for (const photograph of added) photographs.set(photograph.article, photograph);
   list.prepend(...added.map((photograph) => photograph.article));

@@ -7,6 +7,7 @@ const SUFFIXES = {
   "image/jpeg": [".jpg", ".jpeg", ".jpe", ".jfif"], "image/png": [".png"], "image/webp": [".webp"], "image/bmp": [".bmp"],
   "image/tiff": [".tif", ".tiff"],
 };
+const PREPARING = "Preparing the file…";
 const template = document.getElementById("photograph");
 let made = 0;
 
@@ -64,12 +65,12 @@ export class Photograph {
     const { signal } = (this.running = new AbortController());
     this.become("waiting", "Waiting…");
     try {
-      const blob = await color(this.file, { strength: 1, hints: this.hints.list }, signal, (news) => this.report(news));
+      const { blob, pages } = await color(this.file, { strength: 1, hints: this.hints.list }, signal, (news) => this.report(news));
       if (signal.aborted) return;
       await this.store.remove(["final", this.number]);
       await this.store.put(["colored", this.number], { name: this.named(blob.type), blob });
       this.saved = 1;
-      this.become("colored", "");
+      this.become("colored", pages > 1 ? `Page 1 of ${pages}. The command colorize photo colors all pages.` : "");
       if (this.shown) await this.display("after");
       this.arrange();
     } catch (problem) {
@@ -190,7 +191,7 @@ export class Photograph {
     if (this.strength !== 1 && this.saved !== this.strength) {
       const { strength } = this;
       const wish = { strength, hints: this.hints.list };
-      const blob = await color(this.file, wish, this.running.signal, (news) => this.report(news));
+      const { blob } = await color(this.file, wish, this.running.signal, (news) => this.report(news));
       await this.store.put(["final", this.number], { name: this.named(blob.type), blob });
       this.saved = strength;
     } else if (this.strength === 1) {
@@ -204,19 +205,22 @@ export class Photograph {
   async save(event) {
     if (this.ready) return;
     event.preventDefault();
+    const { signal } = this.running;
+    const said = this.status.textContent;
+    if (said === PREPARING) return;
     try {
-      this.status.textContent = "Preparing the file…";
+      this.status.textContent = PREPARING;
       const { name, blob } = await this.finish();
       const suffix = name.match(/\.[^.]*$/)?.[0] ?? "";
       this.download.download = `${name.slice(0, name.length - suffix.length)}-colorized${suffix}`;
-      this.download.href = URL.createObjectURL(blob);
+      const href = (this.download.href = URL.createObjectURL(blob));
       this.ready = true;
-      this.status.textContent = "";
       this.download.click();
-      setTimeout(() => URL.revokeObjectURL(this.download.href), 60_000);
+      setTimeout(() => URL.revokeObjectURL(href), 60_000);
     } catch (problem) {
-      this.status.textContent = `${problem.message}.`;
+      if (!signal.aborted) this.status.textContent = `${problem.message}.`;
     } finally {
+      if (this.status.textContent === PREPARING) this.status.textContent = said;
       this.ready = false;
     }
   }

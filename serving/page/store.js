@@ -6,6 +6,7 @@ const opening = new Promise((done, failed) => {
   request.onsuccess = () => done(request.result);
   request.onerror = () => failed(request.error);
 });
+opening.catch(() => {}); // openStore, which asks later, passes it on
 
 /** Runs one request on the pictures and returns its result. */
 async function run(mode, ask) {

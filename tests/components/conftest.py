@@ -33,6 +33,8 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrated: Path) -> Path:
     """Returns the current folder, empty except for workspace/mlflow.db, with no MLflow variable set."""
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):  # connect() may set them
+        monkeypatch.setenv(name, "")
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "COLORIZE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """Tests of the record of a folder of pictures after a kill, a power cut or a change of version."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
@@ -40,6 +41,16 @@ def test_a_kill_after_the_line_leaves_no_wrong_picture(tmp_path: Path, monkeypat
     assert Record(tmp_path).find(ORIGIN) is None
     Record(tmp_path).write(picture, b"other colors", ORIGIN)
     assert Record(tmp_path).find(ORIGIN) == picture
+
+
+def test_a_picture_its_name_and_its_line_are_on_the_disk_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced, fsync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.add(os.fstat(handle).st_ino), fsync(handle))[1])
+    picture = tmp_path / "album" / "old-colorized-2.jpg"
+    Record(tmp_path).write(picture, b"colors", ORIGIN)
+    assert {path.stat().st_ino for path in (picture, picture.parent, tmp_path / NAME)} <= synced
 
 
 def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_picture(tmp_path: Path):

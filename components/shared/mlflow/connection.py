@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from components.shared.machine.first_contact import await_in_new_pod
 from components.shared.machine.pipeline_run import on_kubeflow
@@ -52,6 +52,7 @@ _DISK = {  # messages of SQLite and of a folder of artifacts, and what to do
 _PATH = re.compile(r"(sqlite(\+\w+)?|file):///|databricks|[^@:]*$")  # a path or a name: these carry no password
 _ADDRESS = re.compile(r"([\w+.-]+://)([^/?#]*@)?([^/?#@]*)([/][^?#@]*)?([?][^@]*)?")
 _PASSWORD = re.compile(r"(?<=://)[^\s/]*@")  # user and password of an address
+_SERVER = ("http://", "https://")
 _DENIED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 
 
@@ -78,7 +79,7 @@ def connect() -> "MlflowClient":
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # else one line for each migration of a new SQLite file
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # else a traceback of what `explained` says
-    here = uri()
+    here = _without_login(uri())
     chosen = "MLFLOW_TRACKING_URI" in os.environ
     mlflow.set_tracking_uri(here)
     if not chosen:
@@ -86,7 +87,7 @@ def connect() -> "MlflowClient":
     if database := sqlite.file_of(here):
         with sqlite.prepared(database):
             return mlflow.MlflowClient(here)
-    if here.startswith(("http://", "https://")):
+    if here.startswith(_SERVER):
         await_in_new_pod(redacted(here), "MLflow")
     try:
         return mlflow.MlflowClient(here)
@@ -154,6 +155,17 @@ def _require_address() -> None:
             f"MLFLOW_TRACKING_URI is no address ({shown_uri()}): write SCHEME://USER:PASSWORD@HOST:PORT, with %2F, "
             "%3F, %23 and %40 for / ? # and @ in the password."
         )
+
+
+def _without_login(address: str) -> str:
+    """Moves a server's user and password from its address to MLflow's variables: MLflow's errors quote the address."""
+    if not address.startswith(_SERVER):
+        return address
+    parts = urlsplit(address)
+    if parts.username and parts.password:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+    return redacted(address)
 
 
 def _set_environment() -> None:

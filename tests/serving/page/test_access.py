@@ -35,12 +35,12 @@ def test_everything_works_by_keyboard_alone(page: Page, photographs: list[Path])
     page.keyboard.press("ArrowRight")
     expect(article.locator(".split")).to_have_attribute("aria-valuetext", "1 % original")
 
-    tab_to(page, "Download", "link")
-    with page.expect_download():
-        page.keyboard.press("Enter")
     tab_to(page, "Strength", "slider")
     page.keyboard.press("ArrowLeft")
     expect(article.locator("canvas.after")).to_be_visible()
+    tab_to(page, "Download", "link")
+    with page.expect_download():
+        page.keyboard.press("Enter")
 
     tab_to(page, "Color hints", "button")
     page.keyboard.press("Space")

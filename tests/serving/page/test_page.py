@@ -144,6 +144,27 @@ def test_a_file_that_the_browser_cannot_show_has_a_preview(page: Page, tmp_path:
     assert (name, pixels.shape) == (f"scan-colorized{written}", (40, 60, 3))
 
 
+def test_a_tiff_of_several_pages_says_which_one_is_colored(page: Page, tmp_path: Path):
+    with Image.open(io.BytesIO(picture())) as image:
+        image.save(tmp_path / "scan.tif", save_all=True, append_images=[image, image])
+    article = choose(page, tmp_path / "scan.tif").first
+    words = "Page 1 of 3. The command colorize photo colors all pages."
+    expect(article.locator(".status")).to_have_text(words)
+    downloaded(page, article)
+    expect(article.locator(".status")).to_have_text(words)
+
+
+def test_a_browser_without_a_database_is_told(page: Page, address: str):
+    page.add_init_script(
+        "IDBFactory.prototype.open = () => { throw new DOMException('The user denied it', 'SecurityError'); };"
+    )
+    page.goto(address)
+    expect(page.locator("#drop")).to_contain_text("needs the browser's database (IndexedDB)")
+    expect(page.get_by_label("Choose photographs")).to_be_disabled()
+    give(page, "drop", **{"a.png": picture()})
+    expect(page.locator("article")).to_have_count(0)
+
+
 def test_all_are_downloaded_in_a_zip_named_as_the_originals(page: Page, tmp_path: Path):
     names = ["one/a.png", "two/a.png", "b.gif", "c.jpg"]
     for name, kind in zip(names, ("PNG", "PNG", "GIF", "JPEG"), strict=True):

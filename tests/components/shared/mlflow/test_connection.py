@@ -1,9 +1,11 @@
 """Tests of the connection to MLflow: a real SQLite store, and servers that are unreachable or refuse."""
 
+import base64
 import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -80,7 +82,8 @@ def test_no_address_however_wrong_makes_the_password_visible(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError) as caught:
         registry.champion()
-    said = f"{caught.value} {connection.shown_uri()} {capfd.readouterr()} {caplog.text}"
+    traced = "".join(traceback.format_exception(caught.value))  # as --verbose prints
+    said = f"{traced} {connection.shown_uri()} {capfd.readouterr()} {caplog.text}"
     assert "secret" not in said
     assert "MLflow at" in said or "MLFLOW_TRACKING_URI is no address" in said
 
@@ -105,6 +108,28 @@ def denying(request: pytest.FixtureRequest) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_login_in_the_address_reaches_the_server(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logins = []
+
+    class Listening(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            logins.append(self.headers["Authorization"])
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Listening) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://Otto%20B:p%40ss%2F%C3%BC@127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with pytest.raises(UserError):
+            registry.champion()
+        server.shutdown()
+    assert base64.b64decode(logins[0].removeprefix("Basic ")).decode() == "Otto B:p@ss/ü"
 
 
 @pytest.mark.parametrize("denying", [401, 403], indirect=True)
@@ -165,6 +190,7 @@ def test_a_partial_database_of_a_killed_process_is_replaced(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with monkeypatch.context() as patch, suppress(CrashError):
+        patch.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._engine_map", {})  # another process's own
         patch.setattr("mlflow.store.db.utils._upgrade_db", crash)
         connection.connect()
     assert Path("workspace/.mlflow.db.partial").exists()
