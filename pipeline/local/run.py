@@ -1,6 +1,7 @@
 """Runner of the whole graph on this machine, through kfp.local."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -111,7 +112,7 @@ class _Session:
         self.told: dict[str, Any] = {}
 
     def __enter__(self) -> "_Session":
-        self.workspace.mkdir(parents=True, exist_ok=True)
+        _require_writable(self.workspace)
         with contextlib.ExitStack() as stack:
             stack.enter_context(_alone(self.workspace))
             stack.enter_context(_environment(self.journal, self.run_id))
@@ -195,6 +196,17 @@ def _nameable(folder: Path, here: Path) -> Path:
         note(f"The path {printable(str(folder))} is not UTF-8; the run reads it through {link}.")
         return link
     return folder
+
+
+def _require_writable(folder: Path) -> None:
+    """Makes the workspace where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UserError(f"{folder}: {error.strerror}; set {VARIABLE} to a folder that you may write to.") from None
 
 
 @contextlib.contextmanager
