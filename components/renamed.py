@@ -10,6 +10,7 @@ RENAMED = {
     "components.evaluate": "colorize step evaluate",
     "components.register": "colorize step register",
     "components.provenance": "colorize steps --code",
+    "pipeline.cli": "colorize",
     "pipeline.data": "colorize data",
     "pipeline.images": "colorize images build",
     "pipeline.shipped": "colorize models export, or colorize models import",

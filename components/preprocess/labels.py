@@ -43,7 +43,7 @@ def _read(source: str, path: Path, photographs: Container[str]) -> dict[str, str
     for number, listed, label in lines:
         name = PurePosixPath(listed.strip()).as_posix()
         if name in labels:
-            raise UserError(f"{source}, line {number}: {name} is listed twice.")
+            raise UserError(f"{source}, line {number}: {name} is listed twice; keep one of its lines.")
         if name not in photographs:
             raise UserError(
                 f"{source}, line {number}: {name!r} is not among the photographs{_meant(name, photographs)}."

@@ -71,6 +71,7 @@ def test_an_old_name_is_refused_with_the_new_one(arguments: tuple[str, ...], sen
     [
         ("components.train", "colorize step train"),
         ("pipeline.data", "colorize data"),
+        ("pipeline.cli", "colorize"),
         ("pipeline.images", "colorize images build"),
     ],
 )
