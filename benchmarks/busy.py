@@ -20,6 +20,7 @@ import typer
 
 from benchmarks.tools import FOLDER, ROOT, alone, speedup, write
 from model.utils.cores import WAITING, cores
+from model.utils.signals import end_with
 
 WAYS = {"passive": "PASSIVE", "default": "", "active": "ACTIVE"}
 """Values of OMP_WAIT_POLICY by name; empty: not set. The first is what every program of this project sets."""
@@ -111,7 +112,7 @@ def _seconds(work: Callable[[], object], times: int) -> float:
 def spinning(processes: int) -> Iterator[None]:
     """Keeps processes busy beside the block."""
     context = get_context("spawn")
-    running = [context.Process(target=_count, daemon=True) for _ in range(processes)]
+    running = [context.Process(target=_count, args=(os.getpid(),), daemon=True) for _ in range(processes)]
     for process in running:
         process.start()
     try:
@@ -122,6 +123,7 @@ def spinning(processes: int) -> Iterator[None]:
             process.join()
 
 
-def _count() -> None:
+def _count(parent: int) -> None:
+    end_with(parent)
     while True:
         pass
