@@ -24,7 +24,12 @@ def bind(host: str, port: int) -> list[socket.socket]:
         raise UserError(f"--host: no host named {host!r} is known; give an address of this machine.") from None
     bound: list[socket.socket] = []
     for family, _, _, _, address in dict.fromkeys(found):
-        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            if error.errno == errno.EAFNOSUPPORT and len(found) > 1:  # a machine without IPv6 whose localhost names ::1
+                continue
+            raise UserError(f"The server cannot listen: {host} is no address of this machine.") from None
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -32,6 +37,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
             address = (address[0], bound[0].getsockname()[1], *address[2:])
         try:
             opened.bind(address)
+            opened.listen()  # from here on the port is taken, while the model is loading
         except OSError as error:
             opened.close()
             if bound and error.errno == errno.EADDRNOTAVAIL:  # localhost names ::1 on a machine without IPv6

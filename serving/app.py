@@ -62,7 +62,7 @@ def create_app(
         delivery: mark and signature of the answers.
     """
     metrics = Metrics(models)
-    memory = Memory(limits.memory or available())
+    memory = Memory(limits.memory or available(), limits.enforced)
     pool = ColoringPool(limits, memory, metrics.batch.observe)
 
     @asynccontextmanager
@@ -197,7 +197,7 @@ async def _answer(
     except asyncio.CancelledError:
         raise HTTPException(503, "the server ends; try again soon") from None
     files.leave(len(made))
-    return PiecewiseResponse(made, media_type=kind, headers={"Cache-Control": "no-store", **headers})
+    return PiecewiseResponse(made, files, media_type=kind, headers={"Cache-Control": "no-store", **headers})
 
 
 def _add_status(app: FastAPI, models: ServedModels, metrics: Metrics, pool: ColoringPool) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 from ipaddress import ip_address, ip_network
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from serving.errors import problem
 from serving.limits import Limits
 
 
@@ -57,6 +59,20 @@ class Connection(H11Protocol):
         if self._stuck:
             self._stuck.cancel()
             self._stuck = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no request like the application answers errors; then closes the connection."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = problem(400, "this is no valid HTTP request")
+            headers = [*answer.raw_headers, *self.server_state.default_headers, (b"connection", b"close")]
+            for event in (
+                h11.Response(status_code=400, headers=headers), h11.Data(data=bytes(answer.body)), h11.EndOfMessage()
+            ):  # fmt: skip
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Does nothing: such a request is answered as any other, and strangers must not fill the log."""
 
     @property
     def _idle(self) -> bool:

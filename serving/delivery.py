@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from model.data.encoding import Pages, encode
 from model.data.images import Photograph
-from model.data.tiff import Samples
+from model.data.samples import Samples
 from model.data.xmp import Mark
 from model.utils.errors import UserError
 from serving.credentials import Credentials

@@ -40,12 +40,12 @@ class Guard:
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if host and not self._serves(_name(f"//{host}")):
+        if host and not self._serves(_host(host)):
             detail = f"this server is not {host!r:.100}; colorize web --allow-host adds a name"
             return await problem(400, detail)(scope, receive, send)
         if (
             origin is not None
-            and origin.lower().partition("://")[2] != host.lower()
+            and (not host or origin.lower().partition("://")[2] != host.lower())
             and _name(origin) not in self._names
         ):
             detail = f"pages of {origin!r:.100} may not use this server; colorize web --allow-host adds a name"
@@ -56,6 +56,11 @@ class Guard:
 
     def _serves(self, name: str) -> bool:
         return name in self._names or name == "localhost" or _in_numbers(name)
+
+
+def _host(header: str) -> str:
+    """Returns the name in a `Host` header; empty if the header holds more than a name and a port."""
+    return "" if set(header) & set("@/\\?#") else _name(f"//{header}")
 
 
 def _name(url: str) -> str:

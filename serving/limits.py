@@ -24,6 +24,8 @@ class Limits:
     """Largest number of large photographs that wait or are colored; one is colored at a time."""
     memory: int | None = None
     """Most memory of the process in bytes; None for what `serving.memory.available` finds."""
+    enforced: bool = False
+    """Keeps the process itself from using more memory: what no estimate foresaw then fails alone."""
     head_seconds: float = 10.0
     """Longest time for the head of a request."""
     idle_seconds: float = 10.0

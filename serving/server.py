@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import socket
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -44,7 +45,8 @@ def serve(
     for one in sockets:
         host, port = one.getsockname()[:2]
         _log.info("http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    config = configuration(create_app(models, limits, names, delivery), limits)
+    app = create_app(models, replace(limits, enforced=True), names, delivery)
+    config = configuration(app, limits)
     _Server(config, limits.killed_seconds).run(list(sockets))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request, Response
@@ -9,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from serving.limits import Limits
-from serving.memory import Files
+from serving.memory import Files, FullError
 
 T = TypeVar("T")
 
@@ -21,25 +22,26 @@ async def receive(request: Request, limits: Limits, files: Files) -> bytes:
 
     Raises:
         HTTPException: 413, 408 or 400.
-        FullError: there is no memory for it.
+        FullError, NeedsMoreError: there is no memory for it.
     """
     pieces: list[bytes] = []
     stream = request.stream()
     if int(request.headers.get("content-length", 0)) > limits.bytes:
         raise HTTPException(413, f"the file is larger than {limits.bytes} bytes")
     try:
-        while True:
-            async with asyncio.timeout(limits.idle_seconds):
-                enough = files.size + limits.idle_bytes
-                async for piece in stream:
-                    files.arrive(len(piece))
-                    pieces.append(piece)
-                    if files.size > limits.bytes:
-                        raise HTTPException(413, f"the file is larger than {limits.bytes} bytes")
-                    if files.size >= enough:
-                        break
-                else:
-                    return b"".join(pieces)
+        async with files.transfer():
+            while True:
+                async with asyncio.timeout(limits.idle_seconds):
+                    enough = files.size + limits.idle_bytes
+                    async for piece in stream:
+                        files.arrive(len(piece))
+                        pieces.append(piece)
+                        if files.size > limits.bytes:
+                            raise HTTPException(413, f"the file is larger than {limits.bytes} bytes")
+                        if files.size >= enough:
+                            break
+                    else:
+                        return b"".join(pieces)
     except TimeoutError:
         slow = f"{limits.idle_bytes} bytes in {limits.idle_seconds:g} seconds"
         raise HTTPException(408, f"the photograph arrives too slowly, with less than {slow}") from None
@@ -75,10 +77,22 @@ async def _disconnected(request: Request) -> None:
 class PiecewiseResponse(Response):
     """Sends its content in pieces, each after the one before is taken, so that the call ends with the transfer."""
 
+    def __init__(self, content: bytes, files: Files, **options: Any) -> None:
+        """
+        Args:
+            content: the body.
+            files: the account that holds it; when the transfer is ended, so is the connection.
+            options: those of `Response`.
+        """
+        super().__init__(content, **options)
+        self._files = files
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         content = memoryview(self.body)
-        for start in range(0, len(content), _PIECE):
-            piece = bytes(content[start : start + _PIECE])
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        with suppress(FullError):
+            async with self._files.transfer():
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                for start in range(0, len(content), _PIECE):
+                    piece = bytes(content[start : start + _PIECE])
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})

@@ -88,9 +88,8 @@ class ColoringPool:
             NoPlaceError, LateError, NeedsMoreError: the server is too busy, or too small.
             MemoryError: the estimate of the memory was too low.
         """
-        return await self._in_lanes(
-            partial(self._color, colorizer, content, samples, choices, advance, read, write), samples
-        )
+        color = partial(self._color, colorizer, samples, choices, advance, write)
+        return await self._in_lanes(content, read, color, samples)
 
     async def preview(self, content: bytes) -> tuple[bytes, str]:
         """Returns a photograph as a JPEG, and its media type.
@@ -99,34 +98,45 @@ class ColoringPool:
             ImageError: the file cannot be decoded.
             NoPlaceError, LateError, NeedsMoreError, MemoryError: as for `color`.
         """
-        return await self._in_lanes(partial(self._preview, content))
+        return await self._in_lanes(content, decode, _preview)
 
-    async def _in_lanes(self, work: Callable[[int, bool, Event], T], samples: int = 1) -> T:
+    async def _in_lanes(
+        self,
+        content: bytes,
+        read: Callable[..., Photograph],
+        work: Callable[[Callable[[], Photograph], bool, Event], T],
+        samples: int = 1,
+    ) -> T:
         """Returns the result of `work` on a photograph, in the lane of its size.
 
-        `work` receives the largest number of pixels to decode, whether it is in the lane of large photographs, and the
-        event of `Lane.run`.
+        `work` receives what decodes the photograph, whether it is large, and the event of `Lane.run`.
         """
         times = self._limits.seconds, self._limits.coloring_seconds
         most = self._limits.pixels // samples
         small = min(most, self._limits.small_pixels // samples)
+
+        def at_work(most: int, large: bool, gone: Event) -> T:
+            end_if(gone)
+            pixels = _pixels(content, read, most)
+            with self._memory.work(needed(pixels, samples, content), gone, large), _memory_errors():
+                end_if(gone)
+                return work(partial(_read, content, read, pixels), large, gone)
+
         try:
-            return await self._small.run(partial(work, small, False), *times)
+            return await self._small.run(partial(at_work, small, False), *times)
         except TooLargeError as error:
-            if error.size is None or (pixels := error.size[0] * error.size[1]) > most:
+            if error.size is None or error.size[0] * error.size[1] > most:
                 raise TooLargeError("image", most, error.size) from None
-        return await self._large.run(partial(work, pixels, True), *times)
+        return await self._large.run(partial(at_work, most, True), *times)
 
     def _color(
         self,
         colorizer: Colorizer,
-        content: bytes,
         samples: int,
         choices: Choices,
         advance: Callable[[int, int], None],
-        read: Callable[..., Photograph],
         write: Callable[[Pixels, Photograph], bytes],
-        max_pixels: int,
+        load: Callable[[], Photograph],
         large: bool,
         gone: Event,
     ) -> tuple[bytes, str]:
@@ -134,33 +144,58 @@ class ColoringPool:
             end_if(gone)
             advance(tile, tiles)
 
-        with self._memory.work(needed(max_pixels, samples, content), gone), _memory_errors():
-            end_if(gone)
-            photograph = read(content, max_pixels=max_pixels)
-            if max(photograph.width, photograph.height) > _LONGEST:
-                raise ImageError("image", f"a side is longer than {_LONGEST} pixels")
-            predict = None if large else partial(self._batcher.predict, colorizer, gone=gone)
-            colored = colorizer.colorize(
-                photograph.pixels, samples=samples, predict=predict, advance=proceed, **vars(choices)
-            )
-            end_if(gone)
-            photograph = replace(photograph, image=_NOTHING, deep=None)  # frees its pixels before encoding
-            if samples == 1:
-                return write(colored[0], photograph), photograph.media_type
-            archive = io.BytesIO()
-            with zipfile.ZipFile(archive, "w") as file:
-                for number, picture in enumerate(colored, start=1):
-                    end_if(gone)
-                    file.writestr(f"{number}{photograph.suffix}", write(picture, photograph))
-            return archive.getvalue(), ZIP
+        photograph = load()
+        end_if(gone)
+        predict = None if large else partial(self._batcher.predict, colorizer, gone=gone)
+        colored = colorizer.colorize(
+            photograph.pixels, samples=samples, predict=predict, advance=proceed, **vars(choices)
+        )
+        end_if(gone)
+        photograph = replace(photograph, image=_NOTHING, deep=None)  # frees its pixels before encoding
+        if samples == 1:
+            return write(colored[0], photograph), photograph.media_type
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            for number, picture in enumerate(colored, start=1):
+                end_if(gone)
+                file.writestr(f"{number}{photograph.suffix}", write(picture, photograph))
+        return archive.getvalue(), ZIP
 
-    def _preview(self, content: bytes, max_pixels: int, large: bool, gone: Event) -> tuple[bytes, str]:
-        with self._memory.work(needed(max_pixels, content=content), gone):
-            end_if(gone)
-            photograph = decode(content, max_pixels=max_pixels)
-            end_if(gone)
-            like = Photograph(photograph.image, photograph.width, photograph.height, "JPEG", icc=b"")
-            return encode(photograph.rgb, like), like.media_type
+
+def _pixels(content: bytes, read: Callable[..., Photograph], most: int) -> int:
+    """Returns the number of pixels that a file declares.
+
+    Raises:
+        TooLargeError: it is more than `most`.
+        ImageError: the file cannot be decoded.
+    """
+    try:
+        read(content, max_pixels=0)
+    except TooLargeError as error:
+        if error.size is None or (pixels := error.size[0] * error.size[1]) > most:
+            raise
+        return pixels
+    raise ImageError("image", "without pixels")
+
+
+def _read(content: bytes, read: Callable[..., Photograph], pixels: int) -> Photograph:
+    """Decodes a photograph.
+
+    Raises:
+        ImageError: it cannot be decoded, or one of its sides is too long to color.
+    """
+    photograph = read(content, max_pixels=pixels)
+    if max(photograph.width, photograph.height) > _LONGEST:
+        raise ImageError("image", f"a side is longer than {_LONGEST} pixels")
+    return photograph
+
+
+def _preview(load: Callable[[], Photograph], large: bool, gone: Event) -> tuple[bytes, str]:
+    """Returns a photograph as a JPEG, and its media type."""
+    photograph = load()
+    end_if(gone)
+    like = Photograph(photograph.image, photograph.width, photograph.height, "JPEG", icc=b"")
+    return encode(photograph.rgb, like), like.media_type
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from PIL import Image
 from model.data import kinds, metadata, png, profiles, tiff_writer
 from model.data.images import ImageError, Photograph
 from model.data.pixels import eight_bits
-from model.data.tiff import Samples
+from model.data.samples import Samples
 from model.data.xmp import Mark
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from model.data import kinds, metadata, pixels, png, tiff
+from model.data import jpeg, kinds, metadata, pixels, png, tiff
 from model.data.metadata import Metadata
 from model.data.pixels import Deep
-from model.data.tiff import Samples
+from model.data.samples import Samples
 from model.utils.errors import UserError
 
 MAX_PIXELS = 89_478_485
@@ -178,6 +178,7 @@ class _Reading:
             raise ImageError(self.name, f"there is no page {page}: it has {len(pages)}")
         directory = found[pages[page - 1]]
         self._check_size(directory[256], directory[257])
+        tiff.check(directory)
         exif = tiff.exif(self.content, directory)
         if tiff.reads(directory):
             samples, alpha = tiff.read(self.content, directory)
@@ -191,9 +192,12 @@ class _Reading:
     def other(self) -> Photograph:
         """Reads a file of another format than TIFF."""
         described = png.clean(self.content) if self.content.startswith(png.SIGNATURE) else None
-        content = self.content if described is None else described.content
+        content = jpeg.clean(self.content) if self.content.startswith(jpeg.SIGNATURE) else self.content
+        content = described.content if described is not None else content
         with Image.open(io.BytesIO(content), formats=kinds.FORMATS) as image:
             self._check_size(*image.size)
+            if len(image.info.get("exif") or b"") > metadata.MAX_EXIF:
+                del image.info["exif"]
             file_format = "JPEG" if image.format == "MPO" else str(image.format)  # a JPEG followed by more pictures
             icc, turn = image.info.get("icc_profile") or b"", metadata.orientation_of(image)
             whole = image.size[::-1] if turn >= 5 else image.size

@@ -9,6 +9,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from model.data import xmp
 
+MAX_EXIF = 1 << 20
+"""Most bytes of a file's EXIF; more is passed by, since a number of it can become a hundred bytes in memory."""
+
 _SEGMENT = 65_533
 """Most bytes of a JPEG's segment."""
 _MAX_ITEM = 16 << 20  # bytes of EXIF or IPTC; a larger item is dropped

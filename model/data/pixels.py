@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.data import profiles
-from model.data.tiff import Samples
+from model.data.samples import Samples
 
 Deep = NDArray[np.uint16]
 Picture = Image.Image | Deep

@@ -10,16 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.data.metadata import MAX_EXIF
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT = 1 << 20
 """Most bytes of an unpacked chunk of text or of an unpacked profile, Pillow's own limit; a longer one is passed by."""
 
-_MAX_ALL_TEXT = 16 << 20
+MAX_CHUNKS = 100_000
+"""Most chunks; a real file has one for every 8 KiB."""
+
+_MAX_ALL_TEXT = 16 << 20  # bytes of all texts, unpacked
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _SPACES = (b"iCCP", b"sRGB", b"cICP")  # each says more about color than gAMA, which does not count beside it
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")  # the picture in IDAT alone is read
 _SRGB_GAMMA = range(44_000, 47_001)  # what programs write for sRGB, whose curve is near 1 / 2.2
 _LEVEL = 6
+_PIECE = 1 << 18  # bytes of a chunk of pixels that is written
 
 
 @dataclass(frozen=True)
@@ -43,24 +49,28 @@ class Png:
 
 
 def clean(content: bytes) -> Png:
-    """Passes by each ancillary chunk that has a wrong checksum or unpacks to more than `MAX_TEXT` bytes.
+    """Passes by each ancillary chunk that has a wrong checksum or holds or unpacks to too much.
 
     Raises:
-        ValueError: the file does not begin with a header, or a chunk of pixels or palette has a wrong checksum.
+        ValueError: the file does not begin with a header, a chunk of pixels or palette has a wrong checksum, or there
+            are more than `MAX_CHUNKS`.
     """
     kept, text = [SIGNATURE], 0
     kinds: dict[bytes, bytes] = {}
-    for kind, body, whole, good in _chunks(content):
+    for number, (kind, body, whole, good) in enumerate(_chunks(content)):
+        if number == MAX_CHUNKS:
+            raise ValueError(f"more than {MAX_CHUNKS} chunks")
         if not good and not kind[0] & 32:
             raise ValueError(f"chunk {kind.decode('latin-1')} has a wrong checksum")
-        if kind in _TEXT:
-            text += len(body)
-        if (
-            not good
-            or kind in _ANIMATION
-            or (kind in (*_TEXT, b"iCCP") and (text > _MAX_ALL_TEXT or _large(kind, body)))
-        ):
+        if not good or kind in _ANIMATION or (kind == b"eXIf" and len(body) > MAX_EXIF):
             continue
+        if kind in _TEXT or kind == b"iCCP":
+            if text > _MAX_ALL_TEXT or (kind == b"iCCP" and kind in kinds):
+                continue
+            size = _unpacked(kind, body)
+            text += min(size, MAX_TEXT)
+            if size >= MAX_TEXT:
+                continue
         kinds.setdefault(kind, body)
         kept.append(whole)
     header = kinds.get(b"IHDR", b"")
@@ -115,9 +125,18 @@ def written_deep(samples: NDArray[np.uint16], like: bytes) -> bytes:
     rest = {kind: whole for kind, _, whole, _ in _chunks(like) if kind[0] & 32 and kind != b"tRNS"}
     texts = [whole for kind, _, whole, _ in _chunks(like) if kind in _TEXT]
     before = [whole for kind, whole in rest.items() if kind not in _TEXT] + texts
-    packed = zlib.compressobj(_LEVEL)
-    pixels = b"".join((*map(packed.compress, _filtered(samples)), packed.flush()))
-    return b"".join((SIGNATURE, chunk(b"IHDR", header), *before, chunk(b"IDAT", pixels), chunk(b"IEND", b"")))
+    return b"".join((SIGNATURE, chunk(b"IHDR", header), *before, *_packed(samples), chunk(b"IEND", b"")))
+
+
+def _packed(samples: NDArray[np.uint16]) -> Iterator[bytes]:
+    """Yields the chunks of the pixels."""
+    packer, packed = zlib.compressobj(_LEVEL), b""
+    for row in _filtered(samples):
+        packed += packer.compress(row)
+        if len(packed) >= _PIECE:
+            yield chunk(b"IDAT", packed)
+            packed = b""
+    yield chunk(b"IDAT", packed + packer.flush())
 
 
 def _filtered(samples: NDArray[np.uint16]) -> Iterator[bytes]:
@@ -150,8 +169,8 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes, bool]]:
         at = end
 
 
-def _large(kind: bytes, body: bytes) -> bool:
-    """Tells whether a chunk of text or a profile unpacks to more than `MAX_TEXT` bytes, or not at all."""
+def _unpacked(kind: bytes, body: bytes) -> int:
+    """Returns the bytes of a chunk of text or of a profile when unpacked; at least `MAX_TEXT` if that fails."""
     rest = body.partition(b"\0")[2]
     if kind == b"iTXt":
         packed = rest[:1] == b"\1"
@@ -159,10 +178,10 @@ def _large(kind: bytes, body: bytes) -> bool:
     else:
         packed, rest = kind in (b"zTXt", b"iCCP"), rest[1:] if kind in (b"zTXt", b"iCCP") else rest
     if not packed:
-        return len(rest) > MAX_TEXT
+        return len(rest)
     unpacker = zlib.decompressobj()
     try:
-        unpacked = unpacker.decompress(rest, MAX_TEXT)
+        size = len(unpacker.decompress(rest, MAX_TEXT))
     except zlib.error:
-        return True
-    return len(unpacked) >= MAX_TEXT or bool(unpacker.unconsumed_tail)
+        return MAX_TEXT
+    return MAX_TEXT if unpacker.unconsumed_tail else size

@@ -12,7 +12,7 @@ MAX_BYTES = 4 << 20
 """Largest profile that is read; real ones have less than 3 MB."""
 
 _CACHED = 64 << 10  # a profile up to this size is cached with its transform
-_STRIP = 1 << 20  # samples of 16 bits that are converted at a time
+_STRIP = 1 << 17  # pixels of 16 bits that are converted at a time; each takes some 130 bytes meanwhile
 
 Deep = NDArray[np.uint16]
 """(H, W) gray or (H, W, 3) RGB."""

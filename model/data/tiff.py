@@ -8,22 +8,30 @@ import io
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
-Samples = NDArray[Any]
-"""(H, W, channels): uint8 for samples of at most 8 bits, uint16 for longer ones. 0 is black."""
+from model.data.samples import Samples, scaled, unpacked
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")
 MAX_PAGES = 10_000
+MAX_TAGS = 500_000
+"""Most tags of all directories, which may overlap."""
+MAX_READ = 1 << 30
+"""Most bytes that are read for the tags of all directories, or for the strips or tiles of a picture."""
+MAX_TILE = 32 << 20
+"""Most bytes of an unpacked tile."""
+MAX_CHANNELS = 8
 
+_MAX_NUMBERS, _MAX_LONG = 64 << 10, 4 << 20  # bytes of a tag of numbers; a longer one is passed by
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _CHANNELS, _STRIP_ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
+_LONG = {_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES, 33723}  # the last one is IPTC's, often as LONG
+_BYTES = {1, 2, 7}  # types of tags whose content stays bytes or text
 _SUBFILE, _SUB_DIRECTORIES, _EXTRA, _FORMAT, _DNG = 254, 330, 338, 339, 50706
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _CFA, _LINEAR_RAW = 0, 1, 2, 32803, 34892
 _LOSSLESS = {1: "none", 5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 50000: "Zstandard", 34925: "LZMA"}
@@ -37,19 +45,28 @@ def directories(content: bytes) -> list[Directory]:
     """Returns the directory of every picture of a TIFF file in their order, thumbnails and masks included.
 
     Raises:
-        ValueError: the file has no readable directory, or more than `MAX_PAGES`.
+        ValueError: the file has no readable directory, or more than `MAX_PAGES`, or `MAX_TAGS`, or several pages share
+            their tags' content.
     """
     file = io.BytesIO(content)
     found: list[Directory] = []
     seen: set[int] = set()
-    after = _empty(content).next
+    kept: dict[bytes, bytes] = {}  # pages may share a profile
+    after, tags, read, size = _empty(content).next, 0, 0, 0
     while after and after not in seen:
         if len(found) == MAX_PAGES:
             raise ValueError(f"a TIFF of more than {MAX_PAGES} pages")
         seen.add(after)
-        directory = _empty(content)
-        file.seek(after)
-        directory.load(file)
+        tags += _count(content, after)
+        if tags > MAX_TAGS:
+            raise ValueError(f"a TIFF of more than {MAX_TAGS} tags")
+        directory = _loaded(content, file, after)
+        for tag, data in directory._tagdata.items():
+            read += len(data)
+            size += len(data) if data not in kept else 0
+            directory._tagdata[tag] = kept.setdefault(data, data)
+        if size > len(content) or read > MAX_READ:
+            raise ValueError("a TIFF whose tags overlap")
         if _WIDTH not in directory or _LENGTH not in directory:
             break
         found.append(directory)
@@ -66,11 +83,8 @@ def exif(content: bytes, directory: Directory) -> Image.Exif:
         if tag not in _DETAILS:
             made[tag] = directory[tag]
     for tag in _DETAILS:
-        if isinstance(place := directory.get(tag), int):
-            details, file = _empty(content, tag), io.BytesIO(content)
-            file.seek(place)
-            details.load(file)
-            made.get_ifd(tag).update(details)
+        if isinstance(place := directory.get(tag), int) and _count(content, place) <= MAX_TAGS:
+            made.get_ifd(tag).update(_loaded(content, io.BytesIO(content), place, tag))
     return made
 
 
@@ -93,6 +107,15 @@ def reason_to_refuse(found: list[Directory]) -> str | None:
     return None
 
 
+def deepest(content: bytes) -> int:
+    """Returns the most bytes of a pixel among the pictures whose samples have more than 8 bits; 0 without any."""
+    try:
+        bits = [(max(one.get(_BITS, (1,))), _channels(one)) for one in directories(content)]
+    except (TypeError, ValueError):  # damaged
+        return 4 * MAX_CHANNELS
+    return max((math.ceil(depth * min(channels, MAX_CHANNELS) / 8) for depth, channels in bits if depth > 8), default=0)
+
+
 def kind(directory: Directory) -> str:
     """Returns a description of a picture for an error: bits, photometric interpretation and compression."""
     bits = "+".join(map(str, directory.get(_BITS, (1,))))
@@ -109,8 +132,22 @@ def reads(directory: Directory) -> bool:
         and len(bits) == 1
         and min(bits) in (*range(1, 17), 32)
         and set(directory.get(_FORMAT, (1,))) == {1}
-        and _channels(directory) >= _colors(directory)
+        and _colors(directory) <= _channels(directory) <= MAX_CHANNELS
     )
+
+
+def check(directory: Directory) -> None:
+    """Checks that a picture does not take much more time or memory than its pixels do.
+
+    Raises:
+        ValueError: a tile is larger than `MAX_TILE`, or strips or tiles overlap.
+    """
+    tile = int(directory.get(_TILE_WIDTH, 0)) * int(directory.get(_TILE_LENGTH, 0))
+    if tile * _channels(directory) * max(directory.get(_BITS, (1,))) > 8 * MAX_TILE:
+        raise ValueError(f"a TIFF whose tiles have more than {MAX_TILE} bytes")
+    for tag in (_STRIP_SIZES, _TILE_SIZES):
+        if sum(directory.get(tag, ())) > MAX_READ:
+            raise ValueError("a TIFF whose strips or tiles overlap")
 
 
 def read(content: bytes, directory: Directory) -> tuple[Samples, str]:
@@ -143,6 +180,24 @@ def _empty(content: bytes, group: int | None = None) -> Directory:
     return Directory(content[:8], group=group)
 
 
+def _count(content: bytes, place: int) -> int:
+    """Returns the number of tags that a directory says it has."""
+    word = 8 if b"+" in content[2:4] else 2
+    return int.from_bytes(content[place : place + word], "little" if content[:2] == b"II" else "big")
+
+
+def _loaded(content: bytes, file: io.BytesIO, place: int, group: int | None = None) -> Directory:
+    """Reads a directory, without long tags of numbers, which would become many objects."""
+    directory = _empty(content, group)
+    file.seek(place)
+    directory.load(file)
+    for tag, data in list(directory._tagdata.items()):
+        most = _MAX_LONG if tag in _LONG else _MAX_NUMBERS
+        if directory.tagtype[tag] not in _BYTES and len(data) > most:
+            del directory._tagdata[tag]
+    return directory
+
+
 def _plane(content: bytes, directory: Directory, plane: int, planes: int, channels: int) -> Samples:
     """Returns the samples of all channels, or of the one channel of a plane: (H, W, channels)."""
     width, height, bits = directory[_WIDTH], directory[_LENGTH], directory.get(_BITS, (1,))[0]
@@ -154,13 +209,13 @@ def _plane(content: bytes, directory: Directory, plane: int, planes: int, channe
         order = "<" if directory.prefix == b"II" else ">"
         samples = np.ascontiguousarray(rows).view(f"{order}u{bits // 8}").astype(f"=u{bits // 8}", copy=False)
     else:
-        samples = _unpacked(rows, bits, width * channels)
+        samples = unpacked(rows, bits, width * channels)
     samples = samples.reshape(height, width, channels)
     if differences:
         across = directory.get(_TILE_WIDTH, width)
         parts = [samples[:, left : left + across] for left in range(0, width, across)]
         samples = np.concatenate([np.cumsum(part, axis=1, dtype=samples.dtype) for part in parts], axis=1)
-    return _scaled(samples, bits)
+    return scaled(samples, bits)
 
 
 def _rows(content: bytes, directory: Directory, plane: int, planes: int, pixel_bits: int) -> NDArray[np.uint8]:
@@ -206,26 +261,6 @@ def _directory(tags: Mapping[int, Sequence[int]], offset: int) -> bytes:
             packed, long = struct.pack("<I", beyond + len(long)), long + packed
         entries.append(struct.pack("<HHI", tag, 4, len(values)) + packed)
     return b"".join((*entries, bytes(4), long))
-
-
-def _unpacked(rows: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint32]:
-    """Returns `count` samples of each row, which are packed without gaps, the highest bit first."""
-    samples = np.empty((len(rows), count), np.uint32)
-    weights = 1 << np.arange(bits - 1, -1, -1, dtype=np.uint32)
-    step = max(1, (1 << 22) // (8 * rows.shape[1]))  # rows at a time: a bit takes a byte, then four
-    for top in range(0, len(rows), step):
-        part = np.unpackbits(rows[top : top + step], axis=1, count=count * bits)
-        samples[top : top + step] = part.reshape(len(part), count, bits) @ weights
-    return samples
-
-
-def _scaled(samples: NDArray[np.unsignedinteger], bits: int) -> Samples:
-    """Scales samples of `bits` bits to 8 bits, or to 16 if they have more than 8."""
-    if bits in (8, 16):
-        return samples
-    target, most = (255, (1 << bits) - 1) if bits < 8 else (65535, (1 << bits) - 1)
-    wide = samples.astype(np.uint64) * target + most // 2
-    return (wide // most).astype(np.uint8 if bits < 8 else np.uint16)
 
 
 def _subfile(directory: Directory) -> int:

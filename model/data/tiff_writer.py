@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
-from model.data.tiff import Samples
+from model.data.samples import Samples
 
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _CHANNELS = 256, 257, 258, 259, 262, 277
 _STRIP_OFFSETS, _STRIP_ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR, _EXTRA, _FORMAT = 273, 278, 279, 284, 317, 338, 339

@@ -1,6 +1,7 @@
 """Tests of slow, idle, greedy and rude clients, against the server on loopback."""
 
 import http.client
+import json
 import socket
 import struct
 from collections.abc import Callable
@@ -127,6 +128,36 @@ def test_a_broken_connection_ends_the_request(listen: Listen):
     assert post(url, picture()).status == 200
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /healthz\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+        HEAD.replace(b"%d", b"-5"),
+        b"POST /v1/colorize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_is_no_request_gets_the_answer_of_an_error(address: str, sent: bytes):
+    head, _, body = rest(connect(address, sent)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/problem+json" in head
+    assert b"x-content-type-options: nosniff" in head
+    assert json.loads(body)["detail"] == "this is no valid HTTP request"
+
+
+def test_an_answer_before_the_end_of_a_body_and_an_upgrade_log_no_bug(address: str, caplog: pytest.LogCaptureFixture):
+    early = connect(address, b"POST /v1/colorize HTTP/1.1\r\nHost: evil.example\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert b"400" in early.recv(65536).partition(b"\r\n")[0]
+    early.sendall(b"zz\r\n")
+    rest(early)
+    upgrade = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    assert rest(connect(address, upgrade)).endswith(b"ok")
+    assert {record.getMessage() for record in caplog.records if record.levelname != "INFO"} <= {
+        "Invalid HTTP request received."
+    }
+
+
 def test_every_answer_has_the_headers_for_browsers_and_head_answers_as_get(listen: Listen):
     url = listen()
     for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/page/page.js", "/nowhere", "/v1/colorize"):
@@ -157,6 +188,12 @@ def test_every_answer_has_the_headers_for_browsers_and_head_answers_as_get(liste
         ({"Host": "photos.example.com.evil.example"}, 400),
         ({"Host": "127.0.0.1.evil.example"}, 400),
         ({"Host": "localhost@evil.example"}, 400),
+        ({"Host": "evil.example@localhost"}, 400),
+        ({"Host": "localhost/evil.example"}, 400),
+        ({"Host": "::1"}, 400),
+        ({"Host": "[::1"}, 400),
+        ({"Host": "LOCALHOST", "Origin": "HTTP://LocalHost"}, 200),
+        ({"Host": "", "Origin": "null"}, 403),
         ({"Host": "localhost", "Origin": "https://evil.example"}, 403),
         ({"Host": "localhost:8080", "Origin": "http://localhost:3000"}, 403),
         ({"Host": "localhost", "Origin": "null"}, 403),

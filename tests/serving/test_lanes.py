@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from model.data.images import Photograph, decode
 from model.inference.colorizer import Colorizer
-from serving import worker
 from serving.lanes import Lane, LateError, NoPlaceError
 from serving.limits import Limits
 from serving.memory import Memory
@@ -119,27 +119,29 @@ def test_coloring_ends_before_the_next_tile_when_its_caller_is_gone(pool: Colori
     assert seen == [0, 0, 1]
 
 
-def test_nothing_is_decoded_whose_caller_is_gone(
-    pool: ColoringPool, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
-):
-    decoded: list[bytes] = []
-    decode = worker.decode
-    monkeypatch.setattr(worker, "decode", lambda content, **rest: decoded.append(content) or decode(content, **rest))
+def test_nothing_is_decoded_whose_caller_is_gone(pool: ColoringPool, colorizer: Colorizer):
+    asked: list[int] = []
     go = threading.Event()
 
+    def read(content: bytes, max_pixels: int) -> Photograph:
+        asked.append(max_pixels)
+        return decode(content, max_pixels=max_pixels)
+
     async def scenario() -> None:
-        waits = [asyncio.create_task(pool.color(colorizer, LARGE, advance=lambda *_: go.wait()))]
+        waits = [asyncio.create_task(pool.color(colorizer, LARGE, advance=lambda *_: go.wait(), read=read))]
         try:
-            await eventually(lambda: decoded == [LARGE, LARGE])  # recognized as large, then decoded
-            waits.append(asyncio.create_task(pool.color(colorizer, LARGE)))
-            await eventually(lambda: len(decoded) == 3)
+            await eventually(
+                lambda: asked == [0, 0, 2400]
+            )  # its size, in the lane of small ones and its own; its pixels
+            waits.append(asyncio.create_task(pool.color(colorizer, LARGE, read=read)))
+            await eventually(lambda: len(asked) == 4)
             await given_up(waits[1])
         finally:  # a thread that waits would keep the test from failing
             go.set()
         await waits[0]
 
     asyncio.run(scenario())
-    assert decoded == [LARGE] * 3
+    assert asked == [0, 0, 2400, 0]
 
 
 def test_large_photographs_are_colored_one_at_a_time_and_small_ones_overtake(pool: ColoringPool, colorizer: Colorizer):

@@ -1,15 +1,22 @@
 """Tests of the memory that photographs share."""
 
+import asyncio
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from starlette.types import Message
 
 from serving.memory import FullError, Memory, NeedsMoreError, available, needed
+from serving.transfer import PiecewiseResponse
 from tests.model.inference.test_colorizer import generator_folder
 from tests.serving.conftest import until
+from tests.support.dvc_project import ROOT
+from tests.support.png_files import png
+from tests.support.tiff_files import tiff
 
 MB = 1_000_000
 
@@ -23,21 +30,36 @@ def memory() -> Memory:
     return found
 
 
-def test_work_waits_until_memory_is_free(memory: Memory):
-    never, second = threading.Event(), threading.Event()
+def test_work_waits_until_memory_is_free_in_the_order_of_arrival(memory: Memory):
+    never = threading.Event()
+    began: list[str] = []
 
-    def work() -> None:
-        with memory.work(200 * MB, never):
-            second.set()
+    def work(name: str, size: int) -> threading.Thread:
+        def hold() -> None:
+            with memory.work(size, never, large=name == "large"):
+                began.append(name)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        return thread
 
     with memory.work(200 * MB, never):
-        waiting = threading.Thread(target=work)
-        waiting.start()
-        assert not second.wait(0.3)
-        with memory.work(100 * MB, never):  # a small one overtakes
-            pass
-    waiting.join()
-    assert second.is_set()
+        threads = [work("large", 200 * MB)]
+        until(lambda: len(memory._waiting) == 1)
+        threads.append(work("small", 50 * MB))  # it would fit, and many of its kind would keep the large one out
+        until(lambda: len(memory._waiting) == 2)
+        assert began == []
+    for thread in threads:
+        thread.join()
+    assert began == ["large", "small"]
+
+
+def test_a_large_photograph_leaves_memory_for_small_ones(memory: Memory):
+    never = threading.Event()
+    with pytest.raises(NeedsMoreError, match="may use 240 MB for one"):
+        memory.work(250 * MB, never, large=True).__enter__()
+    with memory.work(240 * MB, never, large=True), memory.work(60 * MB, never):
+        pass
 
 
 def test_work_that_was_given_up_waits_no_longer(memory: Memory):
@@ -64,6 +86,77 @@ def test_files_that_arrive_are_refused_when_others_fill_the_memory(memory: Memor
             one.arrive(1)
     with memory.files() as later:
         later.arrive(100 * MB)
+        with pytest.raises(NeedsMoreError, match="may use for files, 100 MB"):
+            later.arrive(1)
+
+
+async def _transferred(memory: Memory, size: int, ready: asyncio.Event, go: asyncio.Event) -> str:
+    with memory.files() as files:
+        try:
+            async with files.transfer():
+                files.arrive(size)
+                ready.set()
+                await go.wait()
+        except FullError as error:
+            return str(error)
+        return "whole"
+
+
+@pytest.mark.parametrize(("patience", "said"), [(0.0, "this transfer is slow"), (3600.0, "whole")])
+def test_a_slow_transfer_ends_for_a_file_that_needs_its_memory(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, patience: float, said: str
+):
+    monkeypatch.setattr("serving.memory._PATIENCE", patience)
+
+    async def scenario() -> None:
+        ready, go = asyncio.Event(), asyncio.Event()
+        slow = asyncio.create_task(_transferred(memory, 60 * MB, ready, go))
+        await ready.wait()
+        with memory.files() as other:
+            if patience:
+                with pytest.raises(FullError):
+                    other.arrive(50 * MB)
+            else:
+                other.arrive(50 * MB)
+            go.set()
+            assert said in await slow
+
+    asyncio.run(scenario())
+    assert memory._files == 0
+
+
+def test_an_answer_that_is_taken_slowly_ends_for_a_file_that_needs_its_memory(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("serving.memory._PATIENCE", 0.0)
+    sent: list[Message] = []
+
+    async def scenario() -> None:
+        begun = asyncio.Event()
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+            if len(sent) == 3:
+                begun.set()
+                await asyncio.Event().wait()  # the client takes no more
+
+        async def receive() -> Message:
+            raise NotImplementedError
+
+        async def answer() -> None:
+            with memory.files() as files:
+                files.leave(60 * MB)
+                await PiecewiseResponse(bytes(1_000_000), files)({"type": "http"}, receive, send)
+
+        answering = asyncio.create_task(answer())
+        await begun.wait()
+        with memory.files() as other:
+            other.arrive(50 * MB)
+        await answering
+
+    asyncio.run(scenario())
+    assert len(sent) == 3
+    assert memory._files == 0
 
 
 def test_the_limit_is_the_containers_or_half_of_the_machines_memory(tmp_path: Path):
@@ -87,37 +180,72 @@ def test_further_samples_need_more():
 
 MEASURED = """
 import io, sys
+from functools import partial
 from pathlib import Path
 from threading import Event
 import numpy as np
+import tifffile
 import torch
 from PIL import Image
 from serving import worker
+from serving.delivery import Delivery
 from serving.limits import Limits
 from serving.memory import Memory, needed
 from serving.served_models import ServedFolder
+from tests.support.png_files import png
 
 torch.set_num_threads(1)
 status = lambda key: next(1024 * int(one.split()[1]) for one in open("/proc/self/status") if one.startswith(key))
-content, noise = io.BytesIO(), np.random.default_rng(0).integers(0, 65536, (2000, 2000, 4), dtype=np.uint16)
-kind = sys.argv[2]
-if kind == "16":
-    Image.fromarray(noise[..., 0]).save(content, "PNG", compress_level=1)
+noise = np.random.default_rng(0).integers(0, 65536, (2000, 2000, 4), dtype=np.uint16)
+kind, _, deep = sys.argv[2].partition(" ")
+file = io.BytesIO()
+if deep == "16":
+    Image.fromarray(noise[..., 0]).save(file, kind, compress_level=1)
+elif deep and kind == "PNG":
+    file.write(png(noise, 16, 6))
+elif deep:
+    options = dict(photometric="rgb", extrasamples=["assocalpha"], compression="deflate", predictor=2)
+    tifffile.imwrite(file, noise, compressionargs={"level": 1}, **options)
 else:
-    Image.fromarray((noise[..., : 4 if kind == "PNG" else 3] >> 8).astype(np.uint8)).save(content, kind)
+    Image.fromarray((noise[..., : 4 if kind == "PNG" else 3] >> 8).astype(np.uint8)).save(file, kind)
+content = file.getvalue()
 colorizer = ServedFolder(Path(sys.argv[1])).served()["champion"].colorizer
 memory = Memory(64 << 30)
 memory.measure()
 pool = worker.ColoringPool(Limits(), memory, lambda size: None)
 before = status("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")  # begins the peak anew
-pool._color(colorizer, content.getvalue(), 1, worker.AUTOMATIC, lambda *_: None, 4_000_000, True, Event())
-assert status("VmHWM") - before <= needed(4_000_000, 1, content.getvalue()), (status("VmHWM") - before) / 4e6
+load = partial(worker._read, content, partial(worker.decode, keep_alpha=True), 4_000_000)
+write = partial(Delivery(keep_alpha=True).file, model="")
+pool._color(colorizer, 1, worker.AUTOMATIC, lambda *_: None, write, load, True, Event())
+assert status("VmHWM") - before <= needed(4_000_000, 1, content), (status("VmHWM") - before) / 4e6
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "16", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "PNG 16", "PNG RGBA16", "WEBP", "TIFF", "TIFF RGBA16", "JPEG2000"])
 def test_a_photograph_takes_no_more_memory_than_it_holds(tmp_path: Path, kind: str):
     folder = generator_folder(tmp_path / "generator")
-    subprocess.run([sys.executable, "-c", MEASURED, str(folder), kind], check=True)
+    subprocess.run([sys.executable, "-c", MEASURED, str(folder), kind], check=True, cwd=ROOT)
+
+
+def test_what_the_estimate_does_not_foresee_fails_alone():
+    """The process may not get more than it is allowed: an array of 300 MB fails, and the next one of 50 does not."""
+    code = """
+from serving.memory import Memory, _status
+import numpy as np
+Memory(_status("VmHWM") + 200_000_000, enforced=True).measure()
+try:
+    np.ones(300_000_000, np.uint8)
+except MemoryError:
+    print(np.ones(50_000_000, np.uint8).sum())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "50000000"
+
+
+def test_samples_of_16_bits_need_more():
+    blank = np.zeros((4, 4, 4), np.uint32)
+    deep, shallow = (needed(1000, content=tiff([blank], bits, 2, extra=2)) for bits in (16, 8))
+    assert deep > shallow == needed(1000)
+    assert needed(1000, content=png(blank, 16, 6)) == deep

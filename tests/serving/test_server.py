@@ -134,13 +134,13 @@ def test_a_wrong_address_is_one_sentence_before_anything_is_loaded(options: list
 STUCK = """
 import sys, time
 from pathlib import Path
-from serving import worker
+from serving import app
 from serving.address import bind
 from serving.limits import Limits
 from serving.served_models import ServedFolder
 from serving.server import serve
 
-worker.decode = lambda *_, **__: time.sleep(1000)
+app.decode = lambda *_, **__: time.sleep(1000)
 sockets = bind("127.0.0.1", 0)
 print(sockets[0].getsockname()[1], flush=True)
 serve(sockets, ServedFolder(Path(sys.argv[1])), Limits(ending_seconds=1, killed_seconds=2))
