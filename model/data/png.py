@@ -52,7 +52,7 @@ def clean(content: bytes) -> Png:
     """Passes by each ancillary chunk that has a wrong checksum or holds or unpacks to too much.
 
     Raises:
-        ValueError: the file does not begin with a header, a chunk of pixels or palette has a wrong checksum, or there
+        ValueError: the file does not begin with its one header, a chunk of pixels or palette has a wrong checksum, or there
             are more than `MAX_CHUNKS`.
     """
     kept, text = [SIGNATURE], 0
@@ -60,6 +60,8 @@ def clean(content: bytes) -> Png:
     for number, (kind, body, whole, good) in enumerate(_chunks(content)):
         if number == MAX_CHUNKS:
             raise ValueError(f"more than {MAX_CHUNKS} chunks")
+        if (kind == b"IHDR") != (number == 0):
+            raise ValueError("its header is not the first chunk")
         if not good and not kind[0] & 32:
             raise ValueError(f"chunk {kind.decode('latin-1')} has a wrong checksum")
         if not good or kind in _ANIMATION or (kind == b"eXIf" and len(body) > MAX_EXIF):

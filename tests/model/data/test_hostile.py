@@ -121,6 +121,15 @@ def test_a_png_of_many_chunks_is_refused():
         decode(png(GRAY, 8, 0, chunk(b"prVt", b"") * MAX_CHUNKS))
 
 
+def test_a_png_whose_header_is_hidden_is_refused():
+    content = png(GRAY, 8, 0)
+    header, rest = content[8:33], content[33:]
+    assert decode(content).width == 60
+    for chunks in (chunk(b"prVt", b"") + header + rest, header + header + rest):
+        with pytest.raises(ImageError, match="header is not the first chunk"):
+            decode(content[:8] + chunks)
+
+
 def test_a_long_tag_that_all_pages_of_a_tiff_have_is_kept_once():
     content = written([GRAY] * 40, 8, 1, tags={40_000: (7, bytes(200_000))})
     tracemalloc.start()
