@@ -269,7 +269,7 @@ def test_a_lack_of_memory_answers_503(client: TestClient, monkeypatch: pytest.Mo
 
 def test_a_photograph_that_needs_more_memory_than_there_is_answers_413(start: Start):
     client = until_ready(start(Limits(memory=1)))
-    refused(client.post("/v1/colorize", content=picture()), 503, "memory is full")
+    refused(client.post("/v1/colorize", content=picture()), 413, "more memory than the server may use for files")
 
 
 def test_the_metrics_count_requests(client: TestClient):
