@@ -201,7 +201,8 @@ def _read(job: Job, keep_alpha: bool) -> _Read:
     beside = job.hints
     for file in filter(None, (job.source, beside)):
         if file.exists() and not file.is_file():  # opening a pipe would block forever
-            raise ImageError(str(file), "not a regular file")
+            which = "" if file == job.source else f"{file.name}: "
+            raise ImageError(str(file), f"{which}not a regular file")
     hints = parse_hints(beside.read_bytes(), beside.name) if beside else ()
     return _Read(decode(job.source, keep_alpha=keep_alpha), sha256_of(job.source), hints)
 

@@ -1,5 +1,6 @@
 """Tests of `colorize photo` with strength and hints."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,14 @@ def test_mistakes_in_hints_fail_their_photograph_alone(
     assert done.status == 1
     assert "a.png.hints.json: 0.color should be a color" in done.err
     assert pictures(tmp_path / "out") == ["b-colorized.png"]
+
+
+def test_hints_that_are_a_pipe_are_named(photo: Photo, tmp_path: Path, hinted: Path, picture: Image.Image):
+    picture.save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "a.png.hints.json")
+    done = photo(tmp_path, "--out", tmp_path / "out", "--model", hinted)
+    assert done.status == 1
+    assert "a.png: a.png.hints.json: not a regular file." in done.err
 
 
 def test_a_model_without_hints_says_so(photo: Photo, tmp_path: Path, generator: Path, picture: Image.Image):
