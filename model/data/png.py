@@ -52,8 +52,8 @@ def clean(content: bytes) -> Png:
     """Passes by each ancillary chunk that has a wrong checksum or holds or unpacks to too much.
 
     Raises:
-        ValueError: the file does not begin with its one header, a chunk of pixels or palette has a wrong checksum, or there
-            are more than `MAX_CHUNKS`.
+        ValueError: the file does not begin with its one header, a chunk of pixels or palette has a wrong checksum, or
+            there are more than `MAX_CHUNKS`.
     """
     kept, text = [SIGNATURE], 0
     kinds: dict[bytes, bytes] = {}
