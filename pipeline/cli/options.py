@@ -108,13 +108,21 @@ Verbose = Annotated[
 
 
 class App(typer.Typer):
-    """Gives each of its commands the options --quiet and --verbose."""
+    """Gives each of its commands the options --quiet and --verbose, and help that cuts no word at 80 columns."""
+
+    def __init__(self, **options: Any) -> None:
+        """
+        Args:
+            **options: typer's.
+        """
+        super().__init__(rich_markup_mode=None, **options)  # typer's boxes leave 20 columns to the text
 
     def command(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
         """Registers a function as a command."""
-        register = super().command(*args, **options)
 
         def add(function: Callable[..., None]) -> Callable[..., None]:
+            summary = inspect.cleandoc(options.get("help") or function.__doc__ or "").partition("\n")[0]
+            register = super(App, self).command(*args, short_help=summary, **options)
             register(_takes_verbosity(function))
             return function
 

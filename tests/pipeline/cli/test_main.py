@@ -183,10 +183,20 @@ def test_a_table_is_as_wide_as_columns_says_and_cuts_no_word(monkeypatch: pytest
 
 def test_no_color_takes_the_colors_of_a_terminal_away() -> None:
     color = re.compile(r"\x1b\[[\d;]*3\dm")
-    assert color.search(in_a_terminal("run", "--help"))
-    plain = in_a_terminal("run", "--help", NO_COLOR="1")
-    assert not color.search(plain)
-    assert max(map(len, re.sub(r"\x1b\[[\d;?]*\w", "", plain).splitlines())) <= 80
+    for arguments in (("run", "--help"), ("steps",)):
+        plain = in_a_terminal(*arguments, NO_COLOR="1")
+        assert not color.search(plain)
+        assert max(map(len, re.sub(r"\x1b\[[\d;?]*\w", "", plain).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["", "photo", "web", "submit", "step", "step resolve", "models", "data fetch"])
+def test_help_fits_on_80_columns_and_cuts_no_word(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = colorize(*command.split(), "--help")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "…" not in done.stdout
+    assert not [line for line in done.stdout.splitlines()[1:] if line.endswith("...")]
 
 
 def in_a_terminal(*arguments: str, **more: str) -> str:
