@@ -52,13 +52,16 @@ def failed_task(error: str, names: Mapping[str, str]) -> str:
     return labels[int(found[2] or 0) if len(labels) > 1 else 0] if found and labels else ""
 
 
-def read(path: Path, names: Mapping[str, str], ended_by: str) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
+def read(
+    path: Path, names: Mapping[str, str], ended_by: str, stopped: bool = False
+) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
     """Returns how each step ended, and the folders that steps noted by name.
 
     Args:
         path: the journal.
         names: as of `expected`.
         ended_by: the step that kfp says has failed, or empty.
+        stopped: whether the run was told to stop.
     """
     said = entries(path)
     cached = {step.name for step in steps() if step.cached}
@@ -68,7 +71,8 @@ def read(path: Path, names: Mapping[str, str], ended_by: str) -> tuple[tuple[Ste
     for step, shown in names.items():
         entry = said.get(step)
         if step == ended_by and (entry is None or entry["outcome"] == "done"):  # the other partitions may be done
-            results.append(StepResult(shown, "failed", None, _last_words()))
+            without = ("interrupted", f"it was told to stop; {AGAIN}.") if stopped else ("failed", _last_words())
+            results.append(StepResult(shown, without[0], None, without[1]))
         elif entry:
             results.append(StepResult(shown, entry["outcome"], entry["seconds"], entry["message"]))
         elif step.split()[0] in cached and body.index(step) < reached:

@@ -15,11 +15,14 @@ from kfp.local import subprocess_task_handler
 from kfp.local.status import Status
 
 _at_work: set["subprocess.Popen[str]"] = set()
+_told_to_stop: set[int] = set()
+"""Processes that `terminate` ended or tried to."""
 
 
 @contextmanager
 def started_here() -> Iterator[None]:
     """Lets kfp.local start steps by `_Step`."""
+    _told_to_stop.clear()
     theirs = subprocess_task_handler.SubprocessTaskHandler
     subprocess_task_handler.SubprocessTaskHandler = _Step
     try:
@@ -32,8 +35,14 @@ def terminate() -> bool:
     """Sends SIGTERM to the steps at work; tells whether there is one."""
     processes = list(_at_work)
     for process in processes:
+        _told_to_stop.add(process.pid)
         process.terminate()
     return bool(processes)
+
+
+def stopped() -> bool:
+    """Tells whether a step of the last run was told to stop; one that still loaded its libraries left no word of it."""
+    return bool(_told_to_stop)
 
 
 class _Step(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]

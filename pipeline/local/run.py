@@ -167,7 +167,7 @@ class _Session:
 
     def result(self) -> tuple[tuple[StepResult, ...], dict[str, Path]]:
         """Returns how each step ended, and the folders that the last ones noted."""
-        return journal.read(self.journal, self.steps, self.ended_by)
+        return journal.read(self.journal, self.steps, self.ended_by, processes.stopped())
 
 
 def _photographs(folder: Path | None, here: Path) -> tuple[str, str]:

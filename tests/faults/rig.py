@@ -69,7 +69,8 @@ class Started:
         """Waits for the process of a step; returns it."""
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None and time.monotonic() < deadline:
-            for pid in (step for shell in _children(self.process.pid) for step in _children(shell)):
+            children = _children(self.process.pid)
+            for pid in (*children, *(step for child in children for step in _children(child))):  # of a prefix's shell
                 with suppress(psutil.NoSuchProcess):
                     process = psutil.Process(pid)
                     command = process.cmdline()

@@ -37,6 +37,15 @@ def test_a_stop_signal_to_a_run_saves_and_ends_its_training(rig: Rig, number: si
     assert images > 0
 
 
+def test_ctrl_c_while_a_step_loads_its_libraries_is_an_interruption(rig: Rig) -> None:
+    started = rig.start()
+    started.step("resolve")
+    started.kill(signal.SIGINT)
+    run = started.end()
+    assert run.status == RETRY_ME, run.output
+    assert run.last_line == "resolve interrupted: it was told to stop; run the same command again to resume."
+
+
 def test_sigterm_to_a_step_leaves_no_partial_output_and_the_run_resumes(rig: Rig) -> None:
     for step in ("preprocess", "evaluate", "register", "promote"):
         started = rig.start()
