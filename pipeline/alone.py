@@ -13,8 +13,6 @@ from kfp.dsl.structures import ComponentSpec
 
 from components.shared.machine.workspace import workspace
 from components.shared.mlflow import registry
-from components.shared.photos.source import remote
-from components.shared.s3.client import is_s3
 from pipeline.arguments import arguments
 from pipeline.steps import Step, is_folder
 from pipeline.variants import Variants
@@ -140,7 +138,9 @@ class Alone:
 
 def _data_version(photos: str) -> str:
     """Returns the MD5 in the .dvc file beside the folder; in S3 the latest version."""
-    if is_s3(photos):
+    if photos.startswith("s3://"):
+        from components.shared.photos.source import remote  # which needs boto3
+
         with remote(photos) as found:
             return found.latest()
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, create_model, model_validator
 
+from components.shared.machine.root import CODE
 from model.utils.errors import UserError
 from model.utils.settings import Section, check, merge, parse_yaml, read_yaml
 from pipeline import ROOT
@@ -46,7 +47,7 @@ class Config(Section):
 def _model() -> type[Config]:
     """Builds the class whose fields are the sections of all steps."""
     fields: dict[str, Any] = {}
-    for file in sorted((ROOT / "components").glob("*/config.py")):
+    for file in sorted((CODE / "components").glob("*/config.py")):
         step = file.parent.name
         section = getattr(import_module(f"components.{step}.config"), f"{step.title().replace('_', '')}Config")
         name = f"{step}_" if hasattr(Section, step) else step

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from components.register.markdown import cell
-from model.data.format import SOURCES
+from model.data.kinds import SOURCES
 from model.utils.errors import UserError
 
 LINEAGE = ("manifest.parquet", SOURCES)

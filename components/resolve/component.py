@@ -47,7 +47,7 @@ def resolve(
 
     from components.resolve.step import resolve as run
     from components.shared.mlflow import runs
-    from components.shared.photos.remote import LATEST
+    from components.shared.photos.listing import LATEST
     from components.shared.step import step
 
     with step("resolve"):

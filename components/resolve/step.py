@@ -8,7 +8,7 @@ from typing import Any
 
 from components.shared.machine.code import require_submitted
 from components.shared.mlflow import connection, registry, runs
-from components.shared.photos.remote import LATEST
+from components.shared.photos.listing import LATEST
 from components.shared.photos.source import remote
 from components.shared.s3.client import is_s3
 from model.utils.errors import UserError

@@ -23,7 +23,7 @@ from components.train.mlflow_queue import MlflowQueue
 from components.train.remote import RemoteCheckpoints
 from components.train.report import SAMPLES, MlflowReporter, draw_curves
 from model.config import TrainConfig
-from model.data.format import SOURCES
+from model.data.kinds import SOURCES
 from model.data.shards import Shards
 from model.inference.saved import save_generator
 from model.networks.generator import Generator

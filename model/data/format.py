@@ -22,8 +22,6 @@ FIX = "run preprocess again or fetch the dataset again"
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-SOURCES = "SOURCES.csv"
-"""Optional table of the photographs' sources: columns file and licence; other columns are ignored."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ try:
 except ImportError:  # the package has no wheel for some machines
     pillow_heif = None  # type: ignore[assignment]
 
+SOURCES = "SOURCES.csv"
+"""Optional table of the photographs' sources: columns file and licence; other columns are ignored."""
+
 
 class Written(NamedTuple):
     """Describes the file that a colored photograph becomes."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import ROOT
+from components.shared.machine.root import ROOT, require_checkout
 from pipeline.cli.options import App, ClusterFile, ClusterOptions, Json, group_with_default, takes_cluster_options
 from pipeline.cli.output import note, print_json
 
@@ -33,6 +33,8 @@ def compile_(
     cluster: ClusterFile = None,
 ) -> None:
     """Writes the generated files: pipeline/retraining.yaml, dvc.yaml, and docs/reference/ with steps and commands."""
+    if not kubernetes:
+        require_checkout("`colorize compile`")
     from pipeline import compile as compiled
 
     if check:
@@ -104,6 +106,7 @@ def build(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build without layers of earlier builds.")] = False,
 ) -> None:
     """Builds the container images and records their names in k8s/images/kustomization.yaml."""
+    require_checkout("`colorize images build`")
     from components.images.names import FILE
     from pipeline.cluster import images
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from components.shared.machine.root import require_checkout
 from model.utils.errors import UserError
 from model.utils.signals import stoppable
 from pipeline.cli.options import App, Json
@@ -14,6 +15,12 @@ from pipeline.data.catalog import ABSENT, CATALOG, absent, read_catalog, read_st
 app = App(help="Versions of the photographs in data/.", no_args_is_help=True)
 _Remote = Annotated[str | None, typer.Option(help="DVC remote. Default: the default remote of the repository.")]
 _STOPPED = "stopped; run the same command again to resume."
+
+
+@app.callback()
+def _data(context: typer.Context) -> None:
+    if context.invoked_subcommand != "fetch" and not Path("data.dvc").exists():
+        require_checkout("`colorize data`")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from components.shared.machine.root import require_checkout
 from pipeline.cli.options import App, Json, group_with_default
 from pipeline.cli.output import note, print_json, print_table
 
@@ -265,6 +266,7 @@ def _dataset(model: Path) -> Path:
     from pipeline.config import load_config
     from pipeline.data.versions import ensure_data
 
+    require_checkout("`colorize models compare` without --dataset")
     size = json.loads((model / "generator.json").read_bytes())["size"]
     data = ensure_data(ROOT)
     config = load_config(ROOT / "params.yaml").preprocess.model_copy(update={"size": size})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from components.shared.machine.root import require_checkout
 from pipeline.cli import options
 from pipeline.cli.output import GATE_SAID_NO
 
@@ -36,6 +37,8 @@ def run(
     from components.shared.machine.workspace import workspace
     from pipeline.variants import Variants
 
+    if photos is None:
+        require_checkout("`colorize run` without --photos FOLDER")
     chosen = Variants.load(variants, recipe, tuple(overrides or ()), by)
     if dry_run:
         _show(chosen, photos)

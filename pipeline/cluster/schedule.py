@@ -19,7 +19,7 @@ from cronsim import CronSim, CronSimError
 from kfp_server_api import V2beta1RecurringRun
 from pydantic import AfterValidator, Field, model_validator
 
-from components.shared.photos.remote import LATEST
+from components.shared.photos.listing import LATEST
 from model.utils.settings import Section, check, read_yaml
 from pipeline.cluster.client import Client
 from pipeline.cluster.submit import Package, Place, cluster_arguments

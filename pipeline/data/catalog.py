@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from model.data.format import SOURCES
+from model.data.kinds import SOURCES
 from model.utils.errors import UserError
 from model.utils.files import write_aside
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from components.shared.machine.root import INSTALLED
 from components.shared.machine.verbosity import note
 from components.shared.mlflow import connection, promotion, registry
+from model.utils.errors import UserError
 from pipeline import ROOT
 from pipeline.data.checkout import filled, located
 from pipeline.data.shipped import copy_champion
@@ -27,6 +28,11 @@ def ensure_champion() -> None:
     registered = registry.find_all({})
     here = located(ROOT, "champion")
     if not registered:
+        if not find_spec("torch"):
+            raise UserError(
+                f"MLflow at {connection.shown_uri()} has no model; call `colorize models import` with the same "
+                "MLFLOW_TRACKING_URI where the group serve is installed (docs/install.md)."
+            )
         bring_champion()
         note(f"The registry was empty: imported the champion of the repository as version {_adopt(here)}.")
     elif not promotion.history() and (here / "version.json").is_file() and _was_begun(here):

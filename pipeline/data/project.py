@@ -11,7 +11,7 @@ from dvc_data.hashfile.transfer import find_tree_by_obj_id
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.fs.local import localfs
 
-from components.shared.photos.remote import LATEST
+from components.shared.photos.listing import LATEST
 from components.shared.s3.client import safe_join
 from model.utils.errors import UserError
 from pipeline.data.checkout import filled

@@ -28,6 +28,6 @@ def require_checkout(what: str) -> None:
     """
     if INSTALLED:
         raise UserError(
-            f"{what} works in a checkout, and this program was installed without one: clone the repository, and run "
+            f"{what} works in a checkout, and this program was installed without one; clone the repository and run "
             "`make setup` there."
         )

@@ -7,13 +7,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from model.data.format import SOURCES
+from model.data.kinds import SOURCES
 
 MAX_BYTES = 1 << 30
 """Largest file that is read. A worker holds it in memory, and no photograph of `MAX_PIXELS` is larger."""
 
 LABELS = "labels.csv"
 """Name of the listing's copy of the CSV file in `preprocess.labels`."""
+
+LATEST = "latest"
+"""Version that stands for the one published last in a DVC remote, or for everything below a plain prefix."""
 
 FOLDER = "folder"
 """Value of `preprocess.labels` that takes the name of the first folder as the label."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from components.shared.photos.folder import digest
-from components.shared.photos.listing import Listed, hidden
+from components.shared.photos.listing import LATEST, Listed, hidden
 from components.shared.s3.client import (
     Address,
     client,
@@ -25,9 +25,6 @@ from components.shared.s3.client import (
     status_code,
 )
 from model.utils.errors import UserError
-
-LATEST = "latest"
-"""Version that stands for the one published last in a DVC remote, or for everything below a plain prefix."""
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 

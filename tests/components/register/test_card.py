@@ -4,7 +4,7 @@ from pathlib import Path
 
 from components.register.card import model_card
 from components.register.photographs import sources_table
-from model.data.format import SOURCES
+from model.data.kinds import SOURCES
 from tests.support.tiny import tiny_dataset
 
 METRICS = {

@@ -11,7 +11,7 @@ from components.register.step import promote, register
 from components.resolve.step import Resolved, resolve
 from components.shared.machine import code
 from components.shared.mlflow import promotion, registry
-from components.shared.photos.remote import LATEST
+from components.shared.photos.listing import LATEST
 from model.utils.errors import UserError
 from pipeline.config import load_config
 from tests.support.retrained import RULES, TAGS, evaluated, trained

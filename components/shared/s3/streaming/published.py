@@ -24,7 +24,8 @@ from components.shared.s3.client import (
     upload,
 )
 from components.shared.s3.streaming.cache import ShardCache
-from model.data.format import SOURCES, SPLITS, Split, read_description, verify
+from model.data.format import SPLITS, Split, read_description, verify
+from model.data.kinds import SOURCES
 from model.data.shards import Shards
 from model.utils.errors import UserError
 from model.utils.files import folder_aside, write_aside

@@ -26,7 +26,8 @@ from components.shared.s3.streaming.published import local_folder, open_shards, 
 from components.train.step import train
 from model.data import writer
 from model.data.batches import Batches
-from model.data.format import SOURCES, SPLITS
+from model.data.format import SPLITS
+from model.data.kinds import SOURCES
 from model.data.shards import Shards
 from model.utils.errors import Interrupted, UserError
 from pipeline.config import load_config
