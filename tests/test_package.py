@@ -1,4 +1,4 @@
-"""Tests of the package: `pip install` of a clone, each group in an environment of its own, and commands without a checkout."""
+"""Tests of the package that a clone makes: each group in an environment of its own, commands without a checkout."""
 
 import re
 import shutil
