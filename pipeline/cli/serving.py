@@ -42,9 +42,7 @@ def photo(
     samples: Annotated[
         int,
         typer.Option(
-            min=1,
-            max=100,
-            help="Colorings of each photograph, with other z. With the shipped champion, nobody sees a difference.",
+            min=1, max=100, help="Colorings of each photograph, with other z. The shipped champion's look alike."
         ),
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same colorings.")] = 0,

@@ -1,4 +1,4 @@
-"""Where the files beside the code are: in a checkout, in an image, or in the package that `pip install` made of one."""
+"""Finds the files beside the code: in a checkout, in an image, or in the package that `pip install` made of one."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ CARRIED = Path("components", "carried")
 """Folder below `CODE` into which setup.py puts the files that a package carries; a checkout has none."""
 
 INSTALLED = (CODE / CARRIED).is_dir()
-"""Whether this code is an installed package."""
+"""True in an installed package."""
 
 ROOT = CODE / CARRIED if INSTALLED else CODE
 """Folder of params.yaml, recipes/, requirements.txt and, outside of images, champion/ and data.dvc."""
