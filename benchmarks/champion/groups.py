@@ -6,7 +6,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from benchmarks.tools import ROOT
-from model.data.format import SOURCES
+from model.data.kinds import SOURCES
 from model.data.shards import Shards
 from pipeline.data.catalog import read_catalog
 

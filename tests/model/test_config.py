@@ -33,6 +33,8 @@ def test_every_recipe_is_valid_and_changes_something(recipe: Path) -> None:
         "seed": ("recipes/small", "recipes/seed/common"),
         "trials": (best, "benchmarks/trials/common"),
         "large": (best,),
+        "catalog": ("benchmarks/trials/catalog/common",),
+        "full": ("recipes/catalog",),
     }
     base = tuple(ROOT / f"{name}.yaml" for name in beneath.get(recipe.parent.name, ()))
     changed = load_config(PARAMS, (*base, recipe))
