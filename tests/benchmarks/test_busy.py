@@ -11,6 +11,7 @@ from benchmarks import busy
 from tests.model.inference.test_colorizer import generator_folder
 
 
+@pytest.mark.slow
 def test_every_way_is_timed_on_both_machines_in_a_process_that_has_its_policy(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ):
