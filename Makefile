@@ -92,7 +92,7 @@ test-exhaustive: setup data  ## runs the long matrices: every request of a promo
 	$(PYTEST) $(PARALLEL) -m exhaustive
 
 anywhere: setup data  ## runs the tests of odd places: paths, moved folders, links, read-only checkouts (8 minutes)
-	$(PYTEST) $(PARALLEL) -m "slow or not slow" tests/pipeline/local/test_odd_places.py tests/pipeline/data/test_versions.py \
+	$(PYTEST) $(PARALLEL) -m "slow or not slow" tests/pipeline/local/test_odd_places.py tests/pipeline/data/test_odd_folders.py tests/pipeline/data/test_pull.py \
 		tests/components/shared/mlflow/test_sqlite.py tests/components/shared/machine/test_code.py tests/test_moved_environment.py
 
 docs: setup data  ## runs the commands of the docs and checks their links and names
