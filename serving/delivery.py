@@ -1,6 +1,7 @@
 """Delivery of colored photographs as files: marked as made by a machine, with their opacity, signed."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 from model.data.encoding import Pages, encode
@@ -58,7 +59,13 @@ def model_name(number: int | None, weights_sha256: str) -> str:
 
 
 def _mark(model: str) -> Mark:
-    return Mark(f"colorize {version('colorize')}", model)
+    return Mark(f"colorize {_version()}", model)
+
+
+@cache
+def _version() -> str:
+    """Reads this program's version, from a file."""
+    return version("colorize")
 
 
 MARKED = Delivery()

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Condition, Event
 
-from model.data import png, tiff
+from model.data import kinds, png, tiff
 from model.utils.cores import CGROUP
 from model.utils.errors import UserError
 
@@ -49,7 +49,7 @@ def _for_a_pixel(content: bytes) -> int:
     """Returns the bytes that each pixel of a file takes at most, by its kind."""
     if content[8:12] == b"WEBP":
         return _WEBP
-    if content.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")):
+    if content.startswith(kinds.JPEG_2000):
         return _JPEG_2000
     size = 0
     if content.startswith(png.SIGNATURE) and content[24:25] == b"\x10":

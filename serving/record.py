@@ -93,5 +93,5 @@ def _lines(path: Path) -> Iterator[tuple[Origin, tuple[str, str]]]:
         with suppress(TypeError, KeyError):  # of another version, or of somebody else
             made = str(values.pop("picture")), str(values.pop("sha256"))
             origin = Origin(**values)
-            Path(origin.photograph)
-            yield from {origin: made}.items()
+            hash((origin, Path(origin.photograph)))  # of values that can be an origin's
+            yield origin, made

@@ -1,7 +1,6 @@
 """The inspect step: writes a report on a dataset, with its drift from the data of the champion."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from components.inspect.distributions import SCHEMA_VERSION, Distributions, meas
 from components.inspect.drift import Drift, Verdict
 from components.inspect.rejected import rejected
 from components.inspect.report import write_report
-from components.shared.mlflow import registry, runs
+from components.shared.mlflow import evaluations, registry, runs
 from model.utils.errors import UserError
 from model.utils.files import folder_aside
 
@@ -76,17 +75,16 @@ def _champions(champion: str) -> tuple[Distributions | None, str]:
     """Returns the distributions of the champion's photographs; or None and the reason."""
     if not champion:
         return None, "There is no champion yet."
-    with tempfile.TemporaryDirectory() as folder:
-        file = registry.evaluation_file(registry.resolve(champion), FILE, Path(folder))
-        if file is None:
-            return None, f"{champion} was registered without {FILE}: its photographs' distributions are unknown."
-        try:
-            content = json.loads(file.read_bytes())
-            if content["schema_version"] != SCHEMA_VERSION:
-                return None, f"{FILE} of {champion} counts by other bins (schema version {content['schema_version']})."
-            return Distributions.from_json(content), ""
-        except (ValueError, KeyError, TypeError):
-            return None, f"{FILE} of {champion} in MLflow is damaged."
+    file = evaluations.read(registry.resolve(champion), FILE)
+    if file is None:
+        return None, f"{champion} was registered without {FILE}: its photographs' distributions are unknown."
+    try:
+        content = json.loads(file)
+        if content["schema_version"] != SCHEMA_VERSION:
+            return None, f"{FILE} of {champion} counts by other bins (schema version {content['schema_version']})."
+        return Distributions.from_json(content), ""
+    except (ValueError, KeyError, TypeError):
+        return None, f"{FILE} of {champion} in MLflow is damaged."
 
 
 def _alarm(found: Mapping[str, Drift], config: InspectConfig, champion: str) -> str:

@@ -5,13 +5,11 @@ A later proposal takes the alias. A proposal ends when its version is promoted, 
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.register.config import RegisterConfig
 from components.register.judgement import judge
-from components.shared.mlflow import promotion, registry
+from components.shared.mlflow import evaluations, promotion, registry
 from components.shared.mlflow.registry import Version
 from model.utils.errors import UserError
 from model.utils.settings import check
@@ -87,11 +85,10 @@ def _too_old(version: Version, days: float) -> str:
 
 def _evaluation(version: Version, name: str) -> dict[str, Any]:
     """Reads a file of a version's evaluation."""
-    with TemporaryDirectory() as folder:
-        path = registry.evaluation_file(version, name, Path(folder))
-        if path is None:
-            raise UserError(f"{version.evaluation} has no {name}; evaluate version {version.number} again.")
-        found: dict[str, Any] = json.loads(path.read_bytes())
+    content = evaluations.read(version, name)
+    if content is None:
+        raise UserError(f"{version.evaluation} has no {name}; evaluate version {version.number} again.")
+    found: dict[str, Any] = json.loads(content)
     return found
 
 

@@ -41,8 +41,8 @@ def judge(
 
 def scored(metrics: Mapping[str, Any], who: str) -> str | None:
     """Returns the SHA-256 of the weights behind the challenger's or the champion's figures."""
-    scored = metrics.get("protocol", {}).get(who, {}).get("weights_sha256")
-    return str(scored) if scored else None
+    found = metrics.get("protocol", {}).get(who, {}).get("weights_sha256")
+    return str(found) if found else None
 
 
 def _decided(verdict: gate.Verdict, config: RegisterConfig) -> gate.Verdict:

@@ -49,11 +49,8 @@ class ColorizerModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         colored = []
         for content in model_input["image"]:
             photograph = decode(content)
-            colored.append(
-                encode(
-                    self.colorizer.colorize(photograph.pixels, seed, label=label)[0], like=photograph, mark=self.mark
-                )
-            )
+            picture = self.colorizer.colorize(photograph.pixels, seed, label=label)[0]
+            colored.append(encode(picture, photograph, self.mark))
         return pd.DataFrame({"image": colored}, index=model_input.index)
 
 

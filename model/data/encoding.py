@@ -58,7 +58,8 @@ class Pages:
             ValueError: the file would exceed 4 GiB.
         """
         height, width = samples.shape[:2]
-        colored, icc = _with_alpha(*_out_of_srgb(samples, like.icc), like)
+        colored, icc = _out_of_srgb(samples, like.icc)
+        colored = _with_alpha(colored, like)
         try:
             self._writer.add(colored, metadata.for_tiff(like.metadata, width, height, self._mark), icc)
         except MemoryError:
@@ -80,7 +81,7 @@ def _encoded(samples: Samples, like: Photograph, mark: Mark | None, file_format:
         return pages.content()
     samples, icc = _out_of_srgb(samples, like.icc)
     if file_format in ("PNG", "WEBP"):
-        samples, icc = _with_alpha(samples, icc, like)
+        samples = _with_alpha(samples, like)
     options: dict[str, Any] = metadata.for_pillow(like.metadata, file_format, width, height, mark)
     options["icc_profile"] = icc or None
     if file_format in ("JPEG", "WEBP"):
@@ -102,9 +103,9 @@ def _out_of_srgb(samples: Samples, icc: bytes) -> tuple[Samples, bytes]:
     return np.asarray(image), kept
 
 
-def _with_alpha(samples: Samples, icc: bytes, like: Photograph) -> tuple[Samples, bytes]:
-    """Adds the opacity that was kept; the profile is passed on."""
+def _with_alpha(samples: Samples, like: Photograph) -> Samples:
+    """Adds the opacity that was kept."""
     if like.alpha is None:
-        return samples, icc
+        return samples
     alpha = like.alpha if like.alpha.dtype == samples.dtype else eight_bits(like.alpha)
-    return np.concatenate((samples, alpha[..., None]), axis=2), icc
+    return np.concatenate((samples, alpha[..., None]), axis=2)

@@ -62,6 +62,9 @@ RAW_SUFFIXES = (
 )  # fmt: skip
 """Suffixes of cameras' raw files, in lower case."""
 
+JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+"""First bytes of JPEG 2000, in a file of boxes and as a bare codestream."""
+
 RAW = "a camera's raw file; develop it first, with darktable or RawTherapee, and color the TIFF or JPEG that it makes"
 MISSING: dict[str, str] = {}
 """Reason why a format cannot be read on this machine, by Pillow's name of it."""
@@ -99,4 +102,4 @@ def _format(content: bytes) -> str:
     if content[4:8] == b"ftyp":
         brand = content[8:12]
         return "AVIF" if brand in (b"avif", b"avis") else "HEIF" if brand in _HEIC_BRANDS else ""
-    return "JPEG2000" if content.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")) else ""
+    return "JPEG2000" if content.startswith(JPEG_2000) else ""

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -235,12 +234,9 @@ def _resolve(named: str) -> "Version":
 
 def _slices(version: "Version") -> dict[str, Any]:
     """Reads the figures of a version by folder and label; empty where none were kept."""
-    from components.shared.mlflow import registry
+    from components.shared.mlflow import evaluations
 
-    with TemporaryDirectory() as folder:  # a later evaluation may have renewed them: no cache
-        path = registry.evaluation_file(version, "metrics.json", Path(folder))
-        metrics = json.loads(path.read_bytes()) if path else {}
-    slices: dict[str, Any] = metrics.get("slices", {})
+    slices: dict[str, Any] = json.loads(evaluations.read(version, "metrics.json") or "{}").get("slices", {})
     return slices
 
 
@@ -249,10 +245,10 @@ def _photographs(version: "Version") -> tuple[list[dict[str, str]], Path | None]
     import pyarrow.parquet as pq
 
     from components.shared.machine.workspace import workspace
-    from components.shared.mlflow import registry
+    from components.shared.mlflow import evaluations
 
     folder = workspace() / "cache" / "manifests" / str(version.number)
-    manifest = registry.evaluation_file(version, "manifest.parquet", folder)
+    manifest = evaluations.copy(version, "manifest.parquet", folder)
     if manifest is None:
         return [], None
     return pq.read_table(manifest, columns=["split", "status", "sha256", "path"]).to_pylist(), manifest

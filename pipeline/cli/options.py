@@ -150,14 +150,21 @@ def _takes_verbosity(command: Callable[..., None]) -> Callable[..., None]:
         set_verbosity(quiet, verbose)
         command(**values)
 
-    kind = inspect.Parameter.KEYWORD_ONLY
-    added = [
-        inspect.Parameter("quiet", kind, default=False, annotation=Quiet),
-        inspect.Parameter("verbose", kind, default=False, annotation=Verbose),
-    ]
-    kept = [parameter.replace(kind=kind) for parameter in own.parameters.values()]
+    added = [_option("quiet", False, Quiet), _option("verbose", False, Verbose)]
+    return _shown_as(expanded, command, [*own.parameters.values(), *added])
+
+
+def _option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _shown_as(
+    expanded: Callable[..., None], command: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """Gives a function the name and the words of a command, and parameters for typer to see."""
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     expanded.__name__, expanded.__doc__ = command.__name__, command.__doc__
-    expanded.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+    expanded.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     return expanded
 
 
@@ -166,23 +173,14 @@ def takes_cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True).parameters
     options = own["cluster"].annotation
     hints = get_type_hints(options, include_extras=True)
-    added = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(options)
-    ]
-    kept = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.items() if name != "cluster"
-    ]
+    added = [_option(field.name, field.default, hints[field.name]) for field in fields(options)]
+    kept = [parameter for name, parameter in own.items() if name != "cluster"]
 
     def expanded(**values: Any) -> None:
         cluster = options(**{parameter.name: values.pop(parameter.name) for parameter in added})
         command(cluster=cluster, **values)
 
-    expanded.__name__, expanded.__doc__ = command.__name__, command.__doc__
-    expanded.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
-    return expanded
+    return _shown_as(expanded, command, [*kept, *added])
 
 
 def group_with_default(default: str) -> type[TyperGroup]:

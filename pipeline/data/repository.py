@@ -20,10 +20,11 @@ def opened(root: Path, name: str) -> "Repository":
     from dvc.config import Config
 
     # Moving data needs no git. A damaged photograph must not enter the cache.
-    remotes = {remote: {"verify": True} for remote in Config(str(root / ".dvc"))["remote"]}
+    found = Config(str(root / ".dvc"))
+    remotes = {remote: {"verify": True} for remote in found["remote"]}
     core: dict[str, Any] = {"no_scm": True}
     if read_only(root):
-        found, copy = Config(str(root / ".dvc")), copy_of_read_only()
+        copy = copy_of_read_only()
         remotes = {remote: {**settings, "verify": True} for remote, settings in found["remote"].items()}
         core = {**found["core"], **core}
         (copy / ".dvc").mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipeline.config import load_config
-from tests.support.dvc_project import ROOT, bare_environment
+from tests.support.dvc_project import ROOT, Project, bare_environment
 from tests.support.patience import patience
 
 STEPS = ("code", "preprocess", "inspect", "train", "evaluate", "register")
@@ -45,7 +45,7 @@ class Clone:
     def __init__(self, folder: Path, photos: Path) -> None:
         self.root = folder / "colorize"
         user = {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        self._environment = bare_environment(folder / "home") | user
+        self._project = Project(self.root, bare_environment(folder / "home") | user)
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.root)], check=True, timeout=patience(60))
         for name in FOLDERS:
             shutil.copytree(photos / name, self.root / "data" / name)
@@ -65,20 +65,10 @@ class Clone:
 
     def commit(self) -> None:
         for command in (("add", "--all"), ("commit", "--quiet", "--message", "A run")):
-            subprocess.run(["git", *command], cwd=self.root, env=self._environment, check=True, timeout=patience(60))
+            self._project.run("git", *command, seconds=60)
 
     def dvc(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments],
-            cwd=self.root,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=patience(250),
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return self._project.run("dvc", *arguments, seconds=250)
 
     def repro(self) -> list[str]:
         """Runs `dvc repro`; returns the steps that ran."""

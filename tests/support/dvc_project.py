@@ -95,13 +95,13 @@ class Project:
     def git(self, *arguments: str) -> str:
         return self.run("git", *arguments)
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, seconds: float = 120) -> str:
         """Runs a command that must succeed; returns what it prints."""
-        done = self.attempt(*command)
+        done = self.attempt(*command, seconds=seconds)
         assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def attempt(self, *command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         if command[0] == "dvc":
             command = (sys.executable, "-m", *command)
         return subprocess.run(
@@ -110,7 +110,7 @@ class Project:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=patience(120),
+            timeout=patience(seconds),
             check=False,
         )
 

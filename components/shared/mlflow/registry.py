@@ -269,20 +269,6 @@ def _resolve(uri: str) -> Version:
     return found
 
 
-@connection.explained()
-def evaluation_file(version: Version, name: str, folder: Path) -> Path | None:
-    """Copies a file of a version's evaluation into a folder; returns None when there is no file of that name.
-
-    Raises:
-        UserError: it is missing in the artifact store; MLflow cannot be reached.
-    """
-    _, run, place = version.evaluation.rsplit("/", 2)
-    listed = connection.connect().list_artifacts(run, place)
-    if not any(file.path == f"{place}/{name}" for file in listed):
-        return None
-    return download(f"{version.evaluation}/{name}", folder)
-
-
 def checksum(folder: Path) -> str | None:
     """Returns the SHA-256 of a generator folder's weights; None when missing, or other than generator.json says."""
     try:

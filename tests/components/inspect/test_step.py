@@ -18,7 +18,7 @@ from components.inspect.step import FILE, inspect
 from components.preprocess.step import preprocess
 from components.register.step import promote, register
 from components.report.step import report
-from components.shared.mlflow import connection, registry, runs
+from components.shared.mlflow import connection, evaluations, registry, runs
 from model.utils.errors import UserError
 from pipeline import ROOT
 from pipeline.config import load_config
@@ -125,10 +125,9 @@ def test_darker_and_greener_photographs_raise_an_alarm_in_mlflow_registry_and_re
     told = report("SUCCEEDED", "", "demo", "b.dir")
     assert told["data_drift"] == result["alarm"]
     assert result["alarm"] in told["text"].splitlines()
-    (workplace / "kept").mkdir()
-    kept = registry.evaluation_file(registry.get(2), FILE, workplace / "kept")  # the next version is compared with it
+    kept = evaluations.read(registry.get(2), FILE)  # the next version is compared with it
     assert kept is not None
-    assert json.loads(kept.read_bytes())["data_version"] == "b" * 32
+    assert json.loads(kept)["data_version"] == "b" * 32
 
 
 @pytest.mark.usefixtures("champion")
