@@ -82,8 +82,10 @@ def main(
         **_of_memory(memory.seen),
         "after: seconds until one client is served as fast as before": back,
     }
-    statuses = {kind: dict(Counter(str(each.status) for each in answers if each.kind == kind)) for kind, _ in
-                sorted({(each.kind, 0) for each in answers})}  # fmt: skip
+    statuses = {
+        kind: dict(Counter(str(each.status) for each in answers if each.kind == kind))
+        for kind in sorted({each.kind for each in answers})
+    }
     write(result, {name: round(value, 3) for name, value in figures.items()}, cores=_CORES, minutes=minutes,
           settle=settle, statuses=statuses, load_before=round(load, 2))  # fmt: skip
     print(statuses)
@@ -96,8 +98,7 @@ def main(
 
 def _all_kinds(port: int, bodies: dict[str, bytes]) -> list[tuple[str, Callable[[], int]]]:
     """Returns the clients of the last load: two of each small size, one of each large one, and rude ones."""
-    colored = lambda name: ask(port, bodies[name]).status  # noqa: E731
-    polite = [(name, partial(colored, name)) for name in (*bodies, "32 x 32", "1 megapixel")]
+    polite = [(name, partial(_status, port, bodies[name])) for name in (*bodies, "32 x 32", "1 megapixel")]
     large = bodies["48 megapixels"]
     rude = [(call.__name__, partial(call, port, large)) for call in (clients.slow, clients.silent, clients.leaving)]
     rude += [(call.__name__, partial(call, port, bodies["1 megapixel"])) for call in (clients.idle, clients.broken)]
@@ -106,10 +107,13 @@ def _all_kinds(port: int, bodies: dict[str, bytes]) -> list[tuple[str, Callable[
 
 def _small(port: int, bodies: dict[str, bytes], beside_large: bool, seconds: float) -> list[float]:
     """Returns the seconds of small photographs that one client sends, alone or beside two clients of large ones."""
-    large = partial(lambda: ask(port, bodies["48 megapixels"]).status)
-    small = partial(lambda: ask(port, bodies["32 x 32"]).status)
+    large, small = (partial(_status, port, bodies[name]) for name in ("48 megapixels", "32 x 32"))
     answers = clients.run([("small", small), *(2 * [("large", large)] if beside_large else [])], seconds)
     return [each.seconds for each in answers if each.kind == "small" and each.status == 200]
+
+
+def _status(port: int, body: bytes) -> int:
+    return ask(port, body).status
 
 
 def _of_sizes(answers: Sequence[Answer]) -> dict[str, float]:
